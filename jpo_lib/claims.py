@@ -1,0 +1,221 @@
+"""Verdicts on the paper's claims, computed from the results that the executed pages were made of.
+
+The rules stand in `RULES`, in words, beside the code that applies them, and carry a version: a rule is written
+before the results it judges, and a change of it is visible.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from jpo_lib import study as studies
+from jpo_lib.metrics import outcome
+from jpo_lib.reporting import percent
+
+RULES_VERSION = 1
+EXPERIMENTS = {
+    "wave_packet": ("03_wave_packet", "wave packet"),
+    "billiards": ("04_billiards", "billiards"),
+    "kuramoto_sivashinsky": ("05_kuramoto_sivashinsky", "Kuramoto–Sivashinsky"),
+    "navier_stokes": ("06_navier_stokes", "Navier–Stokes"),
+}
+MARGIN = 0.02  # an advantage smaller than this is no advantage
+LEAST_DATA_SEEDS, LEAST_NETWORK_SEEDS = 2, 3  # with fewer, nothing is said
+RULES = {
+    "C1": (
+        "For each experiment: refined JPO with the largest n against one run of BFGS, on the problems it was trained on. "
+        f"Effect: fraction better minus fraction worse. It counts for the claim when the 95 % interval lies above {MARGIN}, "
+        "and against it when the interval lies below that. Reproduced: for, in all four experiments. Not reproduced: for in none of those run. "
+        "Partly: everything else, also while experiments are missing. "
+        f"Out of budget: a run with fewer than {LEAST_DATA_SEEDS} data sets or {LEAST_NETWORK_SEEDS} networks each, such as that of the smoke profile."
+    ),
+    "C2": (
+        "For each experiment: solved rate of refined JPO with the largest n minus that with n = 1. "
+        f"It counts for the claim when the 95 % interval lies above {MARGIN}. Reproduced, not reproduced and partly as for C1."
+    ),
+    "C3": (
+        "The rule of C1 for the three kinds of landscape: wave packet (many local minima), billiards (zero gradients) and "
+        "Kuramoto–Sivashinsky (chaos). Reproduced: for, in all three. Not reproduced: for in none of those run. Partly: everything else."
+    ),
+    "C4": (
+        "Every measured point of Figure 2 is compared with theory. Reproduced when all lie within 4 standard errors, "
+        "partly when at least nine in ten do, not reproduced otherwise."
+    ),
+    "C5": "Judged with the chapters on cost to solution and on generalization, which are not built yet.",
+}
+
+
+EFFECTS = {
+    "C1": "the fraction of problems on which refined JPO is better than BFGS, minus the fraction on which it is worse",
+    "C2": "the solved rate with the largest n minus that with n = 1",
+    "C3": "the fraction of problems on which refined JPO is better than BFGS, minus the fraction on which it is worse",
+}
+
+
+def bootstrap_interval(values: np.ndarray, statistic: Callable[[np.ndarray], float] = np.mean, num_resamples: int = 2000) -> tuple[float, float]:
+    """95 % interval of a mean over runs and problems: both are drawn again with replacement.
+
+    Arguments:
+        values: shape (runs, problems); a run is one pair of data seed and network seed.
+        statistic: function of such an array.
+        num_resamples: number of draws.
+    Returns:
+        the 2.5 and 97.5 percentiles, unit of the statistic.
+
+    Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, doi:10.1201/9780429246593.
+    """
+    generator = np.random.default_rng(0)
+    runs, problems = values.shape
+    draws = [
+        statistic(values[np.ix_(generator.integers(runs, size=runs), generator.integers(problems, size=problems))])
+        for _ in range(num_resamples)
+    ]
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _executed(root: Path, stem: str) -> dict[str, Any] | None:
+    path = root / "book" / "_executed" / f"{stem}.ipynb"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def load_experiment(root: Path, problem: str) -> tuple[xr.Dataset, xr.Dataset, list[dict[str, str]]] | None:
+    """The study behind an executed page: classical results, joint results, and the files; None without such a page."""
+    notebook = _executed(root, EXPERIMENTS[problem][0])
+    if notebook is None or problem not in studies.STUDIES:
+        return None
+    record = notebook["metadata"].get("jpo", {})
+    parameters = {k: v for k, v in record.get("parameters", {}).items() if k in ("profile", "seed", "num_problems", "group_sizes")}
+    cells = studies.plan(problem, **parameters)
+    folder = studies.studies_folder()
+    if any(studies.check(cell, folder) != "valid" and studies.check(cell, root / "results") != "valid" for cell in cells):
+        return None
+    loaded = studies.load_or_run(cells, quiet=True)
+    return (*studies.combine(cells, loaded), record.get("results", []))
+
+
+def _runs(values: xr.DataArray) -> np.ndarray:
+    return values.transpose("data_seed", "network_seed", "problem").values.reshape(-1, values.sizes["problem"])
+
+
+def _enough_seeds(joint: xr.Dataset) -> bool:
+    return joint.sizes["data_seed"] >= LEAST_DATA_SEEDS and joint.sizes["network_seed"] >= LEAST_NETWORK_SEEDS
+
+
+def judge_advantage(classical: xr.Dataset, joint: xr.Dataset) -> dict[str, Any]:
+    """Effect and interval of C1 in one experiment, and the number of the fair opponent."""
+    refined = joint.sel(group_size=joint.group_size.max(), solver="JointRefined", drop=True)
+    bfgs = classical.sel(solver="BFGS", drop=True)
+    loss, solved, reference_loss, reference_solved = xr.broadcast(refined.loss, refined.solved, bfgs.loss, bfgs.solved)
+    signs = _runs(xr.zeros_like(loss) + outcome(loss, solved, reference_loss, reference_solved))
+    restarts = classical.sel(solver="MultiStart", drop=True)
+    return {
+        "effect": float(signs.mean()), "interval": bootstrap_interval(signs), "enough_seeds": _enough_seeds(joint),
+        "baseline": f"multi-start BFGS solves {percent(float(restarts.solved.mean()))} with {float(restarts.num_evaluations.mean()):.0f} evaluations "
+                    f"per problem; refined JPO {percent(float(refined.solved.mean()))} with {float(refined.num_evaluations.mean()):.0f}",
+    }
+
+
+def judge_growth(classical: xr.Dataset, joint: xr.Dataset) -> dict[str, Any]:
+    """Effect and interval of C2 in one experiment."""
+    solved = joint.solved.sel(solver="JointRefined", drop=True).astype(float)
+    difference = _runs(solved.sel(group_size=joint.group_size.max(), drop=True) - solved.sel(group_size=joint.group_size.min(), drop=True))
+    untrained = float(joint.solved.sel(solver="NetworkStart").mean())
+    return {
+        "effect": float(difference.mean()), "interval": bootstrap_interval(difference), "enough_seeds": _enough_seeds(joint),
+        "baseline": f"the untrained network with BFGS solves {percent(untrained)}, whatever n",
+    }
+
+
+def _over_experiments(claim: str, problems: list[str], judged: dict[str, dict[str, Any]], files: list[dict[str, str]]) -> dict[str, Any]:
+    run = [p for p in problems if p in judged]
+    base = {"id": claim, "rule": f"{RULES[claim]} (Rules, version {RULES_VERSION}.)", "results": files}
+    if not run:
+        return {**base, "verdict": "planned", "effect": None, "interval": None, "fair_baseline": None}
+    scarce = [p for p in run if not judged[p]["enough_seeds"]]
+    supporting = [p for p in run if judged[p]["interval"][0] > MARGIN]
+    if scarce:
+        verdict = "out of budget"
+    elif len(supporting) == len(problems):
+        verdict = "reproduced"
+    else:
+        verdict = "partly" if supporting else "not reproduced"
+    missing = [EXPERIMENTS[p][1] for p in problems if p not in run]
+    least = min(run, key=lambda p: judged[p]["effect"])
+    note = f"The effect is {EFFECTS[claim]}. " + (f"This is the smallest of the experiments run, that of {EXPERIMENTS[least][1]}." if len(run) > 1
+                                                   else f"It is that of the only experiment run so far, {EXPERIMENTS[least][1]}.")
+    if missing:
+        note += f" Not run yet: {', '.join(missing)}."
+    return {
+        **base,
+        "verdict": verdict,
+        "effect": judged[least]["effect"],
+        "interval": list(judged[least]["interval"]),
+        "note": note,
+        "by_experiment": {p: {"effect": judged[p]["effect"], "interval": list(judged[p]["interval"])} for p in run},
+        "fair_baseline": "; ".join(f"{EXPERIMENTS[p][1]}: {judged[p]['baseline']}" for p in run),
+    }
+
+
+def _glued(notebook: dict[str, Any], name: str) -> str | None:
+    """A number that an executed page stored with `glue`."""
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            if output.get("metadata", {}).get("scrapbook", {}).get("name") == name:
+                text = next(value for kind, value in output["data"].items() if kind.endswith("text/plain"))
+                return "".join(text).strip("'\"")
+    return None
+
+
+def _alignment(root: Path) -> dict[str, Any]:
+    base = {"id": "C4", "rule": f"{RULES['C4']} (Rules, version {RULES_VERSION}.)", "results": []}
+    notebook = _executed(root, "02_gradient_alignment")
+    names = ("num-points", "num-points-inside", "num-seeds", "largest-z-a", "largest-z-b", "largest-z-c", "largest-z-d")
+    values = {name: _glued(notebook, name) for name in names} if notebook else {}
+    if not values or any(value is None for value in values.values()):
+        return {**base, "verdict": "planned", "effect": None, "interval": None, "fair_baseline": None}
+    total, inside = int(values["num-points"]), int(values["num-points-inside"])
+    return {
+        **base,
+        "verdict": "reproduced" if inside == total else "partly" if inside >= 0.9 * total else "not reproduced",
+        "effect": max(float(values[name]) for name in names if name.startswith("largest-z")),
+        "interval": None,
+        "note": f"The largest distance between measurement and theory, in standard errors. {inside} of {total} points lie within 4. "
+                f"Each point is a mean over {values['num-seeds']} seeds.",
+        "fair_baseline": "does not apply: theory and measurement are compared, not solvers",
+    }
+
+
+def verdicts(root: Path | str) -> list[dict[str, Any]]:
+    """The verdicts on claims C1 to C5 from the executed pages and result files below `root`.
+
+    Each has id, verdict ("reproduced", "partly", "not reproduced" or "planned"), effect, interval, fair_baseline,
+    rule, and results, the files it rests on.
+    """
+    root = Path(root)
+    advantage, growth, files = {}, {}, {}
+    for problem in EXPERIMENTS:
+        loaded = load_experiment(root, problem)
+        if loaded is not None:
+            classical, joint, files[problem] = loaded
+            advantage[problem] = judge_advantage(classical, joint)
+            if joint.sizes["group_size"] > 1:
+                growth[problem] = judge_growth(classical, joint)
+
+    def used(problems):
+        return [entry for p in problems for entry in files.get(p, [])]
+
+    everything, kinds = list(EXPERIMENTS), ["wave_packet", "billiards", "kuramoto_sivashinsky"]
+    return [
+        _over_experiments("C1", everything, advantage, used(everything)),
+        _over_experiments("C2", everything, growth, used(everything)),
+        _over_experiments("C3", kinds, advantage, used(kinds)),
+        _alignment(root),
+        {"id": "C5", "verdict": "planned", "effect": None, "interval": None, "fair_baseline": None, "rule": RULES["C5"], "results": []},
+    ]

@@ -1,0 +1,296 @@
+"""The command `jpo`: run notebooks, compute studies, judge the claims. Heavy libraries are imported where they are used.
+
+Exit codes: 0 done, 1 something failed while it ran, 2 the request was wrong (one sentence on stderr, nothing started).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from jpo_lib import notebooks
+
+app = typer.Typer(
+    help="Solve inverse problems together: notebooks, studies and claims of the companion.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+Profile = Annotated[str, typer.Option(help="Amount of work: smoke (seconds), laptop (minutes) or paper (hours).")]
+Values = Annotated[Optional[list[str]], typer.Option("-p", metavar="NAME=VALUE", help="Set a parameter; may be repeated.")]
+Folder = Annotated[Optional[Path], typer.Option(help="Folder of the study files (default: _build/studies).")]
+
+USAGE_ERROR = typer.BadParameter.__bases__[0]  # typer exports only this child of it
+
+STUDY_PARAMETERS = [
+    notebooks.Parameter("seed", "int", int, 0, "first data seed"),
+    notebooks.Parameter("num_problems", "int | None", Optional[int], None, "number of problems; None: the profile's"),
+    notebooks.Parameter("group_sizes", "list[int] | None", Optional[list[int]], None, "n; None: the profile's"),
+]
+
+
+def _pairs(values: list[str] | None) -> dict[str, str]:
+    """['seed=3'] -> {'seed': '3'}"""
+    pairs = {}
+    for text in values or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise notebooks.InputError(f"Expected NAME=VALUE after -p, got '{text}': write for example -p seed=3.")
+        if name in pairs:
+            raise notebooks.InputError(f"Expected every parameter once, got {name} twice: keep one of the two.")
+        pairs[name] = value
+    return pairs
+
+
+def _report(what: str, seconds: float | None = None) -> None:
+    """One line for one finished step."""
+    print(what if seconds is None else f"{what:<64} {seconds:7.1f} s", flush=True)
+
+
+@app.callback(invoke_without_command=True)
+def _common(version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        print(f"jpo {installed('jpo_lib')}")
+        raise typer.Exit()
+
+
+@app.command()
+def run(
+    names: Annotated[Optional[list[str]], typer.Argument(metavar="[NOTEBOOK]...", help="Paths or stems; none: all.")] = None,
+    profile: Annotated[Optional[str], typer.Option(help="Amount of work: smoke, laptop or paper.")] = None,
+    values: Values = None,
+    jobs: Annotated[int, typer.Option(help="How many notebooks run at the same time.")] = 1,
+    output: Annotated[Optional[Path], typer.Option(help="Folder of the pages (default: book/_executed).")] = None,
+    timeout: Annotated[Optional[float], typer.Option(help="Seconds that one cell may take (default: no limit).")] = None,
+) -> None:
+    """Run notebooks with checked parameters; a page is written only when the whole notebook has run."""
+    given = _pairs(values)
+    if profile is not None:
+        if "profile" in given:
+            raise notebooks.InputError("Expected the profile once, got --profile and -p profile: keep one of the two.")
+        given["profile"] = notebooks.check_profile(profile)
+    paths = [notebooks.find_notebook(name) for name in names] if names else notebooks.list_notebooks()
+    if not paths:
+        raise notebooks.InputError("Expected notebooks in notebooks/, got none: run jpo inside the clone.")
+    folder = output if output is not None else notebooks.repository_root() / "book" / "_executed"
+    failed = False
+    for path, seconds, error in notebooks.run_notebooks(paths, given, folder, jobs=jobs, timeout=timeout):
+        if error is None:
+            _report(f"notebook  {path.stem}", seconds)
+        else:
+            failed = True
+            print(f"jpo run: {error}", file=sys.stderr, flush=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command("notebooks")
+def list_notebooks() -> None:
+    """List the notebooks with their parameters, types, defaults and meaning."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("notebook", "parameter", "type", "default", "meaning", box=None, pad_edge=False)
+    for path in notebooks.list_notebooks():
+        for row, parameter in enumerate(notebooks.read_parameters(path)):
+            table.add_row("" if row else path.stem, parameter.name, parameter.annotation, repr(parameter.default),
+                          parameter.help)  # fmt: skip
+    Console().print(table)
+
+
+def _plan(problem: str | None, profile: str, values: list[str] | None) -> list:
+    """The cells of one problem or of all, after all checks."""
+    notebooks.check_profile(profile)
+    from jpo_lib import study as studies
+
+    if problem is not None and problem not in studies.STUDIES:
+        hint = notebooks.nearest(problem, list(studies.STUDIES))
+        raise notebooks.InputError(f"Expected a problem that has a study, got '{problem}': {hint}")
+    settings = notebooks.check_values(STUDY_PARAMETERS, _pairs(values), "a study")
+    problems = [problem] if problem is not None else list(studies.STUDIES)
+    try:
+        return [cell for name in problems for cell in studies.plan(name, profile, **settings)]
+    except ValueError as error:
+        raise notebooks.InputError(str(error)) from error
+
+
+def _list_cells(cells: list, folder: Path, as_json: bool) -> None:
+    from jpo_lib import study as studies
+
+    if not as_json:
+        for cell in cells:
+            print(f"{cell.name}\t{studies.check(cell, folder)}")
+        return
+    # Cells of a batch differ only in their data: one process computes them with the same compiled programs.
+    print(json.dumps([
+        {
+            "name": cell.name,
+            "problem": cell.problem,
+            "state": studies.check(cell, folder),
+            "source": studies.source_hash(cell.problem),
+            "batch": json.dumps(cell.model_dump(mode="json", exclude={"data_seed"}), sort_keys=True),
+        }
+        for cell in cells
+    ]))  # fmt: skip
+
+
+@app.command()
+def study(
+    problem: Annotated[Optional[str], typer.Argument(help="Name of the problem; none: all that have a study.")] = None,
+    profile: Profile = "laptop",
+    values: Values = None,
+    list_only: Annotated[bool, typer.Option("--list", help="Show the cells and their state, compute nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --list: everything that the workflow needs.")] = False,
+    cell: Annotated[Optional[list[str]], typer.Option(help="Compute only this cell; may be repeated.")] = None,
+    folder: Folder = None,
+) -> None:
+    """Compute the study cells of a problem that are not there yet or not valid any more."""
+    cells = _plan(problem, profile, values)
+    from jpo_lib import study as studies
+
+    folder = folder if folder is not None else studies.studies_folder()
+    if list_only:
+        _list_cells(cells, folder, as_json)
+        return
+    by_name = {one.name: one for one in cells}
+    for name in cell or []:
+        if name not in by_name:
+            raise notebooks.InputError(f"Expected a cell of the plan, got '{name}': {notebooks.nearest(name, list(by_name))}")
+    notebooks.check_output_folder(folder)
+    for one in [by_name[name] for name in cell] if cell else cells:
+        started = time.monotonic()
+        state = studies.check(one, folder)
+        if state.startswith("foreign"):
+            raise notebooks.InputError(f"Expected a study file of this library at {one.name}, got a {state}: move it away.")
+        if state == "valid":
+            _report(f"study     {one.name} is there")
+            continue
+        studies.run_cell(one, folder)
+        _report(f"study     {one.name}{'' if state == 'missing' else f' (was {state})'}", time.monotonic() - started)
+
+
+@app.command()
+def claims() -> None:
+    """Judge the claims from the results; write _build/ledger.json and the pages made from it."""
+    from jpo_lib import ledger
+
+    started = time.monotonic()
+    path = ledger.write_ledger(notebooks.repository_root())
+    items = json.loads(path.read_text(encoding="utf-8"))["items"]
+    for item in items:
+        if item["kind"] == "claim":
+            _report(f"claim     {item['id']}: {item['verdict']}")
+    _report(f"ledger    {sum(i['status'] == 'built' for i in items)} of {len(items)} items built", time.monotonic() - started)
+
+
+@app.command()
+def verify(
+    problem: Annotated[Optional[str], typer.Argument(help="Name of the problem; none: all.")] = None,
+    profile: Profile = "laptop",
+    sample: Annotated[int, typer.Option(help="How many studies to recompute.", min=1)] = 2,
+    draw: Annotated[Optional[int], typer.Option(help="Seed of the drawing (default: a new one each time).")] = None,
+    folder: Folder = None,
+) -> None:
+    """Recompute a random sample of the stored studies and compare, bit for bit."""
+    import tempfile
+
+    import xarray as xr
+
+    cells = _plan(problem, profile, None)
+    from jpo_lib import study as studies
+
+    folder = folder if folder is not None else studies.studies_folder()
+    stored = [cell for cell in cells if studies.check(cell, folder) == "valid"]
+    if not stored:
+        raise notebooks.InputError(f"Expected valid studies of the profile {profile}, got none: run jpo study first.")
+    different = False
+    for cell in random.Random(draw).sample(stored, min(sample, len(stored))):
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory() as scratch:
+            with xr.open_dataset(studies.run_cell(cell, Path(scratch))) as new, \
+                 xr.open_dataset(folder / f"{cell.name}.nc") as old:  # fmt: skip
+                verdict = compare_datasets(old, new)
+        different |= verdict != "equal bit for bit"
+        _report(f"verify    {cell.name}: {verdict}", time.monotonic() - started)
+    if different:
+        raise typer.Exit(1)
+
+
+def compare_datasets(old, new) -> str:
+    """Say in words how two results agree: the arrays are compared bit for bit, NaN equal to NaN."""
+    import numpy as np
+
+    if set(old.variables) != set(new.variables):
+        return "different variables"
+    parts = []
+    for name in sorted(map(str, old.variables)):
+        a, b = old[name].values, new[name].values
+        if a.dtype != b.dtype or a.shape != b.shape:
+            parts.append(f"{name} has another shape or type")
+        elif a.tobytes() != b.tobytes() and not (a.dtype == object and (a == b).all()):
+            gap = np.nanmax(np.abs(a.astype(float) - b.astype(float))) if a.dtype.kind in "fiub" else None
+            parts.append(f"{name} differs" + ("" if gap is None else f" by up to {gap:.2g}"))
+    return "; ".join(parts) or "equal bit for bit"
+
+
+def _end_with_build() -> None:
+    """End when the build that started this command is gone: a killed build leaves nothing running.
+
+    JPO_BUILD is 'host:process', set by workflow/build.py; on another host (a cluster's) it says nothing.
+    """
+    host, _, process = os.environ.get("JPO_BUILD", "").rpartition(":")
+    if host != socket.gethostname() or not process.isdigit():
+        return
+
+    def watch() -> None:
+        while True:
+            try:
+                os.kill(int(process), 0)
+            except ProcessLookupError:
+                os._exit(1)
+            except PermissionError:
+                pass
+            time.sleep(0.5)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main() -> None:
+    """Entry point: every wrong request ends in one sentence and exit code 2."""
+    _end_with_build()
+    # Programs compiled once are kept: a later command of the same kind starts in seconds.
+    cache = notebooks.repository_root() / ".cache" / "jax"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+    try:
+        code = app(standalone_mode=False)
+    except notebooks.InputError as error:
+        print(f"jpo: {error}", file=sys.stderr)
+        code = 2
+    except USAGE_ERROR as error:
+        print(f"jpo: {error.format_message()} See jpo --help.", file=sys.stderr)
+        code = 2
+    except (KeyboardInterrupt, typer.Abort):
+        print("jpo: interrupted.", file=sys.stderr)
+        code = 130
+    except OSError as error:
+        print(f"jpo: {error.strerror or error}: {error.filename or 'unknown file'}; make it possible and try again.", file=sys.stderr)
+        code = 1
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

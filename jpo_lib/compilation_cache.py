@@ -1,0 +1,37 @@
+"""Settings of JAX's persistent compilation cache, and how it recovers when a process was killed while writing."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+GRACE_SECONDS = 60
+
+
+def settings(folder: Path) -> dict[str, str]:
+    """Environment variables for all processes that share the cache in `folder`."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(folder),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+        # With a limit, JAX locks its cache: processes never read what another is still writing.
+        "JAX_COMPILATION_CACHE_MAX_SIZE": str(2 * 1024**3),
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several processes share a GPU
+    }
+
+
+def remove_unfinished(folder: Path) -> int:
+    """Remove entries that a killed process has left half written. Returns how many.
+
+    JAX writes an entry and then the time of its last use; one without the other makes every later write fail.
+    Young entries are left alone: another process may be about to complete them.
+    """
+    count = 0
+    for entry in folder.glob("*-cache"):
+        mate = entry.with_name(entry.name.removesuffix("-cache") + "-atime")
+        try:
+            if not mate.exists() and time.time() - entry.stat().st_mtime > GRACE_SECONDS:
+                entry.unlink()
+                count += 1
+        except FileNotFoundError:
+            continue  # another process was faster
+    return count

@@ -1,0 +1,122 @@
+"""What a study computes: all solvers on the same problems, with every evaluation counted.
+
+This module and what it imports decide the numbers of a study; their source is part of a study's identity.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from jpo_lib.problem import Dataset, InverseProblem, Result
+from jpo_lib.solvers import BFGS, Adam, GradientDescent, JointOptimization, MultiStart, solve
+
+CLASSICAL_METHODS = ("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart")
+JOINT_METHODS = ("Joint", "JointRefined", "NetworkStart")
+RECORDED = 60  # points of a loss history that are kept
+
+
+def recorded_evaluations(longest: int) -> np.ndarray:
+    """Numbers of evaluations at which losses are kept: 1, 2, 3, ... and then evenly on a logarithmic axis."""
+    return np.unique(np.round(np.geomspace(1, max(longest, 2), RECORDED)).astype(int))
+
+
+def _sampled(history: np.ndarray, recorded: np.ndarray) -> np.ndarray:
+    """History at the recorded numbers of evaluations; a solver that stopped keeps its best loss."""
+    return history[..., np.minimum(recorded, history.shape[-1]) - 1]
+
+
+def _combined(results: Mapping[str, Result], dims: Sequence[str]) -> xr.Dataset:
+    """Results of several methods as one data set with the leading dimension "solver"."""
+    recorded = recorded_evaluations(max(r.loss_history.shape[-1] for r in results.values()))
+    stacked = {
+        "x": (("solver", *dims, "parameter"), np.stack([r.x for r in results.values()])),
+        "loss_history": (("solver", *dims, "evaluation"), np.stack([_sampled(r.loss_history, recorded) for r in results.values()])),
+    }
+    for name in ("loss", "num_evaluations", "solved", "status"):
+        stacked[name] = (("solver", *dims), np.stack([getattr(r, name) for r in results.values()]))
+    return xr.Dataset(stacked, coords={"solver": list(results), "evaluation": recorded})
+
+
+def _add_data(study: xr.Dataset, data: Dataset, problem: InverseProblem) -> xr.Dataset:
+    loss_at_truth = jax.vmap(problem.objective)(data.x_true, data.context, data.y)
+    return study.assign(
+        x_true=(("problem", "parameter"), np.asarray(data.x_true)),
+        x0=(("problem", "parameter"), np.asarray(data.x0)),
+        threshold=("problem", np.asarray(data.threshold)),
+        loss_at_truth=("problem", np.asarray(loss_at_truth)),
+    )
+
+
+def run_classical(problem: InverseProblem, num_problems: int, data_seed: int) -> tuple[xr.Dataset, dict[str, float]]:
+    """All solvers of single problems on one data set.
+
+    "ClassicalStart" is BFGS from the start that a domain expert reads off the data; problems without one lack it.
+    Returns the results (solver, problem, ...) and the seconds of each method.
+    """
+    data = problem.sample_dataset(num_problems, data_seed)
+    results = {
+        "BFGS": solve(problem, data, BFGS(), seed=data_seed),
+        "GradientDescent": solve(problem, data, GradientDescent(), seed=data_seed),
+        "Adam": solve(problem, data, Adam(), seed=data_seed),
+        "MultiStart": solve(problem, data, MultiStart(**problem.defaults.get("MultiStart", {})), seed=data_seed),
+    }
+    if problem.classical_start is not None:
+        start = jax.vmap(problem.classical_start)(data.y, data.context)
+        results["ClassicalStart"] = solve(problem, data, BFGS(), x0=start, seed=data_seed)
+    return _add_data(_combined(results, ("problem",)), data, problem), _seconds(results)
+
+
+def run_joint_cell(
+    problem: InverseProblem, num_problems: int, data_seed: int, group_size: int, network_seeds: Sequence[int], options: Mapping[str, Any]
+) -> tuple[xr.Dataset, dict[str, float]]:
+    """Joint optimization with groups of n problems on one data set, for several network seeds.
+
+    "Joint" is the network's best output, "JointRefined" BFGS from there (its evaluations include the training),
+    "NetworkStart" BFGS from the output of the untrained network: what the architecture gives without training.
+    Returns the results (solver, network_seed, problem, ...) and the seconds of each method.
+    """
+    data = problem.sample_dataset(num_problems, data_seed)
+    seeds = list(network_seeds)
+    joint = solve(problem, data, JointOptimization(group_size=group_size, **options), seed=seeds)
+    refinement = solve(problem, data, BFGS(), x0=joint.x, seed=seeds)
+    results = {
+        "Joint": joint,
+        "JointRefined": continued(joint, refinement),
+        "NetworkStart": solve(problem, data, BFGS(), x0=joint.extras["x_initial"], seed=seeds),
+    }
+    study = _combined(results, ("network_seed", "problem")).assign_coords(network_seed=seeds)
+    study["x_initial"] = (("network_seed", "problem", "parameter"), joint.extras["x_initial"])
+    return _add_data(study, data, problem), _seconds({**results, "JointRefined": refinement})
+
+
+def continued(first: Result, second: Result) -> Result:
+    """One result for a solver that continues where another ended: evaluations add up, the better solution stays."""
+    keep = first.loss <= second.loss
+    longest = second.loss_history.shape[-1]
+    before, after = first.loss_history, second.loss_history
+    history = np.full((*before.shape[:-1], before.shape[-1] + longest), np.inf, before.dtype)
+    history[..., : before.shape[-1]] = before
+    # The refinement of each problem begins after as many evaluations as the first solver spent on that problem.
+    position = first.num_evaluations[..., None] + np.arange(longest)
+    np.put_along_axis(history, position, np.minimum(after, np.inf), axis=-1)
+    return dataclasses.replace(
+        second,
+        x=np.where(keep[..., None], first.x, second.x),
+        loss=np.where(keep, first.loss, second.loss),
+        solved=first.solved | second.solved,
+        num_evaluations=first.num_evaluations + second.num_evaluations,
+        loss_history=np.minimum.accumulate(history, axis=-1),
+    )
+
+
+def _seconds(results: Mapping[str, Result]) -> dict[str, float]:
+    return {
+        f"{name}.{part}": round(getattr(result, f"{part}_seconds"), 4)
+        for name, result in results.items() for part in ("compile", "run")
+    }

@@ -1,0 +1,128 @@
+"""How two solvers are compared: better, tie or worse with a tolerance, and solved rates, with intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+RELATIVE_TOLERANCE = 1e-3
+
+
+def wilson_interval(count, total, confidence: float = 0.95):
+    """Interval of a proportion p = k / m: all p with |k / m - p| <= z sqrt(p (1 - p) / m).
+
+    Arguments:
+        count: k, number of successes.
+        total: m, number of independent trials, at least 1.
+        confidence: probability of the two-sided interval, between 0 and 1.
+    Returns:
+        (lower, upper), dimensionless.
+    Raises:
+        ValueError: if the numbers do not describe a proportion.
+
+    Source: Wilson (1927), doi:10.1080/01621459.1927.10502953.
+    """
+    from scipy.special import ndtri  # imported here: SciPy's load time would double that of the library
+
+    count, total = np.asarray(count, float), np.asarray(total, float)
+    if not (np.all(total >= 1) and np.all((0 <= count) & (count <= total))):
+        raise ValueError(f"count, total: expected 0 <= count <= total and total >= 1, got {count} and {total}; check the counts.")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence}; 0.95 is usual.")
+    z = ndtri(0.5 + 0.5 * confidence)
+    rate = count / total
+    centre = (rate + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z * np.sqrt(rate * (1 - rate) / total + z**2 / (4 * total**2)) / (1 + z**2 / total)
+    # At 0 and 1 the interval reaches its end exactly; round-off must not hide that.
+    return np.where(count == 0, 0.0, centre - half)[()], np.where(count == total, 1.0, centre + half)[()]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rate:
+    """A proportion with its 95 % Wilson interval."""
+
+    count: int
+    total: int
+
+    @property
+    def value(self) -> float:
+        return self.count / self.total
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        lower, upper = wilson_interval(self.count, self.total)
+        return float(lower), float(upper)
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __str__(self) -> str:
+        lower, upper = self.interval
+        return f"{self.value:.3f} [{lower:.3f}, {upper:.3f}]"
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Outcome of `compare(a, b)`: how often a is better than, ties with or is worse than b, and what each solved.
+
+    The intervals treat all problems and seeds as independent trials. Problems that share a network are not quite
+    that; figures therefore show every seed as well.
+    """
+
+    better: Rate
+    tie: Rate
+    worse: Rate
+    solved: Rate
+    solved_reference: Rate
+
+    def __str__(self) -> str:
+        return (
+            f"better {self.better}, tie {self.tie}, worse {self.worse}; "
+            f"solved {self.solved} against {self.solved_reference} ({self.better.total} problems)"
+        )
+
+
+def outcome(loss, solved, reference_loss, reference_solved, tolerance: float = RELATIVE_TOLERANCE):
+    """+1 where the first is better, 0 for a tie, -1 where it is worse, elementwise.
+
+    Two solutions tie when both are solved, or when |a - b| <= tolerance * max(a, b). A loss that is not finite
+    is worse than any that is.
+    """
+    a, b = np.broadcast_arrays(np.asarray(loss, float), np.asarray(reference_loss, float))
+    a, b = (np.where(np.isfinite(v), v, np.inf) for v in (a, b))
+    with np.errstate(invalid="ignore"):
+        close = np.isfinite(a) & np.isfinite(b) & (np.abs(a - b) <= tolerance * np.maximum(np.abs(a), np.abs(b))) | (a == b)
+    tie = close | (np.asarray(solved, bool) & np.asarray(reference_solved, bool))
+    return np.where(tie, 0, np.where(a < b, 1, -1))
+
+
+def compare(result, reference, tolerance: float = RELATIVE_TOLERANCE) -> Comparison:
+    """Compare two results on the same problems: better / tie / worse with tolerance, and solved rates.
+
+    Two solutions tie when both are solved or their losses differ by at most `tolerance`, relative to the larger.
+    "Strictly better" alone is never reported: among failed runs it is a coin toss.
+
+    Arguments:
+        result, reference: two `Result`s (or data sets with the variables loss and solved) with equal numbers
+            of problems; a result with a leading axis of seeds is compared seed by seed.
+        tolerance: relative tolerance, dimensionless, at least 0.
+    Returns:
+        a `Comparison`.
+    Raises:
+        ValueError: if the numbers of problems differ or the tolerance is negative.
+    """
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance: expected a number of at least 0, got {tolerance!r}; 1e-3 is usual.")
+    loss, reference_loss = np.asarray(result.loss), np.asarray(reference.loss)
+    if loss.shape[-1] != reference_loss.shape[-1]:
+        raise ValueError(
+            f"compare: expected two results on the same problems, got {loss.shape[-1]} and {reference_loss.shape[-1]} problems; "
+            "solve the same data set with both."
+        )
+    signs = outcome(loss, result.solved, reference_loss, reference.solved, tolerance)
+
+    def rate(mask):
+        return Rate(int(np.sum(mask)), int(np.size(mask)))
+
+    return Comparison(rate(signs > 0), rate(signs == 0), rate(signs < 0), rate(np.asarray(result.solved)), rate(np.asarray(reference.solved)))

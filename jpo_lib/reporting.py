@@ -1,0 +1,80 @@
+"""Numbers and tables of results for the pages of the book, so that nobody types them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import xarray as xr
+
+from jpo_lib.metrics import Comparison, Rate, compare
+from jpo_lib.plotting import METHODS
+
+
+def glue(**values) -> None:
+    """Store numbers under names that the page's text can show with {glue:text}; without MyST-NB they are printed."""
+    try:
+        from myst_nb import glue as store
+    except ImportError:
+        for name, value in values.items():
+            print(f"{name} = {value}")
+        return
+    for name, value in values.items():
+        store(name, str(value), display=False)
+
+
+def percent(value: float) -> str:
+    """A proportion as text, without hiding that 0.998 is not 1."""
+    digits = 0 if value in (0, 1) or 0.005 <= value <= 0.995 else 1
+    return f"{100 * float(value):.{digits}f} %"
+
+
+def with_interval(rate: Rate) -> str:
+    """A proportion with its 95 % interval as text."""
+    lower, upper = rate.interval
+    return f"{percent(rate.value)} ({percent(lower)} to {percent(upper)})"
+
+
+def comparison(study: xr.Dataset, reference: xr.Dataset) -> Comparison:
+    """`compare` over all seeds of a study; the reference (data_seed, problem) is repeated for each network seed."""
+    loss, solved, reference_loss, reference_solved = xr.broadcast(study.loss, study.solved, reference.loss, reference.solved)
+    order = ("data_seed", *[d for d in loss.dims if d not in ("data_seed", "problem")], "problem")
+
+    def flat(values):
+        return values.transpose(*order).values.reshape(-1)
+
+    outcome = compare(
+        xr.Dataset({"loss": ("problem", flat(loss)), "solved": ("problem", flat(solved))}),
+        xr.Dataset({"loss": ("problem", flat(reference_loss)), "solved": ("problem", flat(reference_solved))}),
+    )
+    # Repeating the reference for every network adds no evidence about it: its rate counts each problem once.
+    alone = Rate(int(reference.solved.sum()), int(reference.solved.size))
+    return dataclasses.replace(outcome, solved_reference=alone)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]], *, label: str, caption: str):
+    """A numbered table for the book; shown as Markdown in a notebook."""
+    from IPython.display import Markdown
+
+    lines = [f"```{{table}} {caption}", f":name: {label}", "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(str(value) for value in row) + " |" for row in rows]
+    return Markdown("\n".join([*lines, "```"]))
+
+
+def results_table(classical: xr.Dataset, joint: xr.Dataset, *, label: str, caption: str):
+    """Solved rate and better / tie / worse against BFGS, for every method and n, with evaluations per problem."""
+    reference = classical.sel(solver="BFGS", drop=True)
+    rows = []
+
+    def add(name, n, study):
+        outcome = comparison(study, reference)
+        rows.append([name, n, with_interval(outcome.solved), percent(outcome.better.value), percent(outcome.tie.value),
+                     percent(outcome.worse.value), f"{float(study.num_evaluations.mean()):.0f}"])
+
+    for method in classical.solver.values:
+        add(METHODS[method][0], "", classical.sel(solver=method, drop=True))
+    for method in joint.solver.values:
+        for size in joint.group_size.values:
+            add(METHODS[method][0], int(size), joint.sel(solver=method, group_size=size, drop=True))
+    header = ["solver", "n", "solved (95 % interval)", "better", "tie", "worse", "evaluations per problem"]
+    return markdown_table(header, rows, label=label, caption=caption)

@@ -1,0 +1,102 @@
+"""Solvers as small hyperparameter objects, and `solve`, the one door to all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jpo_lib.problem import Dataset, InverseProblem, Result, check_array, check_dataset, check_integer, random_stream
+from jpo_lib.solvers.bfgs import BFGS
+from jpo_lib.solvers.first_order import Adam, GradientDescent
+from jpo_lib.solvers.joint import JointOptimization, run_joint
+from jpo_lib.solvers.lanes import run_lanes
+from jpo_lib.solvers.multi_start import MultiStart
+
+SOLVERS = {cls.__name__: cls for cls in (BFGS, GradientDescent, Adam, MultiStart, JointOptimization)}
+
+__all__ = ["SOLVERS", "solve", *SOLVERS]
+
+
+def complete(problem: InverseProblem, solver):
+    """The solver with the problem's recommended hyperparameters where it leaves them open."""
+    if isinstance(solver, MultiStart):
+        return dataclasses.replace(solver, solver=complete(problem, solver.solver))
+    if hasattr(solver, "with_defaults"):
+        return solver.with_defaults(problem.defaults.get(type(solver).__name__, {}))
+    return solver
+
+
+def solve(problem: InverseProblem, data: Dataset, solver, *, seed: int | Sequence[int] = 0, x0=None) -> Result:
+    """Solve min_x L(F(x, c_i), y_i) for all problems i of a data set.
+
+    Refinement is composition: `solve(problem, data, BFGS(), x0=joint.x)` starts BFGS from the solutions of a
+    joint optimization. Every solver returns the best point that it evaluated.
+
+    Arguments:
+        problem: the family of problems.
+        data: the problems, from `problem.sample_dataset` or `problem.dataset`.
+        solver: a solver object, for example `BFGS()` or `JointOptimization(group_size=256)`.
+        seed: seed of everything random in the solver. A sequence of S seeds solves S times; the arrays of the
+            result then have a leading axis S.
+        x0: starting points (N, d), or (S, N, d) with a sequence of seeds, instead of data.x0; unit of x. A joint
+            optimization starts from its network and takes none.
+    Returns:
+        a `Result`.
+    Raises:
+        ValueError: if data, seed, solver or x0 do not fit.
+    """
+    if not isinstance(solver, tuple(SOLVERS.values())):
+        raise ValueError(f"solver: expected one of {', '.join(SOLVERS)}, got {solver!r}; pass an object such as BFGS().")
+    check_dataset(problem, data)
+    several = isinstance(seed, (Sequence, np.ndarray))
+    seeds = tuple(check_integer("seed", s, 0) for s in (seed if several else [seed]))
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ValueError(f"seed: expected at least one seed and no seed twice, got {list(seeds)}; pass different seeds.")
+    solver = complete(problem, solver)
+    count, shape = data.num_problems, (data.num_problems, problem.dimension)
+
+    if isinstance(solver, JointOptimization):
+        if x0 is not None:
+            raise ValueError("x0: expected None for JointOptimization, got an array; its network makes the starting points.")
+        return _tidy(run_joint(problem, data, solver, seeds), several)
+
+    if x0 is not None:
+        x0 = jnp.asarray(x0, data.x0.dtype)
+        if several and x0.ndim == 2:
+            x0 = jnp.broadcast_to(x0, (len(seeds), *x0.shape))
+        check_array("x0", x0, (len(seeds), *shape) if several else shape, finite=False)
+    # Seeds become further lanes of the same batch: problem i under seed s.
+    lanes = jax.tree.map(lambda leaf: jnp.tile(leaf, (len(seeds), *[1] * (leaf.ndim - 1))), data) if len(seeds) > 1 else data
+    if x0 is not None:
+        lanes = dataclasses.replace(lanes, x0=x0.reshape(-1, problem.dimension))
+    keys = jnp.concatenate([
+        jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "restarts"), jnp.arange(count)) for s in seeds
+    ])
+    out = run_lanes(problem, solver, lanes, keys, f"{type(solver).__name__} on {problem.name}")
+    result = Result(
+        x=out.x, loss=out.loss, loss_history=out.loss_history, num_evaluations=out.num_evaluations,
+        solved=out.loss < np.asarray(lanes.threshold), status=out.status,
+        compile_seconds=out.compile_seconds, run_seconds=out.run_seconds, solver=repr(solver), seed=seeds,
+    )
+    split = {
+        name: getattr(result, name).reshape(len(seeds), count, *getattr(result, name).shape[1:])
+        for name in ("x", "loss", "loss_history", "num_evaluations", "solved", "status")
+    }
+    return _tidy(dataclasses.replace(result, **split), several)
+
+
+def _tidy(result: Result, several: bool) -> Result:
+    """Drop the axis of seeds when a single seed was asked for."""
+    if several:
+        return result
+    first = {
+        name: getattr(result, name)[0]
+        for name in ("x", "loss", "loss_history", "num_evaluations", "solved", "status")
+    }
+    extras = {name: jax.tree.map(lambda leaf: leaf[0] if eqx.is_array_like(leaf) else leaf, value) for name, value in result.extras.items()}
+    return dataclasses.replace(result, **first, extras=extras, seed=result.seed[0])

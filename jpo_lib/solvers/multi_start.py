@@ -1,0 +1,68 @@
+"""Restarts: the fair opponent of joint optimization."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jpo_lib.problem import Status, check_integer
+from jpo_lib.solvers.bfgs import BFGS
+
+
+class MultiStartState(NamedTuple):
+    x: jax.Array
+    status: jax.Array
+    num_starts: jax.Array
+    inner: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiStart:
+    """Run a solver from x0, then from random starts, until the problem is solved or the budget is spent.
+
+    The first start is the problem's x0; further ones are drawn from the distribution of starting points. Every
+    evaluation of every run counts. A problem that is solved stops at once, and one that finishes a run without
+    success begins the next in the same trip, so that no problem waits for another.
+
+    Arguments:
+        solver: the solver of single runs; its max_evaluations caps each run.
+        num_starts: largest number of runs per problem.
+        max_evaluations: largest number of evaluations per problem, all runs together.
+        stop_when_solved: stop a problem once its loss is below its threshold.
+    Raises:
+        ValueError: if a number is out of range.
+    """
+
+    solver: Any = BFGS(max_evaluations=60)
+    num_starts: int = 24
+    max_evaluations: int = 1000
+    stop_when_solved: bool = True
+
+    def __post_init__(self):
+        check_integer("num_starts", self.num_starts, 1)
+        check_integer("max_evaluations", self.max_evaluations, 1)
+        if not (hasattr(self.solver, "begin") and hasattr(self.solver, "update")) or isinstance(self.solver, MultiStart):
+            raise ValueError(
+                f"solver: expected a solver of single problems such as BFGS(), got {type(self.solver).__name__}; pass one of those."
+            )
+
+    def with_defaults(self, defaults):
+        return self  # the inner solver takes its own defaults in `solve`
+
+    def begin(self, x0, environment) -> MultiStartState:
+        inner = self.solver.begin(x0, environment)
+        zero = jnp.int32(0)
+        return MultiStartState(inner.x, jnp.int32(Status.RUNNING), jnp.stack([zero + 1, zero]), inner)
+
+    def update(self, state: MultiStartState, loss, gradient, environment) -> MultiStartState:
+        runs, spent = state.num_starts[0], state.num_starts[1] + 1
+        inner = self.solver.update(state.inner, loss, gradient, environment)
+        finished = (inner.status != Status.RUNNING) | (spent >= self.solver.max_evaluations)
+        fresh = self.solver.begin(environment.starts[jnp.minimum(runs, self.num_starts - 1) - 1], environment)
+        inner = jax.tree.map(lambda a, b: jnp.where(finished, a, b), fresh, inner)
+        status = jnp.where(finished & (runs >= self.num_starts), Status.BUDGET_SPENT, Status.RUNNING)
+        counters = jnp.stack([runs + finished, jnp.where(finished, 0, spent)])
+        return MultiStartState(inner.x, status.astype(jnp.int32), counters, inner)

@@ -1,0 +1,40 @@
+"""Imports point one way, and the library stays small."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent / "jpo_lib"
+LAYERS = {
+    "problem": 0, "progress": 0, "compilation_cache": 0, "source_identity": 0, "networks": 1, "metrics": 1, "problems": 2, "solvers": 2, "experiments": 3, "study": 4,
+    "alignment": 1, "alignment_measured": 2, "plotting": 5, "reporting": 6, "claims": 7, "ledger_pages": 7, "ledger": 8,
+    "notebooks": 9, "cli": 10,
+}
+PARTS = {"execution": "notebooks"}  # one subject in two files
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            if name.startswith("jpo_lib."):
+                yield PARTS.get(name.split(".")[1], name.split(".")[1])
+
+
+def test_imports_point_one_way():
+    for path in PACKAGE.rglob("*.py"):
+        here = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        here = PARTS.get(here, here)
+        for target in imports(path):
+            if here == "__init__" or target == here:
+                continue
+            assert LAYERS[target] < LAYERS[here], f"{path.relative_to(PACKAGE)} imports jpo_lib.{target}"
+
+
+def test_problems_and_solvers_do_not_know_each_other():
+    for one, other in (("problems", "solvers"), ("solvers", "problems")):
+        assert all(other not in imports(path) for path in (PACKAGE / one).glob("*.py"))
+
+
+def test_modules_are_short():
+    lengths = {path.name: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert max(lengths.values()) <= 320, {name: length for name, length in lengths.items() if length > 320}

@@ -1,0 +1,134 @@
+"""Problems, data sets and the wave packet's physics."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+import jpo_lib as jpo
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return jpo.wave_packet()
+
+
+def test_problem_i_does_not_depend_on_how_many_there_are(problem):
+    large, small = problem.sample_dataset(64, seed=3), problem.sample_dataset(16, seed=3)
+    for name in ("x_true", "x0", "identifiers"):
+        np.testing.assert_array_equal(getattr(large, name)[:16], getattr(small, name))
+    np.testing.assert_allclose(large.y[:16], small.y, atol=1e-6)
+
+
+def test_different_seeds_give_different_problems(problem):
+    assert not np.any(np.asarray(problem.sample_dataset(8, 0).x_true) == np.asarray(problem.sample_dataset(8, 1).x_true))
+
+
+def test_waveform_and_noise_have_their_closed_forms(problem):
+    data = problem.sample_dataset(200, seed=1)
+    times = np.arange(256) * 0.25
+    t0 = np.asarray(data.x_true, float)
+    clean = np.sin(times - t0) * np.exp(-(((times - t0) / 3.0) ** 2))
+    residual = np.asarray(data.y) - clean
+    # The standard deviation of 51200 samples is known to 0.3 %; five times that is allowed.
+    assert abs(residual.std() / 0.1 - 1) < 0.016
+    assert abs(residual.mean()) < 5 * 0.1 / np.sqrt(residual.size)
+
+
+def test_loss_at_truth_follows_the_chi_squared_law(problem):
+    data = problem.sample_dataset(200, seed=2)
+    loss = jax.vmap(problem.objective)(data.x_true, None, data.y)
+    # 2 L / sd^2 has the mean 256 and the variance 512.
+    assert abs(float(jnp.mean(2 * loss / 0.01)) - 256) < 5 * np.sqrt(512 / 200)
+    assert bool(jnp.all(loss < data.threshold))
+
+
+def test_gradient_agrees_with_central_differences_in_float64():
+    with jax.enable_x64(True):
+        problem = jpo.wave_packet(num_points=254)  # a problem of its own: cached programs keep their precision
+        y = problem.simulate(jnp.array([31.7]), None)
+        x = jnp.linspace(18.0, 46.0, 57)[:, None]
+        gradient = jax.vmap(jax.grad(problem.objective), (0, None, None))(x, None, y)[:, 0]
+        step = 1e-5
+        value = jax.vmap(problem.objective, (0, None, None))
+        central = (value(x + step, None, y) - value(x - step, None, y)) / (2 * step)
+        assert gradient.dtype == jnp.float64
+        np.testing.assert_allclose(gradient, central, atol=1e-8 * float(jnp.max(jnp.abs(gradient))))
+
+
+def test_shifting_the_truth_shifts_the_signal(problem):
+    step = 64.0 / 256
+    one, other = problem.simulate(jnp.array([30.0]), None), problem.simulate(jnp.array([30.0 + 4 * step]), None)
+    np.testing.assert_allclose(other[4:], one[:-4], atol=1e-5)
+
+
+def test_the_feature_start_is_close_to_the_truth(problem):
+    data = problem.sample_dataset(256, seed=4)
+    start = jax.vmap(problem.classical_start)(data.y, None)
+    error = np.abs(np.asarray(start - data.x_true))
+    assert np.median(error) < 1.0  # noise shifts the median of the energy towards the middle by some samples
+
+
+def test_equal_settings_give_the_same_problem_object():
+    assert jpo.wave_packet() is jpo.wave_packet() and jpo.wave_packet(noise=0.2) is not jpo.wave_packet()
+
+
+@pytest.mark.parametrize("change, words", [
+    (dict(width=-1.0), "width: expected a finite number above zero, got -1.0"),
+    (dict(width=float("nan")), "width: expected a finite number"),
+    (dict(num_points=15), "num_points: expected a whole number of at least 16, got 15"),
+    (dict(num_points=255), "num_points: expected an even number, got 255"),
+    (dict(num_points=32), "num_points: expected at least 65 samples"),
+    (dict(noise=-0.1), "noise: expected a finite number of at least 0"),
+    (dict(prior_lower=50.0, prior_upper=40.0), "expected 0 <= lower < upper"),
+])
+def test_bad_settings_are_refused_in_one_sentence(change, words):
+    with pytest.raises(ValueError) as caught:
+        jpo.wave_packet(**change)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("arguments", [(0, 0), (-3, 0), (4, -1), (2.5, 0), (True, 0)])
+def test_bad_sizes_and_seeds_are_refused(problem, arguments):
+    with pytest.raises(ValueError, match="expected a whole number"):
+        problem.sample_dataset(*arguments)
+
+
+def test_bad_data_are_refused(problem):
+    data = problem.sample_dataset(4, 0)
+    broken = {
+        "NaN": dataclasses.replace(data, y=data.y.at[1, 3].set(jnp.nan)),
+        "shape": dataclasses.replace(data, y=data.y[:, :100]),
+        "start": dataclasses.replace(data, x0=jnp.zeros((4, 3))),
+        "infinite": dataclasses.replace(data, x0=data.x0.at[0].set(jnp.inf)),
+    }
+    for name, bad in broken.items():
+        for solver in (jpo.BFGS(), jpo.JointOptimization()):
+            with pytest.raises(ValueError, match="expected (shape|finite numbers)") as caught:
+                jpo.solve(problem, bad, solver)
+            assert "\n" not in str(caught.value), name
+    with pytest.raises(ValueError, match="expected shape"):
+        problem.dataset(y=np.zeros((4, 256)), x0=np.zeros((4, 2)))
+    with pytest.raises(ValueError, match="expected shape"):
+        problem.dataset(y=np.zeros((4, 256)), x0=np.zeros(4))
+
+
+@settings(max_examples=20, deadline=None)
+@given(count=st.integers(1, 16), keep=st.integers(0, 15))
+def test_selection_keeps_the_axis_of_problems(problem, count, keep):
+    data = problem.sample_dataset(16, 3)
+    chosen = data[keep]
+    assert len(chosen) == 1 and chosen.y.shape == (1, 256)
+    assert len(data[:count]) == count
+
+
+def test_no_stream_of_random_numbers_repeats_another(problem):
+    """A restart drawn from the stream of the data would hand the solution to the solver. It happened once."""
+    data = problem.sample_dataset(64, seed=5)
+    result = jpo.solve(problem, data, jpo.MultiStart(jpo.BFGS(max_evaluations=1), num_starts=24, max_evaluations=24), seed=5)
+    # With one evaluation for each start, the best point is one of the starts.
+    distance = np.abs(result.x - np.asarray(data.x_true))
+    assert distance.min() > 0.0 and np.median(distance) > 0.05

@@ -1,0 +1,143 @@
+"""Studies: files that are found again, or refused, and always equal bit for bit."""
+
+import ast
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from jpo_lib import source_identity, study
+
+
+@pytest.fixture(scope="session")
+def cells():
+    return study.plan("wave_packet", "smoke")
+
+
+@pytest.fixture(scope="session")
+def computed(cells, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("studies")
+    study.load_or_run(cells, folder, quiet=True)
+    return folder
+
+
+@pytest.fixture
+def folder(computed, tmp_path):
+    return shutil.copytree(computed, tmp_path / "studies")
+
+
+def result_file(folder, cell):
+    return folder / f"{cell.name}.nc"
+
+
+def test_the_same_cell_twice_gives_the_same_bytes(cells, computed, tmp_path):
+    study.run_cell(cells[-1], tmp_path)
+    assert result_file(tmp_path, cells[-1]).read_bytes() == result_file(computed, cells[-1]).read_bytes()
+
+
+def test_valid_files_are_loaded_and_not_computed(cells, folder, capsys, monkeypatch):
+    monkeypatch.setattr(study, "run_cell", lambda *_: pytest.fail("computed a valid cell again"))
+    loaded = study.load_or_run(cells, folder)
+    assert list(loaded) == [c.name for c in cells] and "3 of 3" in capsys.readouterr().out
+
+
+def spoil(folder, cell, how):
+    path, manifest = result_file(folder, cell), result_file(folder, cell).with_suffix(".json")
+    content = json.loads(manifest.read_text())
+    if how == "truncated":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif how == "one byte":
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    elif how == "no manifest":
+        manifest.unlink()
+    elif how == "no result":
+        path.unlink()
+    elif how == "torn manifest":
+        manifest.write_text(manifest.read_text()[:50])
+    elif how == "other code":
+        manifest.write_text(json.dumps({**content, "source_hash": "0" * 64}))
+    elif how == "other settings":
+        manifest.write_text(json.dumps({**content, "cell": {**content["cell"], "num_problems": 7}}))
+    elif how == "other format":
+        manifest.write_text(json.dumps({"hello": 1}))
+
+
+@pytest.mark.parametrize("how, state", [
+    ("truncated", "damaged"), ("one byte", "damaged"), ("no manifest", "damaged"), ("no result", "damaged"),
+    ("torn manifest", "damaged"), ("other code", "stale"), ("other settings", "foreign"), ("other format", "foreign"),
+])
+def test_every_flaw_is_noticed(cells, folder, how, state):
+    spoil(folder, cells[0], how)
+    assert study.check(cells[0], folder).partition(":")[0] == state
+    assert study.check(cells[1], folder) == "valid"
+
+
+def test_damaged_files_are_computed_again_and_foreign_ones_refused(cells, folder, computed, capsys):
+    spoil(folder, cells[-1], "one byte")
+    study.load_or_run(cells, folder)
+    assert "again, since it was damaged" in capsys.readouterr().out
+    assert result_file(folder, cells[-1]).read_bytes() == result_file(computed, cells[-1]).read_bytes()
+    spoil(folder, cells[0], "other format")
+    with pytest.raises(FileExistsError, match="move it away"):
+        study.load_or_run(cells, folder)
+
+
+def test_a_failed_write_leaves_nothing(cells, tmp_path, monkeypatch):
+    monkeypatch.setattr(study.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError):
+        study.run_cell(cells[-1], tmp_path)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_a_changed_setting_changes_the_name(cells):
+    for change in (dict(num_problems=8, group_sizes=[1]), dict(seed=1), dict(group_sizes=[4])):
+        other = {c.name for c in study.plan("wave_packet", "smoke", **change)}
+        assert other - {c.name for c in cells}
+    assert {c.name for c in study.plan("wave_packet", "smoke", group_sizes=[16])} < {c.name for c in cells}
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (("wave_paket", "smoke", {}), "problem: expected one of"),
+    (("wave_packet", "huge", {}), "profile: expected one of laptop, paper, smoke, got 'huge'"),
+    (("wave_packet", "smoke", {"group_sizes": [3]}), "expected divisors of the 16 problems, got 3; the nearest is 2"),
+    (("wave_packet", "smoke", {"num_problems": 0}), "num_problems: expected a whole number of at least 1, got 0"),
+    (("wave_packet", "smoke", {"seed": -1}), "seed: expected a whole number"),
+])
+def test_bad_plans_are_refused(arguments, words):
+    problem, profile, rest = arguments
+    with pytest.raises(ValueError) as caught:
+        study.plan(problem, profile, **rest)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_comments_do_not_change_the_identity_of_code_and_numbers_do():
+    one = ast.parse('def f(x):\n    """Text."""\n    return 2 * x')
+    same = ast.parse('# why\ndef f(x):\n\n    return 2 * x  # twice')
+    other = ast.parse("def f(x):\n    return 3 * x")
+    assert source_identity.canonical(one) == source_identity.canonical(same) != source_identity.canonical(other)
+
+
+def test_the_identity_covers_what_decides_the_numbers():
+    _, used = source_identity._module("jpo_lib.experiments")
+    assert {"jpo_lib.problem", "jpo_lib.solvers"} <= set(used)
+    _, used = source_identity._module("jpo_lib.solvers")
+    assert {"jpo_lib.solvers.bfgs", "jpo_lib.solvers.joint", "jpo_lib.solvers.lanes"} <= set(used)
+
+
+def test_combined_results_agree_with_the_cells(cells, computed):
+    loaded = study.load_or_run(cells, computed, quiet=True)
+    classical, joint = study.combine(cells, loaded)
+    assert dict(joint.loss.sizes) == {"data_seed": 1, "group_size": 2, "solver": 3, "network_seed": 2, "problem": 16}
+    for cell in cells:
+        part = loaded[cell.name]
+        whole = classical if cell.kind == "classical" else joint.sel(group_size=cell.group_size)
+        np.testing.assert_array_equal(whole.loss.sel(data_seed=cell.data_seed), part.loss)
+    history = joint.loss_history.transpose(..., "evaluation").values
+    assert np.all(np.diff(history, axis=-1) <= 0)
+    np.testing.assert_allclose(history[..., -1], joint.loss, rtol=1e-6)
+    # Refinement never loses what was found, and its evaluations include the training.
+    assert bool((joint.loss.sel(solver="JointRefined") <= joint.loss.sel(solver="Joint")).all())
+    assert bool((joint.num_evaluations.sel(solver="JointRefined") > joint.num_evaluations.sel(solver="Joint")).all())
