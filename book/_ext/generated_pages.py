@@ -1,0 +1,52 @@
+"""Make the generated fragments before the pages are read, and refresh what depends on notebooks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from docutils import nodes
+from myst_nb.ext.glue.utils import PendingGlueReference
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+from jpo_lib import ledger
+
+
+def write_fragments(app: Sphinx) -> None:
+    """Ledger, claims, verdicts and gallery, from what lies in the repository now."""
+    ledger.write_ledger(Path(app.srcdir).parent)
+
+
+def remember_read(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
+    env.jpo_read_now = set(docnames)
+
+
+def note_glue(app: Sphinx, doctree: nodes.document) -> None:
+    """Record from which notebooks a page takes numbers."""
+    env = app.env
+    if not hasattr(env, "jpo_glued_from"):
+        env.jpo_glued_from = {}
+    env.jpo_glued_from[env.docname] = {ref.refdoc for ref in doctree.findall(PendingGlueReference)}
+
+
+def load_gallery_late(app: Sphinx, doctree: nodes.document) -> None:
+    """Pictures of the gallery are fetched when the reader scrolls to them; there will be 25."""
+    for image in doctree.findall(nodes.image):
+        if image["uri"].startswith("_generated/figures/"):
+            image["loading"] = "lazy"
+
+
+def rewrite_glued(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Pages whose numbers come from a notebook that was read again; Sphinx would leave them stale."""
+    changed = getattr(env, "jpo_read_now", set())
+    glued = getattr(env, "jpo_glued_from", {})
+    return [doc for doc, sources in glued.items() if sources & changed and doc in env.all_docs]
+
+
+def setup(app: Sphinx) -> dict:
+    app.connect("builder-inited", write_fragments)
+    app.connect("env-before-read-docs", remember_read)
+    app.connect("doctree-read", note_glue)
+    app.connect("doctree-read", load_gallery_late)
+    app.connect("env-get-updated", rewrite_glued)
+    return {"parallel_read_safe": False, "parallel_write_safe": True, "env_version": 1}

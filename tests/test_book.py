@@ -1,0 +1,398 @@
+"""The ledger, and the built book as a reader's browser sees it.
+
+The browser tests need a built book: the folder in $JPO_BOOK_HTML, else the one that the fixture
+`built_book` makes, else `_build/html`. They need Chromium, too; without it they are skipped, and
+they fail when JPO_REQUIRE_BROWSER=1.
+"""
+
+from __future__ import annotations
+
+import functools
+import html.parser
+import http.server
+import json
+import os
+import re
+import shutil
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import unquote, urljoin, urlsplit
+
+import pytest
+import yaml
+
+from jpo_lib import ledger
+
+ROOT = Path(__file__).resolve().parents[1]
+CHROMIUM_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                  "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+SVG = "<svg xmlns='http://www.w3.org/2000/svg'/>"
+
+
+# --- the ledger -----------------------------------------------------------------------------------
+
+
+def figure_cell(label, image=True):
+    output = {"output_type": "display_data", "data": {"image/svg+xml": [SVG]} if image else {"text/plain": "-"}, "metadata": {}}
+    return {"cell_type": "code", "source": "plot()", "outputs": [output],
+            "metadata": {"mystnb": {"figure": {"caption": "c", "name": label}, "image": {"alt": "a wave"}}}}
+
+
+def table_cell(label):
+    text = f"```{{table}} Results\n:name: {label}\n\n| a |\n|---|\n| 1 |\n```"
+    return {"cell_type": "code", "source": "", "metadata": {}, "outputs": [
+        {"output_type": "execute_result", "data": {"text/markdown": text}, "metadata": {}, "execution_count": 1}]}
+
+
+def write_notebook(root, stem, cells, digest="0" * 64):
+    path = root / "book" / "_executed" / f"{stem}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {"jpo": {"parameters": {"profile": "smoke", "seed": 0}, "results": [{"path": "_build/studies/a.nc", "sha256": digest}]}}
+    path.write_text(json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}))
+
+
+def state(root, item_id, verdicts=lambda root: []):
+    return next(i for i in ledger.build_ledger(root, verdicts)["items"] if i["id"] == item_id)
+
+
+def test_the_registry_holds_every_item_of_the_paper_once():
+    items = ledger.load_items()
+    counts = {kind: sum(i["kind"] == kind for i in items) for kind in ("figure", "table", "theorem", "claim")}
+    assert counts == {"figure": 25, "table": 5, "theorem": 4, "claim": 5}
+    assert len({i["id"] for i in items}) == len({i["label"] for i in items}) == 39
+    for item in items:
+        number = item["id"].removeprefix("C") if item["kind"] == "claim" else item["id"].split()[1]
+        assert item["label"] == f"{item['kind']}-{number}"
+
+
+def test_an_empty_repository_has_only_planned_items(tmp_path):
+    items = ledger.build_ledger(tmp_path, lambda root: [])["items"]
+    assert {i["status"] for i in items} == {"planned"}
+    assert {i["verdict"] for i in items if i["kind"] == "claim"} == {"planned"}
+
+
+def test_status_follows_the_executed_notebook(tmp_path):
+    write_notebook(tmp_path, "03_wave_packet", [figure_cell("figure-3"), figure_cell("figure-7", image=False), table_cell("table-4")])
+    built = state(tmp_path, "Figure 3")
+    assert built["status"] == "built" and built["page"] == "_executed/03_wave_packet.html" and built["anchor"] == "figure-3"
+    assert built["notebook"] == "notebooks/03_wave_packet.ipynb" and built["parameters"] == {"profile": "smoke", "seed": 0}
+    assert state(tmp_path, "Figure 7")["status"] == "planned", "a label without a picture is not a figure"
+    assert state(tmp_path, "Table 4")["status"] == "built"
+    assert state(tmp_path, "Figure 4")["status"] == "planned"
+
+
+def test_a_page_outside_the_table_of_contents_does_not_count(tmp_path):
+    write_notebook(tmp_path, "03_wave_packet", [figure_cell("figure-3")])
+    (tmp_path / "book" / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n- file: claims\n")
+    assert state(tmp_path, "Figure 3")["status"] == "planned"
+    (tmp_path / "book" / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n- file: _executed/03_wave_packet\n")
+    assert state(tmp_path, "Figure 3")["status"] == "built"
+
+
+def test_theorems_are_found_by_their_label(tmp_path):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "proofs.md").write_text("```{prf:theorem} Noise\n:label: theorem-1\ntext\n```\nSee theorem-2.\n")
+    assert state(tmp_path, "Theorem 1")["status"] == "built"
+    assert state(tmp_path, "Theorem 2")["status"] == "planned"
+
+
+def test_verdicts_reach_the_ledger_and_unknown_words_are_refused(tmp_path):
+    verdict = {"id": "C1", "text": "t", "verdict": "partly", "effect": 0.5, "interval": [0.4, 0.6], "rule": "r",
+               "fair_baseline": None, "results": [{"path": "a.nc", "sha256": "1" * 64}]}
+    claim = state(tmp_path, "C1", lambda root: [verdict])
+    assert (claim["status"], claim["verdict"], claim["interval"], claim["rule"]) == ("built", "partly", [0.4, 0.6], "r")
+    assert claim["results"] == verdict["results"]
+    with pytest.raises(ValueError, match="Expected a verdict"):
+        ledger.build_ledger(tmp_path, lambda root: [{**verdict, "verdict": "great"}])
+
+
+def test_a_changed_result_moves_the_ledger_and_nothing_else_does(tmp_path):
+    write_notebook(tmp_path, "03_wave_packet", [figure_cell("figure-3")])
+    path = ledger.write_ledger(tmp_path, lambda root: [])
+    first, stamp = path.read_bytes(), path.stat().st_mtime_ns
+    ledger.write_ledger(tmp_path, lambda root: [])
+    assert path.read_bytes() == first and path.stat().st_mtime_ns == stamp
+    write_notebook(tmp_path, "03_wave_packet", [figure_cell("figure-3")], digest="1" * 64)
+    ledger.write_ledger(tmp_path, lambda root: [])
+    assert path.read_bytes() != first
+    names = {p.name for p in (tmp_path / "book" / "_generated").iterdir()}
+    assert {"ledger_table.md", "claims_table.md", "verdict_strip.md", "gallery.md"} <= names
+    assert (tmp_path / "book" / "_generated" / "figures" / "figure-3.svg").read_text() == SVG
+
+
+def test_a_damaged_notebook_is_refused_in_one_sentence(tmp_path):
+    write_notebook(tmp_path, "03_wave_packet", [])
+    (tmp_path / "book" / "_executed" / "03_wave_packet.ipynb").write_text("{")
+    with pytest.raises(ValueError, match="Expected an executed notebook in 03_wave_packet.ipynb"):
+        ledger.build_ledger(tmp_path, lambda root: [])
+
+
+# --- the built book -------------------------------------------------------------------------------
+
+
+class PageParser(html.parser.HTMLParser):
+    """Ids, links and images of one page."""
+
+    def __init__(self):
+        super().__init__()
+        self.ids, self.links, self.files = set(), [], []
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        if values.get("id"):
+            self.ids.add(values["id"])
+        if tag == "a" and values.get("href") is not None:
+            self.links.append(values["href"])
+        if tag in ("img", "script") and values.get("src"):
+            self.files.append(values["src"])
+        if tag == "link" and values.get("href") and values.get("rel") != "canonical":
+            self.files.append(values["href"])
+
+
+@pytest.fixture(scope="session")
+def book_folder(request):
+    """The folder with the book's index.html."""
+    candidates = [os.environ.get("JPO_BOOK_HTML")]
+    if not candidates[0]:
+        try:
+            candidates = [request.getfixturevalue("built_book")]
+        except pytest.FixtureLookupError:
+            candidates = [ROOT / "_build" / "html"]
+    for folder in (Path(c) for c in candidates if c):
+        for place in (folder, folder / "_build" / "html"):
+            if (place / "index.html").is_file():
+                return place
+    if os.environ.get("JPO_BOOK_HTML") or os.environ.get("JPO_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"Expected a built book with an index.html in {candidates}, got none; run `make book` first.")
+    pytest.skip("no built book: run `make book`, or set JPO_BOOK_HTML to the folder of its index.html")
+
+
+@pytest.fixture(scope="session")
+def pages(book_folder):
+    """{path: parsed page} of all HTML pages of the book that a reader can open."""
+    found = {}
+    for path in sorted(book_folder.rglob("*.html")):
+        name = path.relative_to(book_folder).as_posix()
+        if not name.startswith(("_static/", "_sources/", "reports/")):
+            found[name] = PageParser()
+            found[name].feed(path.read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture(scope="session")
+def chapters():
+    """The pages of the table of contents."""
+    return sorted(f"{page}.html" for page in ledger._toc_pages(ROOT))
+
+
+@pytest.fixture(scope="session")
+def book_ledger(book_folder):
+    return json.loads((book_folder.parent / "ledger.json").read_text(encoding="utf-8"))["items"]
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, from the system."""
+    missing = None
+    if shutil.which("chromium") is None:
+        missing = "no Chromium: install it (on Debian: apt install chromium) to check the book in a browser"
+    else:
+        try:
+            from playwright.sync_api import sync_playwright
+        except ImportError:
+            missing = "no playwright: run `make env` to check the book in a browser"
+    if missing:
+        (pytest.fail if os.environ.get("JPO_REQUIRE_BROWSER") == "1" else pytest.skip)(missing)
+    with sync_playwright() as playwright:
+        program = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
+        yield program
+        program.close()
+
+
+@pytest.fixture(scope="session")
+def site(book_folder):
+    """The address of a server on this machine that shows the book."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(book_folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+# Contrast of each text with the first solid colour behind it, as WCAG defines it.
+CONTRAST = """() => {
+  const rgb = text => { const m = text.match(/[0-9.]+/g).map(Number); return [m[0], m[1], m[2], m.length > 3 ? m[3] : 1]; };
+  const light = c => { const [r, g, b] = c.slice(0, 3).map(v => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
+                       return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const behind = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c[3] > 0.99) return c; } return [255, 255, 255, 1]; };
+  const poor = [];
+  for (const e of document.querySelectorAll(".bd-article *")) {
+    const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+    if (!own || !e.offsetParent || e.closest("mjx-container, .headerlink, svg, .copybtn")) continue;
+    const style = getComputedStyle(e);
+    if (style.color.startsWith("rgb") && style.visibility === "visible") {
+      const a = light(rgb(style.color)), b = light(behind(e));
+      const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+      if (contrast < 4.5) poor.push([Math.round(contrast * 100) / 100, e.tagName, e.className, e.textContent.trim().slice(0, 40)]);
+    }
+  }
+  return poor.slice(0, 8);
+}"""
+
+# What reaches over the right edge and cannot be scrolled to by itself.
+TOO_WIDE = """() => [...document.querySelectorAll(".bd-article *")].filter(e => {
+  if (e.closest("mjx-assistive-mml, .headerlink, svg") || e.getBoundingClientRect().right <= innerWidth + 1) return false;
+  for (let p = e; p && p.matches(".bd-article *"); p = p.parentElement)
+    if (["auto", "scroll"].includes(getComputedStyle(p).overflowX) && p.getBoundingClientRect().right <= innerWidth + 1) return false;
+  return true;
+}).slice(0, 3).map(e => e.tagName + "." + e.className)"""
+
+SHOWN = """() => ({
+  formulas: document.querySelectorAll(".math").length,
+  rendered: document.querySelectorAll(".math mjx-container").length,
+  broken: document.querySelectorAll("mjx-merror, [data-mjx-error]").length,
+  raw: /\\\\[(\\[]/.test([...document.querySelectorAll(".math")].map(e => e.innerText).join(" ")),
+  dollars: [...document.querySelectorAll(".bd-article p, .bd-article li, .bd-article td, .bd-article figcaption")].map(e => {
+    const copy = e.cloneNode(true); copy.querySelectorAll("code, pre, .math").forEach(c => c.remove()); return copy.textContent.match(/\\$[^$\\n]{1,60}\\$/); })
+    .filter(Boolean).map(m => m[0]),
+  noAlt: [...document.querySelectorAll(".bd-article figure img, .bd-article .cell_output img")].filter(i => !(i.alt || "").trim() || /^\\S+\\.(svg|png)$/.test(i.alt.trim())).map(i => i.src),
+  emptyImages: [...document.images].filter(i => i.complete && !i.naturalWidth && i.offsetParent).map(i => i.src),
+  nameless: [...document.querySelectorAll(".bd-article a[href], .bd-article button, .bd-article summary")]
+    .filter(e => !(e.innerText || e.textContent).trim() && !e.getAttribute("aria-label") && !e.title && !e.querySelector("img[alt]:not([alt=''])")).map(e => e.outerHTML.slice(0, 80)),
+  numbers: Object.fromEntries([...document.querySelectorAll("[id^=figure-], [id^=table-], [id^=theorem-]")].map(e => [e.id,
+    (e.querySelector(".caption-number, .admonition-title .caption-number, .admonition-title") || {innerText: ""}).innerText.trim()])),
+  references: [...document.querySelectorAll("a.reference.internal")].filter(a => /#(figure|table)-s?\\d+$/.test(a.href) && a.querySelector(".std-numref")).map(a => [a.hash, a.innerText.trim()]),
+})"""
+
+
+@pytest.fixture(scope="session")
+def visits(browser, site, pages):
+    """Each page opened once in light, narrowed to a phone, and switched to dark; what was seen."""
+    seen = {}
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light", reduced_motion="reduce")
+    for name in pages:
+        visit = SimpleNamespace(requests=[], complaints=[])
+        page = context.new_page()
+        page.on("request", lambda request, v=visit: v.requests.append(request.url))
+        page.on("console", lambda message, v=visit: v.complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error, v=visit: v.complaints.append(str(error)))
+        page.on("response", lambda reply, v=visit: v.complaints.append(f"{reply.status} {reply.url}") if reply.status >= 400 else None)
+        page.goto(site + name, wait_until="load")
+        page.evaluate("async () => { if (window.MathJax && MathJax.startup) await MathJax.startup.promise; await document.fonts.ready; }")
+        page.evaluate("() => document.querySelectorAll('img[loading=lazy]').forEach(i => i.loading = 'eager')")
+        visit.shown = page.evaluate(SHOWN)
+        visit.poor_light = page.evaluate(CONTRAST)
+        page.set_viewport_size({"width": 390, "height": 844})
+        visit.overflow = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+        visit.wide = page.evaluate(TOO_WIDE)
+        page.evaluate("() => { document.documentElement.dataset.theme = 'dark'; document.documentElement.dataset.mode = 'dark'; }")
+        visit.dark_background = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+        visit.poor_dark = page.evaluate(CONTRAST)
+        visit.dark_cards = page.evaluate("() => [...document.querySelectorAll('.bd-article figure img')].map(i => getComputedStyle(i).backgroundColor)")
+        page.close()
+        seen[name] = visit
+    context.close()
+    return seen
+
+
+def test_all_chapters_are_there(pages, chapters):
+    assert set(chapters) <= set(pages)
+
+
+def test_links_anchors_and_files_of_the_site_resolve(pages, book_folder):
+    broken = []
+    for name, page in pages.items():
+        for link in page.links + page.files:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc or not link or link == "#":
+                continue
+            target = unquote(urlsplit(urljoin(f"http://book/{name}", link)).path).lstrip("/") or "index.html"
+            target += "index.html" if target.endswith("/") else ""
+            known = target in pages
+            if not known and not (book_folder / target).is_file():
+                broken.append(f"{name}: {link}")
+            elif known and parts.fragment and unquote(parts.fragment) not in pages[target].ids:
+                broken.append(f"{name}: {link} (no such anchor)")
+    assert not broken, "\n".join(broken)
+
+
+def test_no_page_asks_another_host(visits, site):
+    foreign = [f"{name}: {url}" for name, v in visits.items() for url in v.requests if not url.startswith((site, "data:", "blob:"))]
+    assert not foreign, "\n".join(foreign)
+
+
+def test_no_page_loads_anything_from_elsewhere_in_its_markup(pages):
+    foreign = [f"{name}: {url}" for name, page in pages.items() for url in page.files
+               if urlsplit(url).netloc and not url.startswith("https://creativecommons.org/licenses/")]
+    assert not foreign, "\n".join(foreign)
+
+
+def test_the_browser_has_no_complaint(visits):
+    complaints = [f"{name}: {text}" for name, v in visits.items() for text in v.complaints]
+    assert not complaints, "\n".join(complaints)
+
+
+def test_formulas_are_rendered(visits):
+    assert sum(v.shown["formulas"] for v in visits.values()) > 10
+    for name, visit in visits.items():
+        shown = visit.shown
+        assert shown["rendered"] == shown["formulas"], f"{name}: {shown['formulas'] - shown['rendered']} formulas are not rendered"
+        assert not shown["raw"], f"{name}: TeX is shown as text"
+        assert not shown["dollars"], f"{name}: TeX is shown as text, {shown['dollars']}"
+        assert not shown["broken"], f"{name}: MathJax reports an error in a formula"
+
+
+def test_the_numbers_shown_are_those_of_the_ledger(visits, book_ledger):
+    for item in book_ledger:
+        if item["status"] == "built" and item["kind"] != "claim":
+            shown = visits[item["page"]].shown["numbers"].get(item["anchor"])
+            assert shown is not None, f"{item['id']} is not on {item['page']}"
+            assert shown.split("(")[0].strip() == item["id"], f"{item['page']} shows {shown!r} for {item['id']}"
+    for name, visit in visits.items():
+        for anchor, text in visit.shown["references"]:
+            kind, number = anchor.lstrip("#").split("-")
+            assert text == f"{kind.capitalize()} {number.upper()}", f"{name}: a reference to {anchor} reads {text!r}"
+
+
+def test_claims_have_their_anchor(pages, book_ledger):
+    for item in book_ledger:
+        if item["kind"] == "claim":
+            assert item["anchor"] in pages[item["page"]].ids
+
+
+def test_every_figure_has_a_text_that_says_what_it_shows(visits):
+    missing = [f"{name}: {src}" for name, v in visits.items() for src in v.shown["noAlt"]]
+    assert not missing, "\n".join(missing)
+
+
+def test_images_load_and_controls_have_names(visits):
+    assert not [(name, v.shown["emptyImages"]) for name, v in visits.items() if v.shown["emptyImages"]]
+    assert not [(name, v.shown["nameless"]) for name, v in visits.items() if v.shown["nameless"]]
+
+
+def test_nothing_is_wider_than_a_phone(visits):
+    wide = [f"{name}: {v.overflow} px too wide, for example {v.wide}" for name, v in visits.items() if v.overflow > 0 or v.wide]
+    assert not wide, "\n".join(wide)
+
+
+def test_text_is_readable_in_light_and_dark(visits):
+    for name, visit in visits.items():
+        assert not visit.poor_light, f"{name}, light: {visit.poor_light}"
+        assert not visit.poor_dark, f"{name}, dark: {visit.poor_dark}"
+        red, green, blue = map(int, re.findall(r"\d+", visit.dark_background)[:3])
+        assert max(red, green, blue) < 60, f"{name}: the page stays light in dark mode"
+        assert set(visit.dark_cards) <= {"rgb(255, 255, 255)"}, f"{name}: a figure without its light card"
+
+
+def test_links_to_the_repository_follow_one_setting(book_folder, pages):
+    url = (yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8")).get("repository") or {}).get("url") or ""
+    text = "".join((book_folder / name).read_text(encoding="utf-8") for name in pages)
+    if url:
+        assert f"{url.rstrip('/')}/blob/" in text
+    else:
+        assert "/blob/" not in text and "launch-buttons" not in text and "source-repository-button" not in text
