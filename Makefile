@@ -1,0 +1,39 @@
+# Everything that is run by hand. Options: PROFILE=smoke|laptop|paper, ACCELERATOR=cpu|cuda13, PYTHON=/path/to/python.
+PROFILE ?= laptop
+ACCELERATOR ?=
+PYTHON ?=
+export PYTHON
+
+# Programs are called as modules of this Python: their scripts name the folder in which they were installed.
+RUN := .venv/bin/python
+
+.PHONY: help env book test lock clean
+help:
+	@echo "make env     install the pinned environment into .venv     (ACCELERATOR=cpu, or cuda13 for NVIDIA GPUs)"
+	@echo "make book    run all studies and notebooks, build the book (PROFILE=laptop, or smoke, or paper)"
+	@echo "make test    run all tests, a small build of the book included"
+	@echo "make lock    resolve the dependencies of pyproject.toml anew (UPGRADE=1: to their newest versions)"
+	@echo "make clean   remove what was built: results, executed notebooks, pages, caches; .venv stays"
+
+env:
+	@exec sh workflow/environment.sh "$(ACCELERATOR)"
+
+book: env
+	@exec $(RUN) workflow/build.py "$(PROFILE)"
+
+test: env
+	@exec $(RUN) -m pytest
+
+LOCK = $(RUN) -m uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-header --no-annotate --quiet $(if $(UPGRADE),--upgrade)
+ALL_EXTRAS = pyproject.toml requirements/build.in --extra book --extra test --extra cluster
+
+lock: env
+	@$(LOCK) $(ALL_EXTRAS) --output-file requirements/cpu.lock >/dev/null
+	@$(LOCK) $(ALL_EXTRAS) --extra cuda13 --output-file requirements/cuda13.lock >/dev/null
+	@$(LOCK) requirements/bootstrap.in --output-file requirements/bootstrap.lock >/dev/null
+	@$(RUN) workflow/environment_yml.py
+
+clean:
+	@rm -rf _build book/_executed book/_generated .snakemake .cache .pytest_cache
+	@echo "make clean: removed everything that was built; .venv stays"

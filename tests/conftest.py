@@ -1,0 +1,53 @@
+"""Settings of all tests: no progress bars, JAX keeps its compiled programs between runs, and one built book for all."""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from jpo_lib import compilation_cache
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# What the tests share with the build must not reach it: it has to find its own way.
+SETTINGS = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("JPO_", "JAX_", "XLA_", "PYTEST_", "VIRTUAL_ENV", "MAKE", "MFLAGS"))  # `make test` itself is a make
+}
+
+
+def make(clone, *arguments):
+    return subprocess.run(["make", *arguments], cwd=clone, env=SETTINGS, capture_output=True, text=True)
+
+
+def book(clone):
+    started = time.monotonic()
+    done = make(clone, "book", "PROFILE=smoke")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout, time.monotonic() - started
+
+
+# Before anything imports JAX, and for the processes that tests start.
+for name, value in {**compilation_cache.settings(ROOT / ".cache" / "jax"), "JPO_PROGRESS": "0"}.items():
+    os.environ.setdefault(name, value)
+compilation_cache.remove_unfinished(ROOT / ".cache" / "jax")
+
+
+@pytest.fixture(scope="session")
+def built_book(tmp_path_factory):
+    """A copy of what git has or would take, built once."""
+    if shutil.which("make") is None or shutil.which("git") is None:
+        pytest.skip("make and git are needed for a build")
+    folder = tmp_path_factory.mktemp("build") / "a clone"
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0"):
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    out, _ = book(folder)
+    assert out.splitlines()[-1] == str(folder / "_build" / "html" / "index.html")
+    return folder

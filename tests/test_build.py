@@ -1,0 +1,140 @@
+"""`make book` as a new user runs it: in a fresh copy of the clone, in a folder whose name has a space."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import SETTINGS, book, make
+
+def studies(clone):
+    """{name: (time of change of the result, of its manifest)} of all studies that are complete."""
+    found = {}
+    for manifest in (clone / "_build" / "studies").rglob("*.json"):
+        result = manifest.with_suffix(".nc")
+        if not manifest.name.startswith(".") and result.is_file():
+            found[str(result.relative_to(clone))] = (result.stat().st_mtime_ns, manifest.stat().st_mtime_ns)
+    return found
+
+
+@pytest.fixture
+def clone(built_book):
+    return built_book
+
+
+def test_the_book_is_there(clone):
+    items = json.loads((clone / "_build" / "ledger.json").read_text())["items"]
+    assert len(items) == 39 and any(item["status"] == "built" for item in items)
+    pages = clone / "_build" / "html"
+    for item in items:
+        if item["status"] == "built":
+            assert f'id="{item["anchor"]}"' in (pages / item["page"]).read_text(), item["id"]
+    for notebook in (clone / "notebooks").glob("*.ipynb"):
+        assert "How this page was made" in (pages / "_executed" / f"{notebook.stem}.html").read_text()
+    assert studies(clone)
+
+
+def test_nothing_of_this_machine_is_in_the_book(clone):
+    for path in (clone / "_build" / "html").rglob("*.html"):
+        assert str(clone) not in path.read_text(), path.name
+    assert str(clone) not in (clone / "_build" / "ledger.json").read_text()
+
+
+def test_a_second_build_does_nothing(clone):
+    index = clone / "_build" / "html" / "index.html"
+    before = index.stat().st_mtime_ns, studies(clone)
+    out, seconds = book(clone)
+    assert "nothing has changed" in out and seconds < 25
+    assert (index.stat().st_mtime_ns, studies(clone)) == before
+
+
+def test_a_failing_notebook_stops_the_build_and_leaves_no_page(clone):
+    path = sorted((clone / "notebooks").glob("*.ipynb"))[0]
+    good = path.read_text()
+    notebook = json.loads(good)
+    bad = {"cell_type": "code", "id": "fails", "metadata": {}, "outputs": [], "execution_count": None, "source": "1 / 0"}
+    number = 1 + next(i for i, cell in enumerate(notebook["cells"]) if "parameters" in cell["metadata"].get("tags", []))
+    notebook["cells"].insert(number, bad)
+    path.write_text(json.dumps(notebook))
+    finished = studies(clone)
+    try:
+        done = make(clone, "book", "PROFILE=smoke")
+    finally:
+        path.write_text(good)
+    assert done.returncode != 0
+    assert f"{path.stem}: cell {number + 1} ('1 / 0') failed with ZeroDivisionError" in done.stdout
+    assert not (clone / "book" / "_executed" / path.name).exists()
+    assert studies(clone) == finished
+
+
+def test_a_killed_build_is_completed_and_nothing_finished_is_lost(clone):
+    """Some studies are gone, one is damaged; the build that mends this is killed; the next one completes."""
+    all_of_them = studies(clone)
+    names = sorted(all_of_them)
+    damaged, gone = names[0], names[1 : 1 + max(1, len(names) // 2)]
+    with (clone / damaged).open("ab") as file:
+        file.write(b"damage")
+    for name in gone:
+        (clone / name).unlink()
+        (clone / name).with_suffix(".json").unlink()
+    build = subprocess.Popen(["make", "book", "PROFILE=smoke"], cwd=clone, env=SETTINGS, start_new_session=True,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    give_up = time.monotonic() + 120
+    while build.poll() is None and time.monotonic() < give_up and not set(gone) & set(studies(clone)):
+        time.sleep(0.05)
+    os.killpg(build.pid, signal.SIGKILL)
+    build.wait()
+    finished = studies(clone)
+    assert set(gone) & set(finished)
+    out, _ = book(clone)
+    after = studies(clone)
+    assert set(after) == set(all_of_them) and after[damaged] != all_of_them[damaged]
+    for name, times in finished.items():
+        if name != damaged:
+            assert after[name] == times, f"{name} was computed again"
+
+
+def test_a_moved_clone_needs_no_network_and_no_new_build(clone):
+    moved = clone.with_name("moved to here")
+    clone.rename(moved)
+    try:
+        env = dict(SETTINGS, UV_OFFLINE="1", PIP_NO_INDEX="1")
+        done = subprocess.run(["make", "book", "PROFILE=smoke"], cwd=moved, env=env, capture_output=True, text=True)
+        assert done.returncode == 0 and "nothing has changed" in done.stdout, done.stdout + done.stderr
+        where = [moved / ".venv/bin/python", "-c", "import jpo_lib; print(jpo_lib.__file__)"]
+        assert str(moved) in subprocess.run(where, cwd="/", capture_output=True, text=True).stdout
+        assert subprocess.run([moved / ".venv/bin/jpo", "--version"], capture_output=True).returncode == 0
+    finally:
+        moved.rename(clone)
+
+
+def test_unknown_profiles_and_accelerators_are_refused(clone):
+    done = make(clone, "book", "PROFILE=smke")
+    assert done.returncode != 0 and "did you mean PROFILE=smoke?" in done.stderr
+    done = make(clone, "env", "ACCELERATOR=gpu")
+    assert done.returncode != 0 and "one of cpu, cuda13" in done.stderr
+
+
+def test_a_python_that_is_too_old_is_refused(clone, tmp_path):
+    old = tmp_path / "python3.9"
+    old.write_text("#!/bin/sh\necho 3.9.2\n")
+    old.chmod(0o755)
+    done = make(clone, "env", f"PYTHON={old}")
+    assert done.returncode != 0 and "expected Python 3.11 or newer" in done.stderr and "is 3.9.2" in done.stderr
+
+
+def test_no_network_while_installing(clone, tmp_path):
+    """An index that nobody answers stands for a missing network."""
+    for name in ("Makefile", "pyproject.toml", "requirements", "workflow"):
+        copy = shutil.copytree if (clone / name).is_dir() else shutil.copy
+        copy(clone / name, tmp_path / name)
+    nowhere = "http" + "://127.0.0.1:9/simple"
+    env = dict(SETTINGS, PIP_CONFIG_FILE=os.devnull, PIP_INDEX_URL=nowhere, UV_INDEX_URL=nowhere, PIP_NO_CACHE_DIR="1")
+    for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
+        env.pop(name, None)
+    done = subprocess.run(["make", "env"], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode != 0 and "expected a network" in done.stderr, done.stdout + done.stderr
+    assert not (tmp_path / ".venv").exists()

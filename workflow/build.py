@@ -1,0 +1,214 @@
+"""`make book`: bring the book up to date and print where it is. Standard library only, so that it starts at once.
+
+    .venv/bin/python workflow/build.py [smoke|laptop|paper]
+
+Snakemake decides what has to run (workflow/Snakefile). This driver adds what it lacks: one build at a time in a folder,
+one line for each finished step, no processes left behind by a killed build, and an answer within a second when nothing
+has changed.
+"""
+
+import contextlib
+import difflib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from jpo_lib import compilation_cache
+from inputs import ROOT, all_sources, content_hash, studies_folder
+
+BUILD = ROOT / "_build"
+PAGES = BUILD / "html"
+STAMP = BUILD / "book.json"  # written last: what the finished book was made from
+PLAN = BUILD / "plan.json"
+LOG = BUILD / "workflow.log"
+EXECUTED = ROOT / "book" / "_executed"
+JAX_CACHE = ROOT / ".cache" / "jax"
+
+
+class Failure(Exception):
+    pass
+
+
+def check_profile(name):
+    known = sorted(path.stem for path in (ROOT / "jpo_lib" / "profiles").glob("*.yaml"))
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f"did you mean PROFILE={close[0]}?" if close else f"use one of {', '.join(known)}."
+        raise Failure(f"expected a profile, got '{name}': {hint}")
+
+
+@contextlib.contextmanager
+def only_build():
+    """Hold the folder's build lock, which the system releases however this process ends.
+
+    Waits some seconds, because the processes of a killed build need a moment to end. Yields the time at which a build
+    began that never finished, or None.
+    """
+    BUILD.mkdir(exist_ok=True)
+    with open(BUILD / "build.lock", "a+") as lock:
+        give_up = time.monotonic() + 5
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > give_up:
+                    raise Failure("another build is running in this folder: wait until it ends, then try again.") from None
+                time.sleep(0.2)
+        lock.seek(0)
+        unfinished = lock.read().strip()
+        lock.seek(0)
+        lock.truncate()
+        lock.write(str(time.time()))
+        lock.flush()
+        yield float(unfinished) if unfinished else None
+        lock.seek(0)
+        lock.truncate()
+
+
+def environment():
+    """Settings for all processes of the build; JPO_BUILD lets them end when this process is gone."""
+    settings = {
+        "JPO_PROGRESS": "0",
+        **compilation_cache.settings(JAX_CACHE),
+        "PYTHONUNBUFFERED": "1",
+    }
+    return {**settings, **os.environ, "JPO_BUILD": f"{socket.gethostname()}:{os.getpid()}"}
+
+
+def end_with_parent(parent):
+    """When make is killed this process would live on and hold the lock: end it. Its children end because it did."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def state_of_outputs(profile):
+    """A hash over everything that the book consists of. Study files by size and time of change: they may be large."""
+    total = hashlib.sha256(profile.encode())
+    for folder in (PAGES, EXECUTED, ROOT / "book" / "_generated"):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                total.update(str(path.relative_to(ROOT)).encode() + hashlib.sha256(path.read_bytes()).digest())
+    for path in [*sorted(studies_folder().rglob("*")), BUILD / "ledger.json"]:
+        status = path.stat()
+        if not path.is_dir():
+            total.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
+    return total.hexdigest()
+
+
+def is_current(profile, sources):
+    try:
+        stamp = json.loads(STAMP.read_text())
+        return (
+            stamp["sources"] == sources
+            and (PAGES / "index.html").is_file()
+            and stamp["outputs"] == state_of_outputs(profile)
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def clean_up(profile, unfinished):
+    """Remove what a build that was killed, another profile or a removed notebook has left."""
+    compilation_cache.remove_unfinished(JAX_CACHE)
+    for path in EXECUTED.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+    made_with = BUILD / "profile.txt"
+    if not made_with.is_file() or made_with.read_text() != profile:
+        shutil.rmtree(EXECUTED, ignore_errors=True)  # all pages are from one profile
+        made_with.write_text(profile)
+    EXECUTED.mkdir(exist_ok=True)
+    for path in EXECUTED.glob("*.ipynb"):
+        if not (ROOT / "notebooks" / path.name).is_file():
+            path.unlink()
+    JAX_CACHE.mkdir(parents=True, exist_ok=True)
+    if unfinished is not None:  # JAX never replaces an entry, so one that was cut off by a kill would stay
+        for path in JAX_CACHE.glob("*"):
+            if path.stat().st_mtime >= unfinished - 1:
+                path.unlink(missing_ok=True)
+
+
+def snakemake(*arguments):
+    """Run Snakemake; its own reports go to the log, those of the steps to stdout."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--nolock", *arguments]
+    with open(LOG, "a") as log:
+        return subprocess.run(command, cwd=ROOT, env=environment(), stderr=log).returncode
+
+
+def plan_studies(profile):
+    """List the cells of the profile's studies in a file for Snakemake; {path without ending: state}, with a summary."""
+    command = [sys.executable, "-m", "jpo_lib.cli", "study", "--profile", profile, "--list", "--json"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise Failure("the studies could not be listed: see above.")
+    PLAN.write_text(done.stdout)
+    states = {cell["name"]: cell["state"] for cell in json.loads(done.stdout)}
+    counts = {word: sum(state == word for state in states.values()) for word in ("valid", "missing")}
+    print(f"studies   {len(states)} in the plan of the profile {profile}: {counts['valid']} there, "
+          f"{counts['missing']} missing, {len(states) - sum(counts.values())} not valid", flush=True)  # fmt: skip
+    for name, state in states.items():
+        if state.startswith("foreign"):
+            raise Failure(f"expected a study file of this library at {name}, got a {state}: move it away.")
+        if state not in counts:
+            print(f"          {name} is computed again ({state})", flush=True)
+    folder = os.path.relpath(studies_folder(), ROOT)
+    return {os.path.join(folder, name): state for name, state in states.items()}
+
+
+def update_book(profile, unfinished):
+    states = plan_studies(profile)
+    LOG.unlink(missing_ok=True)
+    config = ["--config", f"profile={profile}", f"plan={PLAN.relative_to(ROOT)}"]
+    valid = [f"{path}{ending}" for path, state in states.items() if state == "valid" for ending in (".nc", ".json")]
+    if unfinished is not None and valid and (ROOT / ".snakemake").is_dir():
+        # The kill may have come between the end of a study and Snakemake's note of it: the study's own check counts.
+        snakemake("--cleanup-metadata", *valid, *config)
+    # Files that are there but not valid: Snakemake, which looks at times and its own records, would keep them.
+    redo = [f"{path}.nc" for path, state in states.items() if state not in ("valid", "missing")]
+    options = ["--cores", str(os.cpu_count() or 1), "--scheduler", "greedy", "--rerun-incomplete", "--keep-going", *config]
+    if snakemake(*options, "--quiet", "progress", "rules", "host", *(["--forcerun", *redo] if redo else [])):
+        own = re.sub(r"\x1b\[[0-9;]*m", "", LOG.read_text(errors="replace")).strip().splitlines()
+        if not any("CalledProcessError" in line for line in own):  # then no step has said what is wrong
+            print("\n".join(own[-15:]), file=sys.stderr)
+        raise Failure(f"the book is not complete because a step failed: see above, and {LOG.relative_to(ROOT)}.")
+
+
+def main(arguments):
+    profile = arguments[0] if arguments else "laptop"
+    check_profile(profile)
+    threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
+    started = time.monotonic()
+    with only_build() as unfinished:
+        sources = content_hash(all_sources())
+        if is_current(profile, sources):
+            print(f"nothing has changed ({time.monotonic() - started:.1f} s)")
+        else:
+            STAMP.unlink(missing_ok=True)
+            clean_up(profile, unfinished)
+            update_book(profile, unfinished)
+            new = STAMP.with_suffix(".new")
+            new.write_text(json.dumps({"sources": sources, "outputs": state_of_outputs(profile)}))
+            os.replace(new, STAMP)
+            print(f"{'book      complete':<64} {time.monotonic() - started:7.1f} s")
+    print(PAGES / "index.html")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except Failure as failure:
+        sys.exit(f"make book: {failure}")
+    except OSError as error:
+        sys.exit(f"make book: {error.strerror or error}: {error.filename or ROOT}; correct this and try again.")
+    except KeyboardInterrupt:
+        sys.exit(130)

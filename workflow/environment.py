@@ -1,0 +1,186 @@
+"""Make `.venv` agree with the lock file, doing no more than is needed. Standard library only.
+
+    python3 workflow/environment.py [cpu|cuda13]
+
+A stamp in `.venv` is written last. It names what the environment was made from, so that an unfinished one never
+looks finished, a changed lock is installed again, and a moved clone is repaired without a network.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+VENV = os.path.join(ROOT, ".venv")
+PYTHON = os.path.join(VENV, "bin", "python")
+STAMP = os.path.join(VENV, "jpo-environment.json")
+ACCELERATORS = ("cpu", "cuda13")
+NETWORK_TROUBLE = re.compile(
+    r"name resolution|Name or service not known|nodename nor servname|dns error|Network is unreachable|No route to host"
+    r"|Connection refused|Connection reset|timed out|NewConnectionError|ConnectTimeout|Max retries exceeded"
+    r"|error sending request|Failed to fetch|tunnel|\(from versions: none\)",
+    re.IGNORECASE,
+)
+
+
+class Failure(Exception):
+    pass
+
+
+def run(*command):
+    """Run a command in the new environment; its output is shown only when it fails."""
+    variables = dict(os.environ, VIRTUAL_ENV=VENV, PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1")
+    variables.pop("PYTHONHOME", None)
+    variables.pop("PYTHONPATH", None)
+    done = subprocess.run(
+        command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+    if done.returncode:
+        raise subprocess.CalledProcessError(done.returncode, command, done.stdout)
+
+
+def file_hash(*parts):
+    with open(os.path.join(ROOT, *parts), "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def wanted_stamp(accelerator):
+    return {
+        "accelerator": accelerator,
+        "lock": file_hash("requirements", accelerator + ".lock"),
+        "pyproject": file_hash("pyproject.toml"),
+        "folder": ROOT,
+    }
+
+
+def read_stamp():
+    """The stamp of a finished environment whose Python still runs, or None."""
+    try:
+        with open(STAMP, encoding="utf-8") as file:
+            stamp = json.load(file)
+        version = subprocess.check_output([PYTHON, "-c", "import platform; print(platform.python_version())"], text=True)
+        return stamp if version.strip() == stamp["python"] else None
+    except (OSError, ValueError, KeyError, subprocess.CalledProcessError):
+        return None
+
+
+def write_stamp(stamp):
+    with open(STAMP + ".new", "w", encoding="utf-8") as file:
+        json.dump(dict(stamp, python=".".join(map(str, sys.version_info[:3]))), file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(STAMP + ".new", STAMP)
+
+
+def create():
+    """An empty environment that holds pip and uv."""
+    if os.path.lexists(VENV):
+        if not os.path.exists(os.path.join(VENV, "pyvenv.cfg")):
+            raise Failure(".venv is not a Python environment: move it away, then run make env again.")
+        shutil.rmtree(VENV)
+    run(sys.executable, "-m", "venv", VENV)
+    with open(os.path.join(VENV, "pyvenv.cfg"), "a", encoding="utf-8") as file:
+        file.write("relocatable = true\n")  # uv then writes scripts that survive a move of the folder
+    run(PYTHON, "-m", "pip", "install", "--quiet", "--retries=1", "--require-hashes",
+        "-r", os.path.join("requirements", "bootstrap.lock"))  # fmt: skip
+
+
+def install_lock(accelerator):
+    """Install exactly what the lock names, every file checked against its hash."""
+    lock = os.path.join("requirements", accelerator + ".lock")
+    try:
+        run(PYTHON, "-m", "uv", "pip", "sync", "--quiet", "--python", PYTHON, "--require-hashes", lock)
+    except subprocess.CalledProcessError as error:
+        if NETWORK_TROUBLE.search(error.output):
+            raise
+        # uv knows other sources of packages than pip does (pip.conf, say): what fails in one may work in the other.
+        print("make env: uv could not install the lock; trying pip, which is slower", flush=True)
+        run(PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "-r", lock)
+
+
+def install_package():
+    """Link this folder into the environment. Needs no network: the build back end is in the lock."""
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--editable", "."]
+    try:
+        run(PYTHON, "-m", "uv", "pip", "install", "--offline", "--reinstall", "--python", PYTHON, *options)
+    except subprocess.CalledProcessError:
+        run(PYTHON, "-m", "pip", "install", "--no-index", "--force-reinstall", *options)
+
+
+def wait_for(lock, seconds=3.0):
+    """Hold the lock file until this process ends, however it ends. A check takes less than `seconds`, a set-up more."""
+    give_up = time.monotonic() + seconds
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                raise Failure("another make env is running in this folder: wait until it ends, then try again.")
+            time.sleep(0.1)
+
+
+def make(accelerator):
+    started = time.monotonic()
+    found = read_stamp()
+    accelerator = accelerator or (found or {}).get("accelerator", "cpu")
+    wanted = wanted_stamp(accelerator)
+    different = {key for key in wanted if found is None or found.get(key) != wanted[key]}
+    if not different:
+        return
+    if found is not None:
+        os.remove(STAMP)  # from here on the environment is unfinished
+    if found is None:
+        print("make env: creating .venv ({})".format(accelerator), flush=True)
+        try:
+            create()
+        except BaseException:
+            shutil.rmtree(VENV, ignore_errors=True)
+            raise
+    if {"lock", "accelerator"} & different:
+        install_lock(accelerator)
+    install_package()
+    write_stamp(wanted)
+    print("make env: ready ({:.0f} s)".format(time.monotonic() - started), flush=True)
+
+
+def main(arguments):
+    accelerator = arguments[0] if arguments else ""
+    if accelerator and accelerator not in ACCELERATORS:
+        raise Failure(
+            "expected ACCELERATOR to be one of {}, got '{}': use one of these.".format(
+                ", ".join(ACCELERATORS), accelerator
+            )
+        )
+    os.makedirs(os.path.join(ROOT, ".cache"), exist_ok=True)
+    with open(os.path.join(ROOT, ".cache", "environment.lock"), "w") as lock:
+        wait_for(lock)
+        try:
+            make(accelerator)
+        except subprocess.CalledProcessError as error:
+            output = (error.output or "").strip()
+            if NETWORK_TROUBLE.search(output):
+                raise Failure(
+                    "expected a network to install the packages, got no answer from the package index: connect this "
+                    "machine (a proxy goes into HTTPS_PROXY), then run make env again."
+                )
+            raise Failure(
+                "the environment is not complete because a command failed; its last lines are:\n{}\n"
+                "Correct this, then run make env again.".format("\n".join(output.splitlines()[-15:]))
+            )
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except Failure as failure:
+        sys.exit("make env: {}".format(failure))
+    except OSError as error:
+        sys.exit("make env: {}: {}".format(error.strerror or error, error.filename or ROOT))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,72 @@
+"""What a build depends on. Standard library only: the quick check of a second build uses it too."""
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Parts of the library that no notebook can see.
+AFTER_NOTEBOOKS = {"cli.py", "ledger.py", "ledger_pages.py", "items.yaml"}
+BUILT = {"_executed", "_generated", "__pycache__"}
+
+
+def files_below(folder, *endings):
+    """Files of the folder, sorted, relative to the root; without hidden files and what the build itself makes."""
+    found = (path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file())
+    return sorted(
+        path.as_posix()
+        for path in found
+        if not any(part in BUILT or part.startswith(".") for part in path.parts)
+        and (not endings or path.suffix in endings)
+    )
+
+
+def library_sources():
+    """Code and data of the library."""
+    return files_below("jpo_lib", ".py", ".yaml")
+
+
+def notebook_library_sources():
+    """The part of the library on which the pages of the notebooks depend."""
+    return [path for path in library_sources() if Path(path).name not in AFTER_NOTEBOOKS]
+
+
+def book_sources():
+    """Pages, settings and assets of the book."""
+    return [*files_below("book"), "_config.yml"]
+
+
+def list_notebooks():
+    """The notebooks, in the order of their numbers."""
+    return sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def studies_folder():
+    """Where the study files are, as jpo_lib.study.studies_folder."""
+    return Path(os.environ.get("JPO_STUDIES") or ROOT / "_build" / "studies")
+
+
+def all_sources():
+    """Everything of the clone that a build reads."""
+    return [*library_sources(), *files_below("notebooks", ".ipynb"), *book_sources(), *files_below("workflow")]
+
+
+def content_hash(paths):
+    """SHA-256 over names and contents of files given relative to the root."""
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        total.update(f"{path}\0{hashlib.sha256((ROOT / path).read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def problems_of(notebook, studies):
+    """Names of the studies that a notebook loads: those it names in plan("..."), or all where it names none."""
+    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    if "load_or_run(" not in code:
+        return []
+    named = set(re.findall(r"""\bplan\(\s*["'](\w+)["']""", code))
+    return [name for name in studies if name in named] or list(studies)
