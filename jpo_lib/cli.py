@@ -111,18 +111,18 @@ def list_notebooks() -> None:
     Console().print(table)
 
 
-def _plan(problem: str | None, profile: str, values: list[str] | None) -> list:
-    """The cells of one problem or of all, after all checks."""
+def _plan(study: str | None, profile: str, values: list[str] | None) -> list:
+    """The cells of one study or of all, after all checks."""
     notebooks.check_profile(profile)
     from jpo_lib import study as studies
 
-    if problem is not None and problem not in studies.STUDIES:
-        hint = notebooks.nearest(problem, list(studies.STUDIES))
-        raise notebooks.InputError(f"Expected a problem that has a study, got '{problem}': {hint}")
+    if study is not None and study not in studies.STUDIES:
+        hint = notebooks.nearest(study, list(studies.STUDIES))
+        raise notebooks.InputError(f"Expected the name of a study, got '{study}': {hint}")
     settings = notebooks.check_values(STUDY_PARAMETERS, _pairs(values), "a study")
-    problems = [problem] if problem is not None else list(studies.STUDIES)
+    names = [study] if study is not None else list(studies.STUDIES)
     try:
-        return [cell for name in problems for cell in studies.plan(name, profile, **settings)]
+        return [cell for name in names for cell in studies.plan(name, profile, **settings)]
     except ValueError as error:
         raise notebooks.InputError(str(error)) from error
 
@@ -138,7 +138,7 @@ def _list_cells(cells: list, folder: Path, as_json: bool) -> None:
     print(json.dumps([
         {
             "name": cell.name,
-            "problem": cell.problem,
+            "study": cell.study,
             "state": studies.check(cell, folder),
             "source": studies.source_hash(cell.problem),
             "batch": json.dumps(cell.model_dump(mode="json", exclude={"data_seed"}), sort_keys=True),
@@ -149,7 +149,7 @@ def _list_cells(cells: list, folder: Path, as_json: bool) -> None:
 
 @app.command()
 def study(
-    problem: Annotated[Optional[str], typer.Argument(help="Name of the problem; none: all that have a study.")] = None,
+    name: Annotated[Optional[str], typer.Argument(metavar="STUDY", help="Name of a problem or of a further study of it; none: all.")] = None,
     profile: Profile = "laptop",
     values: Values = None,
     list_only: Annotated[bool, typer.Option("--list", help="Show the cells and their state, compute nothing.")] = False,
@@ -157,8 +157,8 @@ def study(
     cell: Annotated[Optional[list[str]], typer.Option(help="Compute only this cell; may be repeated.")] = None,
     folder: Folder = None,
 ) -> None:
-    """Compute the study cells of a problem that are not there yet or not valid any more."""
-    cells = _plan(problem, profile, values)
+    """Compute the cells of a study that are not there yet or not valid any more."""
+    cells = _plan(name, profile, values)
     from jpo_lib import study as studies
 
     folder = folder if folder is not None else studies.studies_folder()
@@ -198,7 +198,7 @@ def claims() -> None:
 
 @app.command()
 def verify(
-    problem: Annotated[Optional[str], typer.Argument(help="Name of the problem; none: all.")] = None,
+    name: Annotated[Optional[str], typer.Argument(metavar="STUDY", help="Name of a study; none: all.")] = None,
     profile: Profile = "laptop",
     sample: Annotated[int, typer.Option(help="How many studies to recompute.", min=1)] = 2,
     draw: Annotated[Optional[int], typer.Option(help="Seed of the drawing (default: a new one each time).")] = None,
@@ -209,7 +209,7 @@ def verify(
 
     import xarray as xr
 
-    cells = _plan(problem, profile, None)
+    cells = _plan(name, profile, None)
     from jpo_lib import study as studies
 
     folder = folder if folder is not None else studies.studies_folder()

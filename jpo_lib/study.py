@@ -37,6 +37,7 @@ PACKAGE = Path(__file__).resolve().parent
 class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
     """One piece of work of a study, and so one result file."""
 
+    study: str
     problem: str
     settings: dict[str, Any] = {}
     kind: Literal["classical", "joint"]
@@ -51,7 +52,7 @@ class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
         """File name below the folder of studies, without its ending; unique by the settings."""
         digest = hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:10]
         size = "" if self.group_size is None else f"-n{self.group_size:05d}"
-        return f"{self.problem}/{self.kind}{size}-seed{self.data_seed}-{digest}"
+        return f"{self.study}/{self.kind}{size}-seed{self.data_seed}-{digest}"
 
     def run(self) -> tuple[xr.Dataset, dict[str, float]]:
         """Compute the results and the seconds that each method took."""
@@ -74,16 +75,16 @@ def load_profile(profile: str) -> dict[str, Any]:
     return yaml.safe_load((PACKAGE / "profiles" / f"{profile}.yaml").read_text())
 
 
-STUDIES = sorted(set(PROBLEMS) & set(load_profile("laptop")))
+STUDIES = sorted(name for name, work in load_profile("laptop").items() if work.get("problem", name) in PROBLEMS)
 
 
 def plan(
-    problem: str, profile: str = "laptop", *, seed: int = 0, num_problems: int | None = None, group_sizes: Sequence[int] | None = None
+    study: str, profile: str = "laptop", *, seed: int = 0, num_problems: int | None = None, group_sizes: Sequence[int] | None = None
 ) -> list[Cell]:
-    """The cells of a problem's study.
+    """The cells of a study.
 
     Arguments:
-        problem: a name in `jpo_lib.PROBLEMS`.
+        study: a section of the profiles: a name in `jpo_lib.PROBLEMS`, or a further study of such a problem.
         profile: "smoke", "laptop" or "paper".
         seed: first data seed; further data sets take the next ones.
         num_problems: N, instead of the profile's.
@@ -91,9 +92,9 @@ def plan(
     Raises:
         ValueError: if a name is unknown or a size does not fit.
     """
-    if problem not in STUDIES:
-        raise ValueError(f"problem: expected one of {', '.join(STUDIES)}, got {problem!r}; use one of them.")
-    work = load_profile(profile)[problem]
+    if study not in STUDIES:
+        raise ValueError(f"study: expected one of {', '.join(STUDIES)}, got {study!r}; use one of them.")
+    work = load_profile(profile)[study]
     check_integer("seed", seed, 0)
     count = check_integer("num_problems", work["num_problems"] if num_problems is None else num_problems, 1)
     if group_sizes is None:
@@ -104,7 +105,7 @@ def plan(
         if count % size:
             nearest = min((n for n in range(1, count + 1) if count % n == 0), key=lambda n: abs(n - size))
             raise ValueError(f"group_sizes: expected divisors of the {count} problems, got {size}; the nearest is {nearest}.")
-    common = dict(problem=problem, settings=work.get("settings", {}), num_problems=count)
+    common = dict(study=study, problem=work.get("problem", study), settings=work.get("settings", {}), num_problems=count)
     cells = []
     for data_seed in range(seed, seed + work["num_data_seeds"]):
         cells.append(Cell(kind="classical", data_seed=data_seed, **common))

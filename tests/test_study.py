@@ -100,7 +100,7 @@ def test_a_changed_setting_changes_the_name(cells):
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (("wave_paket", "smoke", {}), "problem: expected one of"),
+    (("wave_paket", "smoke", {}), "study: expected one of"),
     (("wave_packet", "huge", {}), "profile: expected one of laptop, paper, smoke, got 'huge'"),
     (("wave_packet", "smoke", {"group_sizes": [3]}), "expected divisors of the 16 problems, got 3; the nearest is 2"),
     (("wave_packet", "smoke", {"num_problems": 0}), "num_problems: expected a whole number of at least 1, got 0"),

@@ -62,7 +62,7 @@ def content_hash(paths):
     return total.hexdigest()
 
 
-def problems_of(notebook, studies):
+def studies_of(notebook, studies):
     """Names of the studies that a notebook loads: those it names in plan("..."), or all where it names none."""
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")

@@ -11,7 +11,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from jpo_lib.networks import EnergyCentroid1D
+from jpo_lib.networks.energy_centroid import EnergyCentroid1D
 from jpo_lib.problem import InverseProblem, check_integer, check_positive
 
 

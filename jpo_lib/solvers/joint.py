@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jpo_lib.networks import network_for
+from jpo_lib.networks.dense import network_for
 from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer, check_positive, random_stream
 from jpo_lib.progress import progress_bar
 

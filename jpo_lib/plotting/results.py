@@ -1,4 +1,4 @@
-"""Figures: functions that take Axes and results of studies, and draw one panel each.
+"""Panels that show results of studies, the same for all experiments, and the style of all figures.
 
 The data sets are those of `jpo_lib.study.combine`: `classical` (data_seed, solver, problem, ...) and `joint`
 (data_seed, group_size, solver, network_seed, problem, ...).
@@ -136,54 +136,6 @@ def plot_loss_distribution(ax, classical: xr.Dataset, joint: xr.Dataset, group_s
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def plot_waveform(ax, problem, data, index: int = 0) -> None:
-    """A clean wave packet and its noisy samples."""
-    settings = problem.settings
-    times = np.arange(settings["num_points"]) * settings["window"] / settings["num_points"]
-    ax.plot(times, data.y[index], ".", markersize=2, color="#999999", label="target $y$")
-    ax.plot(times, problem.simulate(data.x_true[index], None), color=MEASURED, label="signal $u$")
-    ax.set(xlabel="time $t$ (radians)", ylabel="$u(t)$ (dimensionless)")
-    ax.legend(loc="best")
-
-
-def plot_landscape(ax, problem, data, index: int = 0) -> None:
-    """Loss and derivative of one problem with one unknown, over the range of the prior."""
-    import jax
-
-    (lower,), (upper,) = problem.bounds
-    trial = np.linspace(lower, upper, 1200, dtype=data.x0.dtype)[:, None]
-    loss, slope = jax.vmap(lambda x: jax.value_and_grad(problem.objective)(x, None, data.y[index]))(trial)
-    ax.plot(trial, loss, color=MEASURED, label="loss $L$")
-    ax.plot(trial, slope, color=METHODS["Adam"][1], linewidth=0.8, label="derivative $L'$")
-    ax.axvline(float(data.x_true[index, 0]), color="#777777", linewidth=0.8, linestyle=":")
-    ax.set(xlabel="trial centre $t_0$ (radians)", ylabel="loss, derivative (dimensionless)")
-    ax.legend(loc="best")
-
-
-def plot_signals(problem, data, classical: xr.Dataset, joint: xr.Dataset, count: int = 3):
-    """Targets and solutions side by side for the first problems that BFGS leaves unsolved: one row per problem."""
-    import matplotlib.pyplot as plt
-
-    settings = problem.settings
-    times = np.arange(settings["num_points"]) * settings["window"] / settings["num_points"]
-    joint = joint.isel(network_seed=0)
-    unsolved = np.flatnonzero(~classical.solved.sel(solver="BFGS").values)[:count]
-    methods = ("BFGS", "Joint", "JointRefined")
-    fig, axes = plt.subplots(max(1, len(unsolved)), 3, figsize=(7.4, 1.5 * max(1, len(unsolved)) + 0.3), sharex=True, sharey=True, squeeze=False)
-    for row, index in zip(axes, unsolved):
-        for ax, method in zip(row, methods):
-            source = classical if method in classical.solver else joint
-            x = source.x.sel(solver=method).isel(problem=index).values
-            ax.plot(times, data.y[index], ".", markersize=1.5, color="#aaaaaa")
-            ax.plot(times, problem.simulate(x.astype(data.x0.dtype), None), color=METHODS[method][1], linewidth=1.2)
-        row[0].set_ylabel(f"problem {index}\n$u$ (dimensionless)")
-    for ax, method in zip(axes[0], methods):
-        ax.set_title(METHODS[method][0])
-    for ax in axes[-1]:
-        ax.set_xlabel("time $t$ (radians)")
-    return fig
-
-
 def plot_loss_history(ax, result, data, method: str) -> None:
     """Loss of every problem divided by its solved threshold, against evaluations; the median as a thick line."""
     ratio = result.loss_history / np.asarray(data.threshold)[:, None]
@@ -194,36 +146,3 @@ def plot_loss_history(ax, result, data, method: str) -> None:
     ax.plot(evaluations, np.median(ratio, axis=0), color=color, linewidth=2.2, label=label)
     ax.set(xscale="log", yscale="log", xlabel="evaluations of loss and gradient per problem", ylabel="loss / solved threshold")
     ax.legend(loc="best")
-
-
-def draw_schematic(ax) -> None:
-    """Joint parameter optimization as a flow chart."""
-    from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-
-    def box(x, y, text, width=1.5, height=0.8, color="#f4f4f4"):
-        ax.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, boxstyle="round,pad=0.02,rounding_size=0.12",
-                                    facecolor=color, edgecolor="#333333", linewidth=1.0))
-        ax.text(x, y, text, ha="center", va="center", fontsize=9)
-
-    def arrow(start, end, bend=0.0, **style):
-        ax.add_patch(FancyArrowPatch(start, end, connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>", mutation_scale=11,
-                                     **{"color": "#333333", "linewidth": 1.2, **style}))
-
-    box(0.8, 1.55, "target $y_i$")
-    box(0.8, 0.45, "identifier $\\gamma_i$")
-    box(3.3, 1.0, "network\nweights $\\theta$", width=1.6, height=1.3, color="#d6e6f4")
-    box(5.5, 1.0, "$x_i$", width=0.8)
-    box(7.5, 1.0, "simulator\n$F$", width=1.5, height=1.3, color="#fbe5cf")
-    box(9.6, 1.0, "$F(x_i)$", width=1.1)
-    box(11.7, 1.0, "loss\n$\\mathcal{L}(F(x_i), y_i)$", width=1.9, height=1.1, color="#dcefe4")
-    for start, end in (((1.58, 1.5), (2.45, 1.25)), ((1.58, 0.5), (2.45, 0.75)), ((4.15, 1.0), (5.05, 1.0)), ((5.95, 1.0), (6.7, 1.0)),
-                       ((8.3, 1.0), (9.0, 1.0)), ((10.2, 1.0), (10.7, 1.0))):
-        arrow(start, end)
-    arrow((0.8, 2.0), (11.7, 1.62), bend=-0.13)
-    ax.text(6.2, 2.6, "the same target enters the loss", ha="center", fontsize=8, color="#555555")
-    back = {"linestyle": "--", "color": METHODS["GradientDescent"][1]}
-    arrow((11.7, 0.4), (7.5, 0.3), bend=-0.25, **back)
-    arrow((7.4, 0.28), (3.3, 0.3), bend=-0.25, **back)
-    ax.text(7.5, -0.6, "gradients, summed over all $n$ problems, change $\\theta$", ha="center", fontsize=8, color=METHODS["GradientDescent"][1])
-    ax.set(xlim=(-0.1, 12.8), ylim=(-0.8, 2.9))
-    ax.set_axis_off()

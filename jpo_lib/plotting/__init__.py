@@ -1,0 +1,13 @@
+"""Figures: functions that take Axes and problems or results of studies, and draw one panel each."""
+
+from jpo_lib.plotting.results import (
+    MEASURED, METHODS, THEORY, fraction_better, plot_fraction_better, plot_histories, plot_loss_distribution, plot_loss_history,
+    plot_solved, use_book_style,
+)
+from jpo_lib.plotting.schematic import draw_schematic
+from jpo_lib.plotting.wave_packet import plot_landscape, plot_signals, plot_waveform
+
+__all__ = [
+    "MEASURED", "METHODS", "THEORY", "draw_schematic", "fraction_better", "plot_fraction_better", "plot_histories", "plot_landscape",
+    "plot_loss_distribution", "plot_loss_history", "plot_signals", "plot_solved", "plot_waveform", "use_book_style",
+]
