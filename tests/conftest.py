@@ -11,6 +11,8 @@ import pytest
 from jpo_lib import compilation_cache
 
 ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                  "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 # What the tests share with the build must not reach it: it has to find its own way.
 SETTINGS = {
@@ -51,3 +53,22 @@ def built_book(tmp_path_factory):
     out, _ = book(folder)
     assert out.splitlines()[-1] == str(folder / "_build" / "html" / "index.html")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, from the system."""
+    missing = None
+    if shutil.which("chromium") is None:
+        missing = "no Chromium: install it (on Debian: apt install chromium) to check the book in a browser"
+    else:
+        try:
+            from playwright.sync_api import sync_playwright
+        except ImportError:
+            missing = "no playwright: run `make env` to check the book in a browser"
+    if missing:
+        (pytest.fail if os.environ.get("JPO_REQUIRE_BROWSER") == "1" else pytest.skip)(missing)
+    with sync_playwright() as playwright:
+        program = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
+        yield program
+        program.close()

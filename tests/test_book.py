@@ -25,8 +25,6 @@ import yaml
 from jpo_lib import ledger
 
 ROOT = Path(__file__).resolve().parents[1]
-CHROMIUM_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                  "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 SVG = "<svg xmlns='http://www.w3.org/2000/svg'/>"
 
 
@@ -189,25 +187,6 @@ def chapters():
 @pytest.fixture(scope="session")
 def book_ledger(book_folder):
     return json.loads((book_folder.parent / "ledger.json").read_text(encoding="utf-8"))["items"]
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Chromium, from the system."""
-    missing = None
-    if shutil.which("chromium") is None:
-        missing = "no Chromium: install it (on Debian: apt install chromium) to check the book in a browser"
-    else:
-        try:
-            from playwright.sync_api import sync_playwright
-        except ImportError:
-            missing = "no playwright: run `make env` to check the book in a browser"
-    if missing:
-        (pytest.fail if os.environ.get("JPO_REQUIRE_BROWSER") == "1" else pytest.skip)(missing)
-    with sync_playwright() as playwright:
-        program = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
-        yield program
-        program.close()
 
 
 @pytest.fixture(scope="session")

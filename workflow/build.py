@@ -175,7 +175,7 @@ def update_book(profile, unfinished):
         snakemake("--cleanup-metadata", *valid, *config)
     # Files that are there but not valid: Snakemake, which looks at times and its own records, would keep them.
     redo = [f"{path}.nc" for path, state in states.items() if state not in ("valid", "missing")]
-    options = ["--cores", str(os.cpu_count() or 1), "--scheduler", "greedy", "--rerun-incomplete", "--keep-going", *config]
+    options = ["--cores", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1), "--scheduler", "greedy", "--rerun-incomplete", "--keep-going", *config]
     if snakemake(*options, "--quiet", "progress", "rules", "host", *(["--forcerun", *redo] if redo else [])):
         own = re.sub(r"\x1b\[[0-9;]*m", "", LOG.read_text(errors="replace")).strip().splitlines()
         if not any("CalledProcessError" in line for line in own):  # then no step has said what is wrong

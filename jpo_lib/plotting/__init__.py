@@ -1,5 +1,6 @@
 """Figures: functions that take Axes and problems or results of studies, and draw one panel each."""
 
+from jpo_lib.plotting.film import show_film
 from jpo_lib.plotting.results import (
     MEASURED, METHODS, THEORY, fraction_better, plot_fraction_better, plot_histories, plot_loss_distribution, plot_loss_history,
     plot_solved, use_book_style,
@@ -9,5 +10,5 @@ from jpo_lib.plotting.wave_packet import plot_landscape, plot_signals, plot_wave
 
 __all__ = [
     "MEASURED", "METHODS", "THEORY", "draw_schematic", "fraction_better", "plot_fraction_better", "plot_histories", "plot_landscape",
-    "plot_loss_distribution", "plot_loss_history", "plot_signals", "plot_solved", "plot_waveform", "use_book_style",
+    "plot_loss_distribution", "plot_loss_history", "plot_signals", "plot_solved", "plot_waveform", "show_film", "use_book_style",
 ]
