@@ -1,4 +1,4 @@
-"""The inverse problem, its data and its results: the vocabulary of the library.
+"""The inverse problem and its data: the vocabulary of the library.
 
 An inverse problem asks for the parameters x of a simulator F that explain an observed target y:
 
@@ -10,8 +10,8 @@ written for one problem; batches come from `jax.vmap`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import enum
 import functools
 import zlib
 from collections.abc import Callable, Mapping
@@ -20,34 +20,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
+
+from jpo_lib.checks import check_array, check_integer, check_positive
+from jpo_lib.result import STATUS_TEXTS, Result, Status
+
+__all__ = [
+    "STATUS_TEXTS", "Dataset", "InverseProblem", "Result", "Status", "check_array", "check_dataset", "check_integer", "check_positive",
+    "random_stream",
+]
 
 IDENTIFIER_SIZE = 8
-
-
-class Status(enum.IntEnum):
-    """Why a solver stopped working on a problem."""
-
-    RUNNING = -1
-    SOLVED = 0
-    CONVERGED = 1
-    ZERO_GRADIENT = 2
-    STALLED = 3
-    LINE_SEARCH_FAILED = 4
-    BUDGET_SPENT = 5
-    DIVERGED = 6
-
-
-STATUS_TEXTS = {
-    Status.RUNNING: "The solver is still running.",
-    Status.SOLVED: "The loss fell below the solved threshold.",
-    Status.CONVERGED: "The gradient is smaller than its tolerance: a stationary point.",
-    Status.ZERO_GRADIENT: "The gradient is exactly zero at the start: no direction to follow.",
-    Status.STALLED: "The steps became smaller than round-off.",
-    Status.LINE_SEARCH_FAILED: "The line search found no acceptable step, usually because of round-off or a jump.",
-    Status.BUDGET_SPENT: "The budget of steps or evaluations is spent.",
-    Status.DIVERGED: "The simulation returned a loss or gradient that is not finite.",
-}
 
 
 def _register(cls, static: tuple[str, ...]):
@@ -89,68 +71,11 @@ class Dataset:
     def __getitem__(self, index) -> Dataset:
         """Select problems by slice or index array; the selection keeps the axis of problems."""
         index = np.atleast_1d(np.arange(self.num_problems)[index])
-        return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[index]), self)  # on the host: nothing to compile
+        with jax.enable_x64(True):  # keeps the precision of each array, whatever JAX's flag
+            return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[index]), self)  # on the host: nothing to compile
 
 
 _register(Dataset, static=("seed",))
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What a solver found for each of N problems. With several seeds all arrays have a leading axis (S, ...).
-
-    Attributes:
-        x: best parameters seen, shape (N, d), unit of x.
-        loss: loss at x, shape (N,).
-        loss_history: best loss after k = 1, 2, ... evaluations of that problem, shape (N, K).
-        num_evaluations: evaluations of the loss and its gradient spent on each problem, shape (N,).
-        solved: loss < threshold, shape (N,).
-        status: why the solver stopped, codes of `Status`, shape (N,).
-        compile_seconds, run_seconds: wall time of compilation and of the work itself.
-        solver: name and hyperparameters of the solver.
-        seed: seed or seeds that it ran with.
-        extras: further arrays of the solver (see its docstring).
-    """
-
-    x: np.ndarray
-    loss: np.ndarray
-    loss_history: np.ndarray
-    num_evaluations: np.ndarray
-    solved: np.ndarray
-    status: np.ndarray
-    compile_seconds: float
-    run_seconds: float
-    solver: str
-    seed: int | tuple[int, ...]
-    extras: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def status_text(self) -> np.ndarray:
-        """The status codes as sentences, shape (N,)."""
-        return np.vectorize(lambda code: STATUS_TEXTS[Status(code)], otypes=[object])(self.status)
-
-    def to_dataset(self) -> xr.Dataset:
-        """The arrays with named dimensions; timings are left out, so that equal runs give equal datasets."""
-        lead = ("seed",) if self.loss.ndim == 2 else ()
-        variables = {
-            "x": (*lead, "problem", "parameter"),
-            "loss": (*lead, "problem"),
-            "loss_history": (*lead, "problem", "evaluation"),
-            "num_evaluations": (*lead, "problem"),
-            "solved": (*lead, "problem"),
-            "status": (*lead, "problem"),
-        }
-        dataset = xr.Dataset({name: (dims, getattr(self, name)) for name, dims in variables.items()})
-        if lead:
-            dataset = dataset.assign_coords(seed=list(self.seed))
-        return dataset.assign_attrs(solver=self.solver)
-
-    def __repr__(self) -> str:
-        return (
-            f"Result({self.solver}: {self.loss.shape[-1]} problems, {self.solved.mean():.1%} solved, "
-            f"{self.num_evaluations.mean():.1f} evaluations per problem, "
-            f"{self.run_seconds:.2f} s + {self.compile_seconds:.2f} s compilation)"
-        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -164,13 +89,18 @@ class InverseProblem:
         loss: L, (output, y) -> scalar.
         sample_x: prior of x, key -> (d,). Problems are drawn from it.
         sample_x0: distribution of starting points, key -> (d,); the prior when None.
+        sample_restart: distribution of the starting points of restarts, key -> (d,); that of sample_x0 when None.
         sample_context: key -> context; None when the simulator needs none.
         observe: measurement, (key, output) -> y; the output itself when None.
+        training_loss: (output, y) -> scalar, what joint optimization descends instead of L; L when None. Results always
+            report L.
         threshold: (output at the truth, y) -> loss below which a problem counts as solved.
         bounds: (lower (d,), upper (d,)), the box of the prior; None when it has none.
         make_network: key -> network, a callable (y, context, identifier) -> x; recommended for this problem.
         classical_start: (y, context) -> x, a start that a domain expert reads off the data; None if none is known.
         defaults: recommended hyperparameters by name of the solver's class.
+        float64: precision in which data are drawn and problems solved, whatever JAX's flag: True for float64, False for
+            float32; None follows the flag. Around work of your own with such a problem put `with problem.precision():`.
         settings: the settings that define this family, for manifests; plain numbers and texts.
     """
 
@@ -181,13 +111,20 @@ class InverseProblem:
     sample_x: Callable
     threshold: Callable
     sample_x0: Callable | None = None
+    sample_restart: Callable | None = None
     sample_context: Callable | None = None
     observe: Callable | None = None
+    training_loss: Callable | None = None
     bounds: tuple[Any, Any] | None = None
     make_network: Callable | None = None
     classical_start: Callable | None = None
     defaults: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    float64: bool | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def precision(self):
+        """A context manager in which JAX works in the precision of this problem."""
+        return contextlib.nullcontext() if self.float64 is None else jax.enable_x64(self.float64)
 
     def objective(self, x, context, y):
         """L(F(x, c), y) for one problem: x (d,), y as the simulator's output -> scalar."""
@@ -196,6 +133,10 @@ class InverseProblem:
     def draw_start(self, key):
         """One random starting point, shape (d,)."""
         return (self.sample_x0 or self.sample_x)(key)
+
+    def draw_restart(self, key):
+        """One random starting point for a restart, shape (d,)."""
+        return (self.sample_restart or self.sample_x0 or self.sample_x)(key)
 
     def sample_dataset(self, num_problems: int = 256, seed: int = 0) -> Dataset:
         """Draw problems from the prior: x_i ~ p(x), c_i ~ p(c), y_i = observe(F(x_i, c_i)).
@@ -211,7 +152,8 @@ class InverseProblem:
         """
         check_integer("num_problems", num_problems, minimum=1)
         check_integer("seed", seed, minimum=0)
-        return dataclasses.replace(_sampler(self)(jnp.arange(num_problems), seed), seed=seed)
+        with self.precision():
+            return dataclasses.replace(_sampler(self)(jnp.arange(num_problems), seed), seed=seed)
 
     def dataset(self, y, x0, context=None, threshold=None, x_true=None, seed: int = 0) -> Dataset:
         """Build a data set from measurements of your own.
@@ -227,21 +169,27 @@ class InverseProblem:
         Raises:
             ValueError: if a shape does not fit or a value is not finite.
         """
-        x0 = jnp.asarray(x0)
-        if x0.ndim != 2 or x0.shape[0] == 0:
-            raise ValueError(f"x0: expected shape (N, {self.dimension}) with N >= 1, got {x0.shape}; pass one start per problem.")
-        count = x0.shape[0]
-        data = Dataset(
-            y=jnp.asarray(y),
-            context=context,
-            x0=x0,
-            x_true=None if x_true is None else jnp.asarray(x_true),
-            threshold=jnp.broadcast_to(jnp.asarray(-jnp.inf if threshold is None else threshold, x0.dtype), (count,)),
-            identifiers=jax.random.normal(random_stream(seed, "identifiers"), (count, IDENTIFIER_SIZE), x0.dtype),
-            seed=None,
-        )
-        check_dataset(self, data)
-        return data
+        with self.precision():
+            x0, y, context, x_true = jax.tree.map(self._as_array, (x0, y, context, x_true))
+            if x0.ndim != 2 or x0.shape[0] == 0:
+                raise ValueError(f"x0: expected shape (N, {self.dimension}) with N >= 1, got {x0.shape}; pass one start per problem.")
+            count = x0.shape[0]
+            data = Dataset(
+                y=y,
+                context=context,
+                x0=x0,
+                x_true=x_true,
+                threshold=jnp.broadcast_to(jnp.asarray(-jnp.inf if threshold is None else threshold, x0.dtype), (count,)),
+                identifiers=jax.random.normal(random_stream(seed, "identifiers"), (count, IDENTIFIER_SIZE), x0.dtype),
+                seed=None,
+            )
+            check_dataset(self, data)
+            return data
+
+    def _as_array(self, values):
+        """An array; of the problem's precision if it has one."""
+        array = jnp.asarray(values)
+        return array if self.float64 is None or not jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
 
 def random_stream(seed, purpose: str):
@@ -274,33 +222,15 @@ def _sampler(problem: InverseProblem):
     return jax.jit(jax.vmap(draw, in_axes=(0, None)))
 
 
-def check_integer(name: str, value, minimum: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
-        raise ValueError(f"{name}: expected a whole number of at least {minimum}, got {value!r}; pass such a number.")
-    return int(value)
-
-
-def check_positive(**values) -> None:
-    """Refuse settings that are not finite numbers above zero."""
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not (0 < value < np.inf):
-            raise ValueError(f"{name}: expected a finite number above zero, got {value!r}; pass such a number.")
-
-
-def check_array(name: str, array, shape: tuple[int, ...], finite: bool = True) -> None:
-    if tuple(array.shape) != tuple(shape):
-        raise ValueError(f"{name}: expected shape {tuple(shape)}, got {tuple(array.shape)}; reshape it or check the problem's settings.")
-    if finite and not bool(np.all(np.isfinite(np.asarray(array)))):
-        count = int(np.size(array) - np.isfinite(np.asarray(array)).sum())
-        raise ValueError(f"{name}: expected finite numbers, got {count} values that are NaN or infinite; remove or repair them.")
-
-
 def check_dataset(problem: InverseProblem, data: Dataset) -> None:
     """Refuse data that do not fit the problem, before any work starts."""
     if not isinstance(data, Dataset):
         raise ValueError(f"data: expected a Dataset, got {type(data).__name__}; use problem.sample_dataset or problem.dataset.")
     count = data.num_problems
     check_array("data.x0", data.x0, (count, problem.dimension))
+    if problem.float64 is not None and data.x0.dtype != (jnp.float64 if problem.float64 else jnp.float32):
+        raise ValueError(f"data: expected {'float64' if problem.float64 else 'float32'} for the problem {problem.name!r}, got {data.x0.dtype}; "
+                         "draw them with this problem or pass them through problem.dataset.")
     if data.x_true is not None:
         check_array("data.x_true", data.x_true, (count, problem.dimension))
     if np.shape(data.threshold) != (count,) or np.isnan(np.asarray(data.threshold)).any():

@@ -1,7 +1,8 @@
 """The inverse problems of the paper. Each function returns an `InverseProblem`; its settings are keywords."""
 
+from jpo_lib.problems.kuramoto_sivashinsky import kuramoto_sivashinsky
 from jpo_lib.problems.wave_packet import wave_packet
 
-PROBLEMS = {"wave_packet": wave_packet}
+PROBLEMS = {"wave_packet": wave_packet, "kuramoto_sivashinsky": kuramoto_sivashinsky}
 
-__all__ = ["PROBLEMS", "wave_packet"]
+__all__ = ["PROBLEMS", "kuramoto_sivashinsky", "wave_packet"]

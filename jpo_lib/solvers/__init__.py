@@ -31,7 +31,7 @@ def complete(problem: InverseProblem, solver):
     return solver
 
 
-def solve(problem: InverseProblem, data: Dataset, solver, *, seed: int | Sequence[int] = 0, x0=None) -> Result:
+def solve(problem: InverseProblem, data: Dataset, solver, *, seed: int | Sequence[int] = 0, x0=None, restarts=None) -> Result:
     """Solve min_x L(F(x, c_i), y_i) for all problems i of a data set.
 
     Refinement is composition: `solve(problem, data, BFGS(), x0=joint.x)` starts BFGS from the solutions of a
@@ -45,39 +45,56 @@ def solve(problem: InverseProblem, data: Dataset, solver, *, seed: int | Sequenc
             result then have a leading axis S.
         x0: starting points (N, d), or (S, N, d) with a sequence of seeds, instead of data.x0; unit of x. A joint
             optimization starts from its network and takes none.
+        restarts: starting points (N, K, d), or (S, N, K, d), of the first K restarts of `MultiStart`, instead of random
+            ones; unit of x.
     Returns:
         a `Result`.
     Raises:
-        ValueError: if data, seed, solver or x0 do not fit.
+        ValueError: if data, seed, solver or starting points do not fit.
     """
     if not isinstance(solver, tuple(SOLVERS.values())):
         raise ValueError(f"solver: expected one of {', '.join(SOLVERS)}, got {solver!r}; pass an object such as BFGS().")
+    with problem.precision():
+        return _solve(problem, data, solver, seed, x0, restarts)
+
+
+def _solve(problem: InverseProblem, data: Dataset, solver, seed, x0, restarts) -> Result:
     check_dataset(problem, data)
     several = isinstance(seed, (Sequence, np.ndarray))
     seeds = tuple(check_integer("seed", s, 0) for s in (seed if several else [seed]))
     if not seeds or len(set(seeds)) != len(seeds):
         raise ValueError(f"seed: expected at least one seed and no seed twice, got {list(seeds)}; pass different seeds.")
     solver = complete(problem, solver)
-    count, shape = data.num_problems, (data.num_problems, problem.dimension)
+    count, dimension = data.num_problems, problem.dimension
+    if restarts is not None and not isinstance(solver, MultiStart):
+        raise ValueError(f"restarts: expected None for {type(solver).__name__}, got an array; only MultiStart starts again.")
 
     if isinstance(solver, JointOptimization):
         if x0 is not None:
             raise ValueError("x0: expected None for JointOptimization, got an array; its network makes the starting points.")
         return _tidy(run_joint(problem, data, solver, seeds), several)
 
-    if x0 is not None:
-        x0 = jnp.asarray(x0, data.x0.dtype)
-        if several and x0.ndim == 2:
-            x0 = jnp.broadcast_to(x0, (len(seeds), *x0.shape))
-        check_array("x0", x0, (len(seeds), *shape) if several else shape, finite=False)
+    def points(name, values, shape):
+        """Starting points for all seeds, shape (S * N, ...)."""
+        values = jnp.asarray(values, data.x0.dtype)
+        if several and values.ndim == len(shape):
+            values = jnp.broadcast_to(values, (len(seeds), *values.shape))
+        check_array(name, values, (len(seeds), *shape) if several else shape, finite=False)
+        return values.reshape(-1, *shape[1:])
+
     # Seeds become further lanes of the same batch: problem i under seed s.
     lanes = jax.tree.map(lambda leaf: jnp.tile(leaf, (len(seeds), *[1] * (leaf.ndim - 1))), data) if len(seeds) > 1 else data
     if x0 is not None:
-        lanes = dataclasses.replace(lanes, x0=x0.reshape(-1, problem.dimension))
+        lanes = dataclasses.replace(lanes, x0=points("x0", x0, (count, dimension)))
+    if restarts is not None:
+        if np.ndim(restarts) < 3 or not 1 <= np.shape(restarts)[-2] < solver.num_starts:
+            raise ValueError(f"restarts: expected shape (N, K, {dimension}) with 1 <= K < num_starts = {solver.num_starts}, got {np.shape(restarts)}; "
+                             "give fewer points or allow more starts.")
+        restarts = points("restarts", restarts, (count, np.shape(restarts)[-2], dimension))
     keys = jnp.concatenate([
         jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "restarts"), jnp.arange(count)) for s in seeds
     ])
-    out = run_lanes(problem, solver, lanes, keys, f"{type(solver).__name__} on {problem.name}")
+    out = run_lanes(problem, solver, lanes, keys, restarts, f"{type(solver).__name__} on {problem.name}")
     result = Result(
         x=out.x, loss=out.loss, loss_history=out.loss_history, num_evaluations=out.num_evaluations,
         solved=out.loss < np.asarray(lanes.threshold), status=out.status,

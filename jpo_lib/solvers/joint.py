@@ -27,7 +27,8 @@ class JointOptimization:
 
     The N problems are split into N / n groups of neighbours with one network each; all groups and all seeds run
     under one vmap. Each step evaluates the loss and its gradient g_i in x once per problem of the batch, clips
-    g_i, and pulls it back through the network. A problem whose simulation is not finite counts with a large loss
+    g_i, and pulls it back through the network. Where the problem has a training loss, g_i is the gradient of that one;
+    the same simulation gives L, by which the best point is chosen and which the result reports. A problem whose simulation is not finite counts with a large loss
     and a zero gradient, so that it cannot spoil the others. The result holds the best x_i that was evaluated.
 
     Arguments (those that are None take the problem's recommendation):
@@ -117,8 +118,14 @@ def _programs(problem: InverseProblem, solver: JointOptimization, group_size: in
         lower, upper = (jnp.asarray(bound, x.dtype) for bound in problem.bounds)
         return jnp.clip(x, lower, upper)
 
+    def objectives(x, context, y):
+        """What is descended, and the loss L: one simulation for both."""
+        output = problem.simulate(x, context)
+        loss = problem.loss(output, y)
+        return loss if problem.training_loss is None else problem.training_loss(output, y), loss
+
     def evaluate(x, data: Dataset):
-        loss, gradient = jax.vmap(jax.value_and_grad(problem.objective))(x, data.context, data.y)
+        (_, loss), gradient = jax.vmap(jax.value_and_grad(objectives, has_aux=True))(x, data.context, data.y)
         finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(gradient), axis=1) & jnp.all(jnp.isfinite(x), axis=1)
         return jnp.where(finite, loss, LARGE_LOSS), jnp.where(finite[:, None], gradient, 0.0), finite
 
@@ -211,8 +218,7 @@ def run_joint(problem: InverseProblem, data: Dataset, solver: JointOptimization,
     count, dimension = data.num_problems, problem.dimension
     group_size = solver.group_size or count
     if count % group_size:
-        divisors = [n for n in range(1, count + 1) if count % n == 0]
-        nearest = min(divisors, key=lambda n: abs(n - group_size))
+        nearest = min((n for n in range(1, count + 1) if count % n == 0), key=lambda n: abs(n - group_size))
         raise ValueError(f"group_size: expected a divisor of the {count} problems, got {group_size}; the nearest is {nearest}.")
     if solver.clip_to_bounds and problem.bounds is None:
         raise ValueError(f"clip_to_bounds: expected a problem with bounds, got {problem.name!r} without; set it to False.")

@@ -36,7 +36,7 @@ class Environment(NamedTuple):
     """What a method may know about its lane besides losses and gradients."""
 
     threshold: jax.Array
-    starts: jax.Array  # further random starting points, shape (num_starts - 1, d), for methods that restart
+    starts: jax.Array  # further starting points, shape (num_starts - 1, d), for methods that restart
 
 
 class Lanes(NamedTuple):
@@ -56,7 +56,7 @@ def _programs(problem: InverseProblem, method):
 
     def draw_starts(key):
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_restarts))
-        return jax.vmap(problem.draw_start)(keys)
+        return jax.vmap(problem.draw_restart)(keys)
 
     def begin_one(data, starts):
         return Lanes(
@@ -124,8 +124,10 @@ def _programs(problem: InverseProblem, method):
             seconds = time.perf_counter() - start
         return compiled[signature], seconds
 
-    def begin(data, keys):
+    def begin(data, keys, given):
         starts = jax.vmap(draw_starts)(keys) if num_restarts else jnp.zeros((keys.shape[0], 0, problem.dimension), data.x0.dtype)
+        if given is not None:
+            starts = starts.at[:, : given.shape[1]].set(given)
         return jax.vmap(begin_one)(data, starts), starts
 
     return begin, advance, compile_for
@@ -142,15 +144,15 @@ class LaneOutcome:
     run_seconds: float
 
 
-def run_lanes(problem: InverseProblem, method, data: Dataset, keys, label: str) -> LaneOutcome:
-    """Run a method on all problems of a data set. `keys` has one key per problem."""
+def run_lanes(problem: InverseProblem, method, data: Dataset, keys, restarts, label: str) -> LaneOutcome:
+    """Run a method on all problems of a data set. `keys` has one key per problem; `restarts` (N, K, d) or None."""
     begin, advance, compile_for = _programs(problem, method)
     size = data.num_problems
     data = dataclasses.replace(data, x_true=None, identifiers=None, seed=None)
 
-    program, compile_seconds = compile_for("begin", begin, (data, keys))
+    program, compile_seconds = compile_for("begin", begin, (data, keys, restarts))
     start = time.perf_counter()
-    lanes, starts = program(data, keys)
+    lanes, starts = program(data, keys, restarts)
     full, index = None, np.arange(size)  # `full` holds all lanes once the batch has been packed
     trip, last_trip = jnp.int32(0), method.max_evaluations
     with progress_bar(label, total=size) as report:

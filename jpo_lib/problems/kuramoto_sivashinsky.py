@@ -1,0 +1,230 @@
+"""Kuramoto–Sivashinsky: two unknown parameters of a chaotic equation.
+
+A pattern on a ring grows, saturates and wanders chaotically. Known are the first state and the last one; unknown
+are the strength of a standing forcing and that of the nonlinear term. The longer the motion, the more often the
+loss goes up and down in the unknowns.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jpo_lib.networks.kuramoto_sivashinsky import RingEncoder
+from jpo_lib.problem import InverseProblem, check_array, check_integer, check_positive
+from jpo_lib.problems._spectral import ETDRK, etdrk, etdrk_step
+
+NUM_INITIAL_MODES = 8
+FORCING_MODE = 4
+LARGEST_DT = {2: 0.125, 4: 0.25}  # every problem of the prior box stays finite with twice these steps
+LARGEST_HORIZON = 200.0
+FLOAT32_HORIZON = 30.0  # beyond it chaos amplifies the round-off of float32 until gradients are wrong
+
+
+def kept_modes(num_points: int) -> int:
+    """Largest m such that products of two functions with modes -m..m have no aliases there: 3 m < num_points."""
+    return (num_points - 1) // 3
+
+
+def default_forcing(num_points: int) -> np.ndarray:
+    """G(x_j) = cos(2 pi 4 x_j / L) on the grid x_j = j L / num_points, shape (num_points,), dimensionless."""
+    return np.cos(2 * np.pi * FORCING_MODE * np.arange(num_points) / num_points)
+
+
+@functools.lru_cache(maxsize=64)
+def _discretization(num_points: int, domain_extent: float, dt: float, order: int) -> tuple[np.ndarray, np.ndarray, ETDRK]:
+    """Which modes are kept, the factor -i k / 2 of the nonlinear term, and the coefficients of a step."""
+    mode = np.arange(num_points // 2 + 1)
+    k = 2 * np.pi * mode / domain_extent
+    kept = mode <= kept_modes(num_points)
+    return kept, -0.5j * k * kept, etdrk(k**2 - k**4, dt, order)
+
+
+def _check_grid(num_points, domain_extent, dt, horizon, order) -> int:
+    """Refuse settings that cannot be simulated. Returns the number of time steps."""
+    check_positive(domain_extent=domain_extent, dt=dt, horizon=horizon)
+    if order not in LARGEST_DT:
+        raise ValueError(f"order: expected 2 or 4, got {order!r}; these are the schemes offered.")
+    check_integer("num_points", num_points, minimum=16)
+    if num_points % 2:
+        raise ValueError(f"num_points: expected an even number, got {num_points}; add one point.")
+    # Wavenumbers above 1 are damped. Without a range of them, up to 2 at least, the motion has no sink and blows up.
+    least = 3 * int(np.ceil(2.0 * domain_extent / (2 * np.pi))) + 1
+    least += least % 2
+    if num_points < least:
+        raise ValueError(f"num_points: expected at least {least} points for a domain of {domain_extent:g}, got {num_points}; fewer do not resolve "
+                         "the wavenumbers that damp the motion.")
+    if dt > LARGEST_DT[order]:
+        raise ValueError(f"dt: expected at most {LARGEST_DT[order]} for order {order}, got {dt:g}; take smaller steps.")
+    if horizon > LARGEST_HORIZON:
+        raise ValueError(f"horizon: expected at most {LARGEST_HORIZON:g}, got {horizon:g}; longer motions have not been tested.")
+    steps = round(horizon / dt)
+    if steps < 1 or abs(steps * dt - horizon) > 1e-9 * horizon:
+        raise ValueError(f"horizon: expected a multiple of dt = {dt:g}, got {horizon:g}; change one of them.")
+    return steps
+
+
+def _states(u0, alpha, beta, forcing, discretization, num_steps: int, every_state: bool):
+    """Fourier coefficients after the last step, or after each step with the first state in front."""
+    kept, derivative, coefficients = discretization
+    num_points = u0.shape[-1]
+    spectrum = jnp.fft.rfft(u0) * kept
+    derivative = jnp.asarray(derivative, spectrum.dtype)
+    drive = alpha * (jnp.fft.rfft(jnp.asarray(forcing, u0.dtype)) * kept)
+
+    def nonlinear(v):
+        """F[-beta u u_x + alpha G], with u u_x = (u^2 / 2)_x; the forcing is constant in time and belongs here."""
+        return beta * (derivative * jnp.fft.rfft(jnp.square(jnp.fft.irfft(v, n=num_points)))) + drive
+
+    # To recompute a step in the backward pass is faster than to store its stages: they do not fit into the cache.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def step(v, _):
+        new = etdrk_step(coefficients, v, nonlinear)
+        return new, new if every_state else None
+
+    last, states = jax.lax.scan(step, spectrum, None, length=num_steps)
+    return jnp.concatenate([spectrum[None], states]) if every_state else last
+
+
+def _prepare(u0, horizon, dt, forcing, domain_extent, order):
+    u0 = jnp.asarray(u0)
+    if u0.ndim != 1:
+        raise ValueError(f"u0: expected shape (num_points,), got {u0.shape}; batches come from jax.vmap.")
+    u0 = u0.astype(jnp.result_type(u0, jnp.float32))
+    num_points = u0.shape[0]
+    num_steps = _check_grid(num_points, domain_extent, dt, horizon, order)
+    forcing = default_forcing(num_points) if forcing is None else forcing
+    check_array("forcing", forcing, (num_points,), finite=not isinstance(forcing, jax.core.Tracer))
+    check_array("u0", u0, (num_points,), finite=not isinstance(u0, jax.core.Tracer))
+    return u0, forcing, _discretization(num_points, float(domain_extent), float(dt), order), num_steps
+
+
+def integrate(u0, alpha, beta, *, horizon: float, dt: float = 0.25, forcing=None, domain_extent: float = 64.0, order: int = 4):
+    """The state u(T) of u_t = alpha G - u_xx - u_xxxx - beta u u_x on the periodic domain [0, L), from u(0) = u0.
+
+    Fourier pseudo-spectral in space: the state is projected on the modes m with 3 |m| < num_points at the start,
+    and products are computed free of aliases on them. Exponential time differencing with Runge–Kutta stages
+    in time. The arithmetic has the precision of u0; float64 needs JAX's flag, for example `jax.enable_x64(True)`.
+
+    Arguments:
+        u0: first state at x_j = j L / num_points, shape (num_points,), dimensionless.
+        alpha: strength of the forcing, dimensionless.
+        beta: strength of the nonlinear term, dimensionless.
+        horizon: T, dimensionless time, a multiple of dt and at most 200.
+        dt: time step, dimensionless time; at most 0.25 with order 4 and 0.125 with order 2.
+        forcing: G(x_j), shape (num_points,), dimensionless; cos(2 pi 4 x / L) when None. Zeros: no forcing.
+        domain_extent: L, dimensionless length.
+        order: of the time integration, 2 or 4.
+    Returns:
+        u(T) on the same grid, shape (num_points,), dimensionless.
+    Raises:
+        ValueError: if a setting is out of range or a shape does not fit.
+
+    Source: Kuramoto (1978), doi:10.1143/PTPS.64.346; Kassam & Trefethen (2005), doi:10.1137/S1064827502410633.
+    """
+    u0, forcing, discretization, num_steps = _prepare(u0, horizon, dt, forcing, domain_extent, order)
+    last = _states(u0, alpha, beta, forcing, discretization, num_steps, every_state=False)
+    return jnp.fft.irfft(last, n=u0.shape[0])
+
+
+def trajectory(u0, alpha, beta, *, horizon: float, dt: float = 0.25, forcing=None, domain_extent: float = 64.0, order: int = 4):
+    """All states u(0), u(dt), ..., u(T) of `integrate`, shape (T / dt + 1, num_points). Arguments as there.
+
+    The first row is u0 projected on the modes that are kept.
+    """
+    u0, forcing, discretization, num_steps = _prepare(u0, horizon, dt, forcing, domain_extent, order)
+    states = _states(u0, alpha, beta, forcing, discretization, num_steps, every_state=True)
+    return jnp.fft.irfft(states, n=u0.shape[0])
+
+
+def coefficients_of(x):
+    """alpha = x_1 in [-1, 1] and beta = 1 + x_2 / 2 in [0.5, 1.5], for x in the prior box [-1, 1]^2."""
+    return x[0], 1.0 + 0.5 * x[1]
+
+
+def random_state(key, num_points: int):
+    """u0(x) = sum_{m = 1}^{8} a_m cos(2 pi m x / L) + b_m sin(2 pi m x / L), a_m, b_m ~ N(0, 1/8): mean square 1."""
+    modes = 2 * np.pi * np.outer(np.arange(1, NUM_INITIAL_MODES + 1), np.arange(num_points)) / num_points
+    waves = np.concatenate([np.cos(modes), np.sin(modes)])
+    amplitude = jax.random.normal(key, (2 * NUM_INITIAL_MODES,)) / np.sqrt(NUM_INITIAL_MODES)
+    return amplitude @ jnp.asarray(waves, amplitude.dtype)
+
+
+@functools.lru_cache(maxsize=32)
+def kuramoto_sivashinsky(
+    *,
+    horizon: float = 20.0,
+    domain_extent: float = 64.0,
+    num_points: int = 128,
+    dt: float = 0.25,
+    order: int = 4,
+    float64: bool | None = None,
+) -> InverseProblem:
+    """u_t = alpha cos(2 pi 4 x / L) - u_xx - u_xxxx - beta u u_x on [0, L), periodic;  y = u(T);  L = mean_j (u_j(T) - y_j)^2.
+
+    The unknowns alpha in [-1, 1] and beta in [0.5, 1.5] are scaled to x in [-1, 1]^2, with a uniform prior, and
+    the guess is the middle of the box, x = 0; restarts are drawn from the prior. The first state u0 has 8 random
+    Fourier modes and mean square 1; it is known, and different for each problem. A problem is solved when its
+    loss is below a thousandth of the variance of y over the domain.
+
+    Arguments:
+        horizon: T, dimensionless time; a multiple of dt, at most 200.
+        domain_extent: L, dimensionless length.
+        num_points: grid points, a multiple of 16, enough to resolve the wavenumbers up to 2.
+        dt: time step, dimensionless time; at most 0.25 with order 4 and 0.125 with order 2.
+        order: of the time integration (exponential time differencing Runge–Kutta), 2 or 4.
+        float64: precision of data and solvers, whatever JAX's flag; None takes float64 when T > 30, where
+            float32 gradients are wrong.
+    Raises:
+        ValueError: if a setting is out of range, or float32 is asked for with T > 30.
+
+    Source: Holl & Thuerey (2024), arXiv 2408.08119, Figure 5. The settings are the companion's own.
+    """
+    _check_grid(num_points, domain_extent, dt, horizon, order)
+    if num_points % 16:
+        raise ValueError(f"num_points: expected a multiple of 16, got {num_points}; the network halves the grid four times.")
+    if float64 not in (None, True, False):
+        raise ValueError(f"float64: expected True, False or None, got {float64!r}; pass one of them.")
+    if float64 is False and horizon > FLOAT32_HORIZON:
+        raise ValueError(f"float64: expected True for horizon = {horizon:g}, got False; beyond {FLOAT32_HORIZON:g} chaos makes float32 gradients wrong.")
+    float64 = horizon > FLOAT32_HORIZON if float64 is None else bool(float64)
+    forcing = default_forcing(num_points)
+
+    def simulate(x, context):
+        alpha, beta = coefficients_of(x)
+        return integrate(context, alpha, beta, horizon=horizon, dt=dt, forcing=forcing, domain_extent=domain_extent, order=order)
+
+    def loss(output, y):
+        return jnp.mean(jnp.square(output - y))
+
+    def training_loss(output, y):
+        """4 mean (u - y)^2 / (mean u^2 + mean y^2): a loss that does not fall when the pattern dies out."""
+        return 4.0 * loss(output, y) / (jnp.mean(jnp.square(output)) + jnp.mean(jnp.square(y)))
+
+    return InverseProblem(
+        name="kuramoto_sivashinsky",
+        dimension=2,
+        simulate=simulate,
+        loss=loss,
+        training_loss=training_loss,
+        sample_x=lambda key: jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0),
+        sample_x0=lambda key: jnp.zeros(2),
+        sample_restart=lambda key: jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0),
+        sample_context=lambda key: random_state(key, num_points),
+        threshold=lambda output, y: 1e-3 * jnp.var(y),
+        bounds=((-1.0, -1.0), (1.0, 1.0)),
+        make_network=lambda key: RingEncoder(key, num_points=num_points),
+        defaults={
+            "JointOptimization": {
+                "learning_rate": 2e-3, "final_rate": 0.01, "num_steps": 480, "batch_size": 64,
+                "clip_problem": 1.0, "clip_global": 1.0, "clip_to_bounds": True,
+            },
+            "GradientDescent": {"learning_rate": 0.02},
+            "Adam": {"learning_rate": 0.1},
+        },
+        float64=float64,
+        settings=dict(horizon=horizon, domain_extent=domain_extent, num_points=num_points, dt=dt, order=order, float64=float64),
+    )

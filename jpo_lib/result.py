@@ -1,0 +1,94 @@
+"""What a solver returns, and why it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+
+class Status(enum.IntEnum):
+    """Why a solver stopped working on a problem."""
+
+    RUNNING = -1
+    SOLVED = 0
+    CONVERGED = 1
+    ZERO_GRADIENT = 2
+    STALLED = 3
+    LINE_SEARCH_FAILED = 4
+    BUDGET_SPENT = 5
+    DIVERGED = 6
+
+
+STATUS_TEXTS = {
+    Status.RUNNING: "The solver is still running.",
+    Status.SOLVED: "The loss fell below the solved threshold.",
+    Status.CONVERGED: "The gradient is smaller than its tolerance: a stationary point.",
+    Status.ZERO_GRADIENT: "The gradient is exactly zero at the start: no direction to follow.",
+    Status.STALLED: "The steps became smaller than round-off.",
+    Status.LINE_SEARCH_FAILED: "The line search found no acceptable step, usually because of round-off or a jump.",
+    Status.BUDGET_SPENT: "The budget of steps or evaluations is spent.",
+    Status.DIVERGED: "The simulation returned a loss or gradient that is not finite.",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a solver found for each of N problems. With several seeds all arrays have a leading axis (S, ...).
+
+    Attributes:
+        x: best parameters seen, shape (N, d), unit of x.
+        loss: loss at x, shape (N,).
+        loss_history: best loss after k = 1, 2, ... evaluations of that problem, shape (N, K).
+        num_evaluations: evaluations of the loss and its gradient spent on each problem, shape (N,).
+        solved: loss < threshold, shape (N,).
+        status: why the solver stopped, codes of `Status`, shape (N,).
+        compile_seconds, run_seconds: wall time of compilation and of the work itself.
+        solver: name and hyperparameters of the solver.
+        seed: seed or seeds that it ran with.
+        extras: further arrays of the solver (see its docstring).
+    """
+
+    x: np.ndarray
+    loss: np.ndarray
+    loss_history: np.ndarray
+    num_evaluations: np.ndarray
+    solved: np.ndarray
+    status: np.ndarray
+    compile_seconds: float
+    run_seconds: float
+    solver: str
+    seed: int | tuple[int, ...]
+    extras: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def status_text(self) -> np.ndarray:
+        """The status codes as sentences, shape (N,)."""
+        return np.vectorize(lambda code: STATUS_TEXTS[Status(code)], otypes=[object])(self.status)
+
+    def to_dataset(self) -> xr.Dataset:
+        """The arrays with named dimensions; timings are left out, so that equal runs give equal datasets."""
+        lead = ("seed",) if self.loss.ndim == 2 else ()
+        variables = {
+            "x": (*lead, "problem", "parameter"),
+            "loss": (*lead, "problem"),
+            "loss_history": (*lead, "problem", "evaluation"),
+            "num_evaluations": (*lead, "problem"),
+            "solved": (*lead, "problem"),
+            "status": (*lead, "problem"),
+        }
+        dataset = xr.Dataset({name: (dims, getattr(self, name)) for name, dims in variables.items()})
+        if lead:
+            dataset = dataset.assign_coords(seed=list(self.seed))
+        return dataset.assign_attrs(solver=self.solver)
+
+    def __repr__(self) -> str:
+        return (
+            f"Result({self.solver}: {self.loss.shape[-1]} problems, {self.solved.mean():.1%} solved, "
+            f"{self.num_evaluations.mean():.1f} evaluations per problem, "
+            f"{self.run_seconds:.2f} s + {self.compile_seconds:.2f} s compilation)"
+        )

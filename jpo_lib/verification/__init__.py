@@ -1,0 +1,1 @@
+"""Measurements of the simulators: convergence orders, errors against independent references, conserved sums."""

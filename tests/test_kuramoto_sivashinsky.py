@@ -1,0 +1,207 @@
+"""The Kuramoto–Sivashinsky simulator against mathematics, and the problem that is built on it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+import jpo_lib as jpo
+from jpo_lib.networks.kuramoto_sivashinsky import RingConvolution, RingEncoder
+from jpo_lib.problems._spectral import etdrk
+from jpo_lib.problems.kuramoto_sivashinsky import default_forcing, integrate, trajectory
+from jpo_lib.verification import kuramoto_sivashinsky as measure
+
+
+def orders(errors, ratio):
+    return np.log(errors[:-1] / errors[1:]) / np.log(ratio)
+
+
+def test_fourth_order_in_time_and_agreement_with_the_reference():
+    errors = measure.temporal_errors([1 / 128, 1 / 256, 1 / 512], order=4)
+    assert (orders(errors, 2) >= 3.8).all() and (orders(errors, 2) <= 4.2).all()
+    assert errors[-1] <= 1e-10  # against another scheme with the same modes
+    assert measure.temporal_errors([1 / 512], order=4, forced=False)[0] <= 1e-10
+
+
+def test_second_order_in_time():
+    errors = measure.temporal_errors([1 / 16, 1 / 32, 1 / 64], order=2)
+    assert (np.abs(orders(errors, 2) - 2.0) < 0.1).all()
+
+
+def test_spectral_in_space():
+    """The error falls faster than any power: per 16 points by more than a factor 10, and the orders grow."""
+    sizes = np.array([48, 64, 96, 128])
+    errors = measure.spatial_errors(sizes)
+    rates = np.log(errors[:-1] / errors[1:]) / np.log(sizes[1:] / sizes[:-1])
+    assert errors[-1] < 1e-9 and (rates > 10).all()
+
+
+def test_mean_and_energy():
+    assert measure.mean_drift() <= 1e-14
+    assert measure.energy_balance_error() <= 1e-6
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.8])
+def test_without_nonlinear_term_the_closed_form(alpha):
+    """beta = 0: each mode grows as exp((k^2 - k^4) t), the forced one by alpha (exp(s t) - 1) / s more."""
+    horizon, m = 5.0, np.arange(49)
+    with jax.enable_x64(True):
+        u0 = measure.example_state(96, mean=0.2)
+        u = np.asarray(integrate(u0, alpha, 0.0, horizon=horizon))
+    k = 2 * np.pi * m / 64.0
+    s = k**2 - k**4
+    spectrum = np.fft.rfft(u0) * np.exp(s * horizon)
+    spectrum[4] += alpha * np.fft.rfft(default_forcing(96))[4].real * np.expm1(s[4] * horizon) / s[4]
+    np.testing.assert_allclose(u, np.fft.irfft(spectrum), atol=1e-12)
+
+
+@settings(max_examples=6, deadline=None)
+@given(shift=st.sampled_from([8, 16, 24, 72]), alpha=st.floats(-1, 1), beta=st.floats(0.5, 1.5), mean=st.floats(-1, 1))
+def test_symmetries(run, shift, alpha, beta, mean):
+    """A shift by L / 4 leaves the equation as it is, by L / 8 turns alpha around, and so does u(x) -> -u(-x)."""
+    u0 = measure.example_state(32, mean=mean)
+    u = run(u0, alpha, beta)
+    turn = -1.0 if (shift // 8) % 2 else 1.0
+    roll = shift // 2  # 32 points: L / 8 is four of them
+    np.testing.assert_allclose(run(np.roll(u0, roll), turn * alpha, beta), np.roll(u, roll), atol=1e-11)
+    mirror = lambda v: -np.roll(v[::-1], 1)
+    np.testing.assert_allclose(run(mirror(u0), -alpha, beta), mirror(u), atol=1e-11)
+
+
+@pytest.fixture(scope="module")
+def run():
+    """The simulator on a small ring, compiled once, in float64."""
+    program = jax.jit(lambda u0, alpha, beta: integrate(u0, alpha, beta, horizon=5.0, domain_extent=25.0))
+
+    def call(*arguments):
+        with jax.enable_x64(True):
+            return np.asarray(program(*(jnp.asarray(a, jnp.float64) for a in arguments)))
+
+    return call
+
+
+def test_galilean_invariance():
+    """Without forcing, a uniform flow c carries the pattern along: u(x, t; u0 + c) = c + u(x - beta c t, t; u0)."""
+    c, beta, horizon = 0.5, 1.2, 5.0
+    with jax.enable_x64(True):
+        u0 = measure.example_state(96)
+        still, moving = (np.asarray(integrate(u0 + v, 0.0, beta, horizon=horizon, dt=1 / 128)) for v in (0.0, c))
+    k = 2 * np.pi * np.arange(49) / 64.0
+    carried = c + np.fft.irfft(np.fft.rfft(still) * np.exp(-1j * k * beta * c * horizon))
+    np.testing.assert_allclose(moving, carried, atol=1e-7)
+
+
+def test_the_whole_prior_box_stays_finite():
+    """For the longest motion offered, with the largest step, and still with twice that step."""
+    for dt, order in ((0.25, 4), (0.5, 4), (0.125, 2), (0.25, 2)):
+        largest = measure.prior_box_extremes(200.0 if order == 4 else 50.0, dt=dt, order=order)
+        assert np.isfinite(largest).all() and largest.max() < 15.0
+
+
+def test_gradients_in_float64():
+    assert measure.gradient_errors(20.0).max() <= 1e-6
+    assert measure.gradient_errors(40.0).max() <= 1e-5  # the loss is rougher: central differences lose digits
+
+
+def test_float32_stays_close_to_float64():
+    """The stated bound at T = 20: states within 2e-4; gradients within 1e-5 in the middle and 1 % always."""
+    errors = measure.float32_errors(20.0)
+    assert errors["state"].max() <= 2e-4
+    assert np.median(errors["gradient"]) <= 1e-5 and errors["gradient"].max() <= 1e-2
+
+
+def test_trajectory_ends_where_integrate_does():
+    u0 = measure.example_state(64)
+    states = trajectory(u0, 0.3, 1.0, horizon=3.0)
+    assert states.shape == (13, 64)
+    np.testing.assert_allclose(states[0], u0, atol=1e-5)
+    np.testing.assert_allclose(states[-1], integrate(u0, 0.3, 1.0, horizon=3.0), atol=1e-5)
+
+
+def test_coefficients_of_a_step_have_their_closed_forms():
+    """Away from L dt = 0 the contour integrals equal the closed forms of Cox & Matthews."""
+    z = np.array([-30.0, -5.0, -2.0, 2.0])
+    decay, half, (q, f1, f2, f3) = etdrk(z / 0.1, 0.1, 4)[1:]
+    e = np.exp(z)
+    closed = 0.1 * np.array([np.expm1(z / 2) / z, (-4 - z + e * (4 - 3 * z + z**2)) / z**3, (2 + z + e * (z - 2)) / z**3,
+                             (-4 - 3 * z - z**2 + e * (4 - z)) / z**3])
+    np.testing.assert_allclose([q, f1, f2, f3], closed, rtol=1e-12)
+    at_zero = etdrk(np.zeros(1), 0.1, 4).stages
+    np.testing.assert_allclose(np.ravel(at_zero), 0.1 * np.array([1 / 2, 1 / 6, 1 / 6, 1 / 6]), rtol=1e-13)
+
+
+# --- the inverse problem ---------------------------------------------------------------------------------------------
+
+
+def test_data_follow_their_definition():
+    problem = jpo.kuramoto_sivashinsky()
+    data = problem.sample_dataset(64, seed=3)
+    assert data.y.dtype == jnp.float32 and np.abs(data.x_true).max() <= 1 and (np.asarray(data.x0) == 0).all()
+    spectrum = np.abs(np.fft.rfft(data.context, axis=1)) / 128
+    assert spectrum[:, 0].max() < 1e-6 and spectrum[:, 9:].max() < 1e-6
+    assert abs(np.mean(np.square(data.context)) - 1.0) < 5 / np.sqrt(64 * 8)
+    np.testing.assert_allclose(data.threshold, 1e-3 * np.var(data.y, axis=1), rtol=1e-4)
+    output = problem.simulate(data.x_true[0], data.context[0])
+    np.testing.assert_allclose(output, data.y[0], atol=1e-3)
+    # The losses at the truth are round-off; half of it is the training loss of two fields of equal size.
+    wrong = 0.5 * data.y[0]
+    loss, training = float(problem.loss(wrong, data.y[0])), float(problem.training_loss(wrong, data.y[0]))
+    assert training == pytest.approx(4 * loss / (1.25 * float(jnp.mean(data.y[0] ** 2))), rel=1e-5)
+
+
+def test_a_ring_convolution_is_the_convolution():
+    layer = RingConvolution(jax.random.key(0), 3, 5)
+    u = jax.random.normal(jax.random.key(1), (32, 3))
+    weight = layer.weight.reshape(5, 3, 5)
+    reference = jax.lax.conv_general_dilated(
+        jnp.pad(u, ((2, 2), (0, 0)), mode="wrap")[None], weight, (2,), "VALID", dimension_numbers=("NWC", "WIO", "NWC"))[0]
+    np.testing.assert_allclose(layer(u), reference, atol=1e-5)
+
+
+def test_the_untrained_network_answers_near_the_guess():
+    network = RingEncoder(jax.random.key(0), num_points=128)
+    data = jpo.kuramoto_sivashinsky().sample_dataset(64, seed=3)
+    x = jax.vmap(network)(data.y, data.context)
+    assert x.shape == (64, 2) and np.abs(x).max() < 0.3
+
+
+def test_unseen_problems_are_solved_jointly():
+    """T = 20 with n = 64, a quarter of the recommended steps, on a data set that nothing was chosen on."""
+    problem = jpo.kuramoto_sivashinsky()
+    data = problem.sample_dataset(64, seed=4711)
+    joint = jpo.solve(problem, data, jpo.JointOptimization(group_size=64, num_steps=120), seed=7)
+    refined = jpo.solve(problem, data, jpo.BFGS(stop_when_solved=True), x0=joint.x)
+    assert refined.solved.mean() >= 0.75
+    assert np.abs(joint.x).max() <= 1.0
+
+
+@pytest.mark.parametrize("change, words", [
+    (dict(dt=0.5), "dt: expected at most 0.25 for order 4, got 0.5"),
+    (dict(dt=0.25, order=2), "dt: expected at most 0.125 for order 2, got 0.25"),
+    (dict(order=3), "order: expected 2 or 4, got 3"),
+    (dict(num_points=127), "num_points: expected an even number, got 127"),
+    (dict(num_points=8), "num_points: expected a whole number of at least 16, got 8"),
+    (dict(num_points=48), "num_points: expected at least 64 points for a domain of 64, got 48"),
+    (dict(num_points=120), "num_points: expected a multiple of 16, got 120"),
+    (dict(horizon=20.1), "horizon: expected a multiple of dt = 0.25, got 20.1"),
+    (dict(horizon=-1.0), "horizon: expected a finite number above zero, got -1.0"),
+    (dict(horizon=1e6), "horizon: expected at most 200, got 1e+06"),
+    (dict(domain_extent=float("nan")), "domain_extent: expected a finite number above zero"),
+    (dict(horizon=40.0, float64=False), "float64: expected True for horizon = 40, got False"),
+])
+def test_bad_settings_are_refused_in_one_sentence(change, words):
+    with pytest.raises(ValueError) as caught:
+        jpo.kuramoto_sivashinsky(**change)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("u0, change, words", [
+    (np.zeros((2, 64)), {}, "u0: expected shape (num_points,), got (2, 64)"),
+    (np.full(64, np.nan), {}, "u0: expected finite numbers, got 64 values"),
+    (np.zeros(64), dict(forcing=np.zeros(32)), "forcing: expected shape (64,), got (32,)"),
+])
+def test_bad_states_are_refused_in_one_sentence(u0, change, words):
+    with pytest.raises(ValueError) as caught:
+        integrate(u0, 0.0, 1.0, horizon=1.0, **change)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
