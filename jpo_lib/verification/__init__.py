@@ -1,0 +1,1 @@
+"""Measurements on the simulators: convergence orders, errors against independent references, conserved sums."""
