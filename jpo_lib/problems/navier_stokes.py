@@ -1,0 +1,190 @@
+"""Incompressible flow: where was the fluid pushed, how hard, and in which direction?
+
+A puff of momentum moves through a shear flow and rolls up into a pair of vortices. We see the vorticity some time
+later. The solver, with its public functions `integrate`, `velocity` and `cfl_number`, is `jpo_lib.problems._vorticity`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jpo_lib.problem import InverseProblem, check_integer, check_positive
+from jpo_lib.problems._vorticity import STABILITY_LIMIT, basis, cfl_number, check_diffusion, integrate, integrator, synthesize, velocity
+
+__all__ = ["STABILITY_LIMIT", "cfl_number", "integrate", "navier_stokes", "velocity"]
+
+LARGEST_DT = 0.08
+SOLVED = 1e-3
+
+
+def _puff(position, width: float, num_points: int):
+    """Coefficients of dg/dx and dg/dy (M, M) for a periodic Gaussian g of this width with peak 1 at `position` (2,)."""
+    k = jnp.asarray(basis(num_points).wavenumber, position.dtype)
+    spectrum, is_sine = _spectrum(width, num_points)
+    spectrum, phase = jnp.asarray(spectrum, position.dtype), position[:, None] * k
+    values = spectrum * jnp.where(is_sine, jnp.sin(phase), jnp.cos(phase))
+    slopes = spectrum * k * jnp.where(is_sine, -jnp.cos(phase), jnp.sin(phase))
+    return slopes[0][:, None] * values[1], values[0][:, None] * slopes[1]
+
+
+def _spectrum(width: float, num_points: int):
+    """Coefficients (M,) of the periodic Gaussian in one direction when it sits at 0, and which functions are sines."""
+    k = basis(num_points).wavenumber
+    is_sine = np.arange(k.size) > k.size // 2
+    return np.where(k == 0, 1.0, 2.0) * (width / math.sqrt(2 * math.pi)) * np.exp(-0.5 * (k * width) ** 2), is_sine
+
+
+def largest_speed(shear: float, force: float, width: float, num_points: int) -> float:
+    """Bound of |u| + |v| at the start, over all positions and directions of a force of this size, length / time."""
+    b = basis(num_points)
+    spectrum, is_sine = _spectrum(width, num_points)
+    values, slopes = np.where(is_sine, 0.0, spectrum), np.where(is_sine, -b.wavenumber * spectrum, 0.0)  # cosines; their slopes are sines
+
+    def flow(vorticity):
+        stream = vorticity * b.inverse_laplacian
+        return b.values @ stream @ b.slopes.T, -(b.slopes @ stream @ b.values.T)
+
+    # The flows of the forces (1, 0) and (0, 1) at the origin.
+    (u_1, v_1), (u_2, v_2) = flow(-np.outer(values, slopes)), flow(np.outer(slopes, values))
+    # |u| + |v| is the larger of |u + v| and |u - v|; both are linear in the force, so its best direction is known.
+    return abs(shear) + force * float(max(np.hypot(u_1 + s * v_1, u_2 + s * v_2).max() for s in (1, -1)))
+
+
+@functools.lru_cache(maxsize=32, typed=True)
+def navier_stokes(
+    *,
+    num_points: int = 32,
+    viscosity: float = 0.02,
+    horizon: float = 2.4,
+    dt: float | None = None,
+    order: int = 4,
+    shear: float = 1.0,
+    puff_width: float = 0.35,
+    force_lower: float = 0.4,
+    force_upper: float = 2.0,
+    force_limit: float = 3.2,
+    target: str = "vorticity",
+    diffusivity: float | None = None,
+) -> InverseProblem:
+    """Velocity at t = 0: S (sin y, 0) + P[F g(x - x0)];  y = w(T) - S exp(-nu T) (-cos y);  L = mean (w - y)^2 / m.
+
+    A Gaussian puff g of peak 1 pushes the background shear with the momentum F at the point x0; P removes the
+    divergence. The unknown is z in R^4: x0 = pi (1 + (z_1, z_2)), periodic, and F = F_max (z_3, z_4) / sqrt(1 + |(z_3, z_4)|^2).
+    Prior: x0 uniform over the box, |F| uniform in [force_lower, force_upper], its angle uniform; starting points come
+    from the same distribution. m is the mean of y^2 over the prior. A problem is solved when L < 1e-3.
+
+    Arguments:
+        num_points: N, grid points per direction, even; modes up to floor((N - 1) / 3) are kept.
+        viscosity: nu, length^2 / time; the box has the length 2 pi.
+        horizon: T, time at which the flow is seen.
+        dt: largest time step; T is divided into equal ones. When None 0.08, or less where stability requires it.
+        order: 2 or 4, of the exponential Runge-Kutta scheme.
+        shear: S, speed of the background flow, length / time; 0 for none.
+        puff_width: standard deviation of g, length.
+        force_lower, force_upper: range of |F| in the prior, length / time.
+        force_limit: F_max, the largest |F| that the unknowns can express, length / time.
+        target: "vorticity", or "marker": the marker c at time T, which starts as 1 + cos x cos y.
+        diffusivity: of the marker, length^2 / time; the viscosity when None.
+    Raises:
+        ValueError: if a setting is out of range, or the time step is not stable for every F that can be expressed.
+
+    Source: Holl & Thuerey (2024), arXiv 2408.08119, Figure 6. The settings are the companion's own.
+    """
+    check_positive(viscosity=viscosity, horizon=horizon, puff_width=puff_width, force_lower=force_lower)
+    check_integer("num_points", num_points, minimum=8)
+    if num_points % 2:
+        raise ValueError(f"num_points: expected an even number, got {num_points}; use {num_points + 1}.")
+    if order not in STABILITY_LIMIT:
+        raise ValueError(f"order: expected 2 or 4, got {order!r}; these are the schemes offered.")
+    if target not in ("vorticity", "marker"):
+        raise ValueError(f"target: expected vorticity or marker, got {target!r}; choose one of them.")
+    if not abs(shear) < math.inf:
+        raise ValueError(f"shear: expected a finite number, got {shear!r}; pass a speed.")
+    if not force_lower < force_upper < force_limit < math.inf:
+        raise ValueError(
+            f"force_lower, force_upper, force_limit: expected them to rise and be finite, got {force_lower}, {force_upper} and {force_limit}; "
+            "change the range."
+        )
+    if diffusivity is not None:
+        check_diffusion("diffusivity", diffusivity)
+    k_max = (num_points - 1) // 3
+    needed = math.sqrt(2 * math.log(10)) / puff_width  # there the puff's spectrum has fallen to a tenth
+    if k_max < needed or puff_width > 1.5:
+        raise ValueError(
+            f"num_points, puff_width: expected at least {2 * math.ceil((3 * needed + 1) / 2)} points for a puff of width {puff_width}, and a width "
+            f"of at most 1.5, got {num_points} points; the grid must resolve the puff and the box must hold it."
+        )
+    speed = largest_speed(shear, force_limit, puff_width, num_points)
+    stable = STABILITY_LIMIT[order] / (k_max * speed)
+    num_steps = math.ceil(horizon / min(LARGEST_DT, stable) - 1e-9)
+    if dt is not None:
+        check_positive(dt=dt)
+        num_steps = math.ceil(horizon / dt - 1e-9)
+        if horizon / num_steps > stable:
+            raise ValueError(
+                f"dt: expected at most {stable:.3g} for {num_points} points and speeds up to {speed:.3g}, got {dt:g}; "
+                "larger steps are not stable for every force, so take a smaller one or None."
+            )
+    if num_steps > 100_000:
+        raise ValueError(f"dt, horizon: expected at most 100000 steps, got {num_steps}; shorten the horizon or use fewer points.")
+
+    b = basis(num_points)
+    diffusion = (viscosity,) if target == "vorticity" else (viscosity, viscosity if diffusivity is None else diffusivity)
+    advance, _ = integrator(num_points, tuple(map(float, diffusion)), horizon / num_steps, num_steps, order)
+    cosine = np.zeros((2, *b.squared_wavenumber.shape))
+    cosine[0, 0, 1] = -1.0  # the vorticity -cos y of the shear
+    cosine[1, 0, 0] = cosine[1, 1, 1] = 1.0  # the marker 1 + cos x cos y
+
+    def initial(x):
+        """Coefficients of the fields at t = 0, shape (fields, M, M)."""
+        force = force_limit * x[2:] / jnp.sqrt(1.0 + jnp.sum(jnp.square(x[2:])))
+        x_slope, y_slope = _puff(jnp.pi * (1.0 + x[:2]), puff_width, num_points)
+        vorticity = force[1] * x_slope - force[0] * y_slope + shear * jnp.asarray(cosine[0], x.dtype)
+        return jnp.stack([vorticity, jnp.asarray(cosine[1], x.dtype)][: len(diffusion)])
+
+    def simulate(x, context=None):
+        del context
+        final = advance(initial(x))
+        if target == "marker":
+            return synthesize(final[1], num_points)
+        decayed = shear * math.exp(-viscosity * horizon)
+        return synthesize(final[0] - decayed * jnp.asarray(cosine[0], x.dtype), num_points)
+
+    def sample_x(key):
+        key_position, key_force, key_angle = jax.random.split(key, 3)
+        position = jax.random.uniform(key_position, (2,), minval=-1.0, maxval=1.0)
+        force = jax.random.uniform(key_force, (), minval=force_lower, maxval=force_upper)
+        angle = jax.random.uniform(key_angle, (), maxval=2 * jnp.pi)
+        length = force / jnp.sqrt(force_limit**2 - force**2)
+        return jnp.concatenate([position, length * jnp.stack([jnp.cos(angle), jnp.sin(angle)])])
+
+    scale = _mean_square(simulate, sample_x)
+    largest = force_upper / math.sqrt(force_limit**2 - force_upper**2)
+    return InverseProblem(
+        name="navier_stokes",
+        dimension=4,
+        simulate=simulate,
+        loss=lambda output, y: jnp.mean(jnp.square(output - y)) / scale,
+        sample_x=sample_x,
+        threshold=lambda output, y: jnp.full((), SOLVED, y.dtype),
+        bounds=((-1.0, -1.0, -largest, -largest), (1.0, 1.0, largest, largest)),
+        settings=dict(
+            num_points=num_points, viscosity=viscosity, horizon=horizon, dt=horizon / num_steps, order=order, shear=shear, puff_width=puff_width,
+            force_lower=force_lower, force_upper=force_upper, force_limit=force_limit, target=target, diffusivity=diffusion[-1], mean_square=scale,
+        ),
+    )
+
+
+def _mean_square(simulate, sample_x, num_samples: int = 256) -> float:
+    """m, the mean of y^2 over the prior, from draws that are the same on every device and in every precision."""
+    with jax.ensure_compile_time_eval(), jax.enable_x64(False):
+        keys = jax.random.split(jax.random.key(20_240_808), num_samples)
+        value = float(jax.jit(lambda keys: jnp.mean(jnp.square(jax.vmap(lambda key: simulate(sample_x(key)))(keys))))(keys))
+    if not 0 < value < math.inf:
+        raise ValueError(f"navier_stokes: expected finite flows over the whole prior, got a mean square of {value}; reduce the speeds or dt.")
+    return value
