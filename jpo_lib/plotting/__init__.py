@@ -6,9 +6,11 @@ from jpo_lib.plotting.results import (
     plot_solved, use_book_style,
 )
 from jpo_lib.plotting.schematic import draw_schematic
+from jpo_lib.plotting.verification import plot_convergence
 from jpo_lib.plotting.wave_packet import plot_landscape, plot_signals, plot_waveform
 
 __all__ = [
-    "MEASURED", "METHODS", "THEORY", "draw_schematic", "fraction_better", "plot_fraction_better", "plot_histories", "plot_landscape",
+    "MEASURED", "METHODS", "THEORY", "draw_schematic", "fraction_better", "plot_convergence",
+    "plot_fraction_better", "plot_histories", "plot_landscape",
     "plot_loss_distribution", "plot_loss_history", "plot_signals", "plot_solved", "plot_waveform", "show_film", "use_book_style",
 ]
