@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 _HOMES = {
     **dict.fromkeys(["compare", "wilson_interval"], "jpo_lib.metrics"),
     **dict.fromkeys(["STATUS_TEXTS", "Dataset", "InverseProblem", "Result", "Status"], "jpo_lib.problem"),
-    **dict.fromkeys(["PROBLEMS", "kuramoto_sivashinsky", "navier_stokes", "wave_packet"], "jpo_lib.problems"),
+    **dict.fromkeys(["PROBLEMS", "billiards", "kuramoto_sivashinsky", "navier_stokes", "simulate_shot", "wave_packet"], "jpo_lib.problems"),
     **dict.fromkeys(["SOLVERS", "Adam", "BFGS", "GradientDescent", "JointOptimization", "MultiStart", "solve"], "jpo_lib.solvers"),
     **dict.fromkeys(["load_or_run", "plan"], "jpo_lib.study"),
 }

@@ -1,0 +1,270 @@
+"""Billiards: zero gradients and jumps.
+
+A cue ball is shot at a target ball; find the shot that leaves the target ball at a given place. A shot that misses
+moves nothing, and a small change of it moves nothing either: the gradient is exactly zero, for about half of all shots.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jpo_lib.networks.dense_velocity import DenseVelocity
+from jpo_lib.problem import InverseProblem, check_integer, check_positive
+from jpo_lib.problems._billiards_events import Events, Physics, run_events
+
+REST_SPEED = 1e-5  # of the largest initial speed: contacts that close more slowly are left alone
+OVERLAP = 1e-5  # of the diameter: what round-off may leave between balls that touch
+SOLVED = 1e-3
+MOVED = 0.5  # a shot is drawn as a truth if it moves the target ball farther than this, in units of length
+MAX_DRAWS = 1000
+
+
+def triangle(rows: int, radius: float, gap: float = 0.0) -> tuple[tuple[float, float], ...]:
+    """Centres of a triangle of balls with a gap between neighbours, both in units of length; the foremost is at the origin."""
+    half = radius + 0.5 * gap
+    return tuple((row * math.sqrt(3.0) * half, (2 * place - row) * half) for row in range(rows) for place in range(row + 1))
+
+
+# For each layout: the object balls for a radius (the target ball first), and its other defaults.
+LAYOUTS = {
+    "open": (lambda radius: ((0.0, 0.0),), dict(cushions=False, max_events=6)),
+    "blocked": (lambda radius: ((0.0, 0.0), (-4.0 * radius, 1.5 * radius)), dict(cushions=False, max_events=16)),
+    "cushions": (lambda radius: ((0.0, 0.0),), dict(cushions=True, max_events=24)),
+    "rack": (lambda radius: triangle(5, radius, 0.02 * radius), dict(cushions=False, max_events=48, speed_min=6.0, speed_max=12.0, target_ball=11)),
+}
+COMMON = dict(speed_min=3.0, speed_max=6.0, angle_max=0.5, target_ball=1)
+
+
+def check_balls(positions, radius: float, table=None) -> np.ndarray:
+    """Refuse balls that overlap or stand outside the table. Returns the positions as an array (B, 2)."""
+    positions = np.asarray(positions, float)
+    if positions.ndim != 2 or positions.shape[1] != 2 or len(positions) == 0:
+        raise ValueError(f"positions: expected shape (B, 2) with at least one ball, got {positions.shape}; pass one row (x, y) per ball.")
+    if not np.isfinite(positions).all():
+        raise ValueError("positions: expected finite numbers, got NaN or infinity; repair them.")
+    first, second = np.triu_indices(len(positions), 1)
+    distance = np.linalg.norm(positions[first] - positions[second], axis=1)
+    if len(distance) and distance.min() < 2 * radius * (1 - OVERLAP):
+        k = int(np.argmin(distance))
+        raise ValueError(
+            f"positions: expected balls at least 2 radius = {2 * radius:g} apart, got balls {first[k]} and {second[k]} at a distance of "
+            f"{distance[k]:g}; move one of them."
+        )
+    if table is not None:
+        limit = np.asarray(table) / 2 - radius
+        if (np.abs(positions) > limit + 2 * radius * OVERLAP).any():
+            k = int(np.argmax((np.abs(positions) - limit).max(axis=1)))
+            raise ValueError(
+                f"positions: expected balls on the table, centres within ({limit[0]:g}, {limit[1]:g}) of its middle, got ball {k} at "
+                f"({positions[k, 0]:g}, {positions[k, 1]:g}); move it, or make the table larger."
+            )
+    return positions
+
+
+def check_physics(*, radius, deceleration, restitution, table, cushion_restitution) -> None:
+    """Refuse settings without physical meaning."""
+    check_positive(radius=radius, deceleration=deceleration)
+    for name, value in (("restitution", restitution), ("cushion_restitution", cushion_restitution)):
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value <= 1:
+            raise ValueError(f"{name}: expected a number between 0 and 1, got {value!r}; it is the speed after a contact over that before.")
+    if table is not None:
+        if np.shape(table) != (2,):
+            raise ValueError(f"table: expected None or (length, width), got {table!r}; pass two numbers.")
+        check_positive(table_length=table[0], table_width=table[1])
+        if min(table) <= 2 * radius:
+            raise ValueError(f"table: expected sides longer than 2 radius = {2 * radius:g}, got {tuple(table)}; make it larger.")
+
+
+@functools.lru_cache(maxsize=32)
+def _run(physics: Physics):
+    return jax.jit(functools.partial(run_events, physics=physics))
+
+
+def simulate_shot(
+    positions, velocities, *, radius: float = 0.5, deceleration: float = 1.0, restitution: float = 0.95,
+    table: tuple[float, float] | None = None, cushion_restitution: float = 0.9, max_events: int | None = None,
+) -> Events:
+    """Roll any number of balls until they rest: p'' = -a p' / |p'|, with impacts n . w -> -e n . w.
+
+    All balls have mass 1 and the same radius. n is the direction between two centres in contact, w their relative
+    velocity, e the restitution; friction between balls is left out, so that each impulse acts along n. Units are
+    dimensionless throughout. The precision is that of the input: float64 needs `jax.enable_x64`.
+
+    Arguments:
+        positions: of the centres, shape (B, 2), length.
+        velocities: shape (B, 2), length / time; balls at rest have zeros.
+        radius: of all balls, length.
+        deceleration: a, length / time^2.
+        restitution: e between balls, from 0 to 1, dimensionless.
+        table: (length, width) of a table with cushions, its middle at the origin; None for an endless plane.
+        cushion_restitution: the same for a ball and a cushion.
+        max_events: largest number of events; 32 per ball when None.
+    Returns:
+        `Events`, with the rest positions, `finished` (False if more events were due: the balls still move then, and
+        nothing was cut silently), the pieces of the trajectories, and momentum() and energy() before and after each event.
+    Raises:
+        ValueError: if balls overlap or stand outside the table, a number is out of range, or a shape does not fit.
+
+    Source: see `jpo_lib.problems._billiards_events`.
+    """
+    check_physics(radius=radius, deceleration=deceleration, restitution=restitution, table=table, cushion_restitution=cushion_restitution)
+    if not isinstance(positions, jax.core.Tracer):
+        check_balls(positions, radius, table)
+    positions, velocities = jnp.asarray(positions), jnp.asarray(velocities)
+    dtype = jnp.promote_types(jnp.promote_types(positions.dtype, velocities.dtype), jnp.float32)
+    if positions.ndim != 2 or positions.shape[1] != 2 or velocities.shape != positions.shape:
+        raise ValueError(f"velocities: expected positions and velocities of one shape (B, 2), got {positions.shape} and {velocities.shape}; "
+                         "pass one row (x, y) per ball in both.")
+    if not isinstance(velocities, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(velocities))):
+        raise ValueError("velocities: expected finite numbers, got NaN or infinity; repair them.")
+    count = 32 * len(positions) if max_events is None else check_integer("max_events", max_events, 1)
+    table = None if table is None else (float(table[0]), float(table[1]))
+    physics = Physics(float(radius), float(deceleration), float(restitution), table, float(cushion_restitution), count, REST_SPEED)
+    return _run(physics)(positions.astype(dtype), velocities.astype(dtype))
+
+
+def play(problem: InverseProblem, x) -> Events:
+    """The whole run of a shot x, shape (2,), on the table of a problem from `billiards`."""
+    positions = jnp.asarray(problem.settings["positions"], jnp.asarray(x).dtype)
+    return _run(_physics(problem.settings))(positions, jnp.zeros_like(positions).at[0].set(x))
+
+
+def _physics(settings) -> Physics:
+    table = (settings["table_length"], settings["table_width"]) if settings["cushions"] else None
+    return Physics(settings["radius"], settings["deceleration"], settings["restitution"], table, settings["cushion_restitution"],
+                   settings["max_events"], REST_SPEED)
+
+
+def billiards(
+    *,
+    layout: str = "open",
+    radius: float = 0.5,
+    deceleration: float = 1.0,
+    restitution: float = 0.95,
+    cushion_restitution: float = 0.9,
+    cushions: bool | None = None,
+    table_length: float = 14.0,
+    table_width: float = 7.0,
+    positions=None,
+    target_ball: int | None = None,
+    speed_min: float | None = None,
+    speed_max: float | None = None,
+    angle_max: float | None = None,
+    max_events: int | None = None,
+) -> InverseProblem:
+    """L(v) = 1/2 |q(v) - y|^2, with q the place where the target ball comes to rest after a shot with velocity v.
+
+    Balls of mass 1 slide with constant deceleration and collide as in `simulate_shot`. The unknown is x = v, the
+    initial velocity of the cue ball, shape (2,). Shots have a speed from U(speed_min, speed_max) and an angle from
+    U(-angle_max, angle_max); starting points are such shots, and true ones are those among them that move the target
+    ball by more than 0.5. A problem is solved when its loss is below 1e-3. A run with more events than max_events
+    returns NaN, which every solver reports as diverged.
+
+    Arguments:
+        layout: "open" (cue ball and target ball), "blocked" (a third ball in the way), "cushions" (two balls on a table
+            with cushions) or "rack" (a triangle of 15 balls, a hundredth of a diameter apart, as in a rack of real balls).
+        radius: of all balls, length; all lengths, times and masses are dimensionless.
+        deceleration: a, length / time^2.
+        restitution, cushion_restitution: speed after an impact over that before, between balls and at a cushion.
+        cushions: whether the table ends at cushions; that of the layout when None.
+        table_length, table_width: of a table with cushions, length; its middle is the origin.
+        positions: of all balls, (B, 2), cue ball first, instead of the layout's.
+        target_ball: index of the ball whose rest position is the output; that of the layout when None.
+        speed_min, speed_max: range of initial speeds, length / time; those of the layout when None.
+        angle_max: largest angle to the x axis, radians.
+        max_events: largest number of contacts in a run; that of the layout when None.
+    Raises:
+        ValueError: if balls overlap, a setting is out of range, or no shot can reach another ball.
+
+    Source: Holl & Thuerey (2024), arXiv 2408.08119, Figure 4. The settings are the companion's own.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}; choose one of them.")
+    place, defaults = LAYOUTS[layout]
+    given = dict(cushions=cushions, target_ball=target_ball, speed_min=speed_min, speed_max=speed_max, angle_max=angle_max, max_events=max_events)
+    settings = {name: {**COMMON, **defaults}[name] if value is None else value for name, value in given.items()}
+    settings.update(layout=layout, radius=radius, deceleration=deceleration, restitution=restitution,
+                    cushion_restitution=cushion_restitution, table_length=table_length, table_width=table_width)
+
+    check_positive(speed_min=settings["speed_min"], speed_max=settings["speed_max"], angle_max=settings["angle_max"])
+    if not isinstance(settings["cushions"], bool):
+        raise ValueError(f"cushions: expected True or False, got {cushions!r}; say whether the table has cushions.")
+    table = (table_length, table_width) if settings["cushions"] else None
+    check_physics(radius=radius, deceleration=deceleration, restitution=restitution, table=table, cushion_restitution=cushion_restitution)
+    balls = check_balls(((-8.0 * radius, 0.0), *place(radius)) if positions is None else positions, radius, table)
+    if settings["speed_min"] >= settings["speed_max"]:
+        raise ValueError(f"speed_min, speed_max: expected speed_min < speed_max, got {settings['speed_min']} and {settings['speed_max']}; change the range.")
+    if settings["angle_max"] > math.pi:
+        raise ValueError(f"angle_max: expected at most pi, got {angle_max!r}; it is half of the range of angles, in radians.")
+    check_integer("max_events", settings["max_events"], 1)
+    check_integer("target_ball", settings["target_ball"], 1)
+    if settings["target_ball"] >= len(balls):
+        raise ValueError(f"target_ball: expected an index from 1 to {len(balls) - 1}, got {settings['target_ball']}; ball 0 is the cue ball.")
+    reach = settings["speed_max"] ** 2 / (2 * deceleration)
+    nearest = np.linalg.norm(balls[1:] - balls[0], axis=1).min() - 2 * radius
+    if reach <= nearest:
+        raise ValueError(f"speed_max: expected a shot that reaches a ball {nearest:g} away, got one that stops after {reach:g}; make it faster.")
+    settings["positions"] = tuple(map(tuple, balls.tolist()))
+    return _problem(tuple(sorted(settings.items())))
+
+
+@functools.lru_cache(maxsize=32)
+def _problem(items) -> InverseProblem:
+    settings = dict(items)
+    physics = _physics(settings)
+    target, balls = settings["target_ball"], np.array(settings["positions"])
+    slow, fast, angle_max = settings["speed_min"], settings["speed_max"], settings["angle_max"]
+
+    def simulate(x, context=None):
+        del context
+        positions = jnp.asarray(balls, x.dtype)
+        run = run_events(positions, jnp.zeros_like(positions).at[0].set(x), physics)
+        return jnp.where(run.finished, run.positions[target], jnp.nan)
+
+    def sample_shot(key):
+        key_speed, key_angle = jax.random.split(key)
+        speed = jax.random.uniform(key_speed, minval=slow, maxval=fast)
+        angle = jax.random.uniform(key_angle, minval=-angle_max, maxval=angle_max)
+        return speed * jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+
+    def sample_x(key):
+        """Shots are drawn until one moves the target ball; NaN moves nothing."""
+        def draw(k):
+            x = sample_shot(jax.random.fold_in(key, k))
+            return x, jnp.linalg.norm(simulate(x) - jnp.asarray(balls[target], x.dtype)) > MOVED
+
+        def again(state):
+            k, _, moved = state
+            return ~moved & (k < MAX_DRAWS)
+
+        _, x, moved = jax.lax.while_loop(again, lambda state: (state[0] + 1, *draw(state[0])), (0, jnp.zeros(2), jnp.bool_(False)))
+        return jnp.where(moved, x, jnp.nan)
+
+    middle_speed, wide = 0.5 * (slow + fast), fast * math.sin(min(angle_max, math.pi / 2))
+    # Where targets lie: a ball that is hit in full rolls this far.
+    far = 0.25 * (1 + settings["restitution"]) ** 2 * max(middle_speed**2 / (2 * physics.deceleration) - 6 * physics.radius, physics.radius)
+    return InverseProblem(
+        name="billiards",
+        dimension=2,
+        simulate=simulate,
+        loss=lambda output, y: 0.5 * jnp.sum(jnp.square(output - y)),
+        sample_x=sample_x,
+        sample_x0=sample_shot,
+        threshold=lambda output, y: jnp.asarray(SOLVED, output.dtype),
+        bounds=((slow * math.cos(angle_max), -wide), (fast, wide)),
+        make_network=lambda key: DenseVelocity(
+            key, target_middle=(balls[target] + [0.5 * far, 0.0]).tolist(), target_spread=(0.5 * far, 0.5 * far),
+            middle=(middle_speed, 0.0), spread=0.5 * (fast - slow),
+        ),
+        defaults={
+            "JointOptimization": {"learning_rate": 5e-3, "num_steps": 150},
+            "GradientDescent": {"learning_rate": 0.01},
+            "Adam": {"learning_rate": 0.1},
+        },
+        settings=settings,
+    )
