@@ -5,7 +5,6 @@ This module and what it imports decide the numbers of a study; their source is p
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,9 +14,10 @@ import xarray as xr
 
 from jpo_lib.problem import Dataset, InverseProblem, Result
 from jpo_lib.solvers import BFGS, Adam, GradientDescent, JointOptimization, MultiStart, solve
+from jpo_lib.solvers.refinement import continued, first_problems, refine
 
 CLASSICAL_METHODS = ("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart")
-JOINT_METHODS = ("Joint", "JointRefined", "NetworkStart")
+JOINT_METHODS = ("Joint", "JointRefined", "JointRestarted", "NetworkStart")
 RECORDED = 60  # points of a loss history that are kept
 
 
@@ -44,7 +44,8 @@ def _combined(results: Mapping[str, Result], dims: Sequence[str]) -> xr.Dataset:
 
 
 def _add_data(study: xr.Dataset, data: Dataset, problem: InverseProblem) -> xr.Dataset:
-    loss_at_truth = jax.vmap(problem.objective)(data.x_true, data.context, data.y)
+    with problem.precision():
+        loss_at_truth = jax.vmap(problem.objective)(data.x_true, data.context, data.y)
     return study.assign(
         x_true=(("problem", "parameter"), np.asarray(data.x_true)),
         x0=(("problem", "parameter"), np.asarray(data.x0)),
@@ -67,7 +68,8 @@ def run_classical(problem: InverseProblem, num_problems: int, data_seed: int) ->
         "MultiStart": solve(problem, data, MultiStart(**problem.defaults.get("MultiStart", {})), seed=data_seed),
     }
     if problem.classical_start is not None:
-        start = jax.vmap(problem.classical_start)(data.y, data.context)
+        with problem.precision():
+            start = jax.vmap(problem.classical_start)(data.y, data.context)
         results["ClassicalStart"] = solve(problem, data, BFGS(), x0=start, seed=data_seed)
     return _add_data(_combined(results, ("problem",)), data, problem), _seconds(results)
 
@@ -77,42 +79,28 @@ def run_joint_cell(
 ) -> tuple[xr.Dataset, dict[str, float]]:
     """Joint optimization with groups of n problems on one data set, for several network seeds.
 
-    "Joint" is the network's best output, "JointRefined" BFGS from there (its evaluations include the training),
-    "NetworkStart" BFGS from the output of the untrained network: what the architecture gives without training.
+    "Joint" is the network's best output, "JointRefined" BFGS from there, "JointRestarted" the refinement with
+    restarts of problems that recommend one (the evaluations of both include the training), and "NetworkStart" BFGS
+    from the output of the untrained network: what the architecture gives without training. A group may be larger
+    than the number of problems: the network then learns from further problems of the same data set, and only the
+    first `num_problems` are refined and reported, so that all n are compared on the same problems.
     Returns the results (solver, network_seed, problem, ...) and the seconds of each method.
     """
-    data = problem.sample_dataset(num_problems, data_seed)
+    everything = problem.sample_dataset(max(num_problems, group_size), data_seed)
+    data = everything[:num_problems]
     seeds = list(network_seeds)
-    joint = solve(problem, data, JointOptimization(group_size=group_size, **options), seed=seeds)
-    refinement = solve(problem, data, BFGS(), x0=joint.x, seed=seeds)
+    joint = first_problems(solve(problem, everything, JointOptimization(group_size=group_size, **options), seed=seeds), num_problems)
+    refinements = {"JointRefined": solve(problem, data, BFGS(), x0=joint.x, seed=seeds)}
+    if "refine" in problem.defaults:
+        refinements["JointRestarted"] = refine(problem, data, joint, **problem.defaults["refine"])
     results = {
         "Joint": joint,
-        "JointRefined": continued(joint, refinement),
+        **{name: continued(joint, refinement) for name, refinement in refinements.items()},
         "NetworkStart": solve(problem, data, BFGS(), x0=joint.extras["x_initial"], seed=seeds),
     }
     study = _combined(results, ("network_seed", "problem")).assign_coords(network_seed=seeds)
     study["x_initial"] = (("network_seed", "problem", "parameter"), joint.extras["x_initial"])
-    return _add_data(study, data, problem), _seconds({**results, "JointRefined": refinement})
-
-
-def continued(first: Result, second: Result) -> Result:
-    """One result for a solver that continues where another ended: evaluations add up, the better solution stays."""
-    keep = first.loss <= second.loss
-    longest = second.loss_history.shape[-1]
-    before, after = first.loss_history, second.loss_history
-    history = np.full((*before.shape[:-1], before.shape[-1] + longest), np.inf, before.dtype)
-    history[..., : before.shape[-1]] = before
-    # The refinement of each problem begins after as many evaluations as the first solver spent on that problem.
-    position = first.num_evaluations[..., None] + np.arange(longest)
-    np.put_along_axis(history, position, np.minimum(after, np.inf), axis=-1)
-    return dataclasses.replace(
-        second,
-        x=np.where(keep[..., None], first.x, second.x),
-        loss=np.where(keep, first.loss, second.loss),
-        solved=first.solved | second.solved,
-        num_evaluations=first.num_evaluations + second.num_evaluations,
-        loss_history=np.minimum.accumulate(history, axis=-1),
-    )
+    return _add_data(study, data, problem), _seconds({**results, **refinements})
 
 
 def _seconds(results: Mapping[str, Result]) -> dict[str, float]:

@@ -88,7 +88,8 @@ def plan(
         profile: "smoke", "laptop" or "paper".
         seed: first data seed; further data sets take the next ones.
         num_problems: N, instead of the profile's.
-        group_sizes: the values of n, instead of the profile's; each must divide N.
+        group_sizes: the values of n, instead of the profile's; each must divide N or be a multiple of it. A group larger
+            than N takes further problems in, which are not reported.
     Raises:
         ValueError: if a name is unknown or a size does not fit.
     """
@@ -98,11 +99,11 @@ def plan(
     check_integer("seed", seed, 0)
     count = check_integer("num_problems", work["num_problems"] if num_problems is None else num_problems, 1)
     if group_sizes is None:
-        sizes = [n for n in work["group_sizes"] if n <= count]
+        sizes = [n for n in work["group_sizes"] if n <= count or num_problems is None]
     else:
         sizes = [check_integer("group_sizes", n, 1) for n in group_sizes]
     for size in sizes:
-        if count % size:
+        if count % size and size % count:
             nearest = min((n for n in range(1, count + 1) if count % n == 0), key=lambda n: abs(n - size))
             raise ValueError(f"group_sizes: expected divisors of the {count} problems, got {size}; the nearest is {nearest}.")
     common = dict(study=study, problem=work.get("problem", study), settings=work.get("settings", {}), num_problems=count)

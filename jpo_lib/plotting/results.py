@@ -15,6 +15,7 @@ from jpo_lib.metrics import outcome
 METHODS = {
     "Joint": ("JPO", "#0072B2", "o", "-"),
     "JointRefined": ("JPO, refined", "#003f66", "s", "-"),
+    "JointRestarted": ("JPO, refined with restarts", "#7570B3", "P", "-"),
     "NetworkStart": ("untrained network, then BFGS", "#56B4E9", "^", "--"),
     "BFGS": ("BFGS", "#000000", "D", "-"),
     "GradientDescent": ("gradient descent", "#D55E00", "v", "-"),
@@ -92,11 +93,11 @@ def plot_fraction_better(ax, classical: xr.Dataset, joint: xr.Dataset, methods=(
     ax.legend(loc="best")
 
 
-def plot_solved(ax, classical: xr.Dataset, joint: xr.Dataset, methods=("JointRefined", "Joint", "NetworkStart"),
+def plot_solved(ax, classical: xr.Dataset, joint: xr.Dataset, methods=("JointRestarted", "JointRefined", "Joint", "NetworkStart"),
                 levels=("ClassicalStart", "MultiStart", "Adam", "GradientDescent", "BFGS")) -> None:
     """Solved rate against n; solvers of single problems are level lines."""
     sizes = joint.group_size.values
-    for method in methods:
+    for method in (m for m in methods if m in joint.solver):
         _against_group_size(ax, joint.solved.sel(solver=method, drop=True).mean("problem"), _style(method))
     for method in levels:
         if method in classical.solver:
@@ -122,7 +123,7 @@ def plot_histories(ax, classical: xr.Dataset, joint: xr.Dataset, group_size: int
 
 
 def plot_loss_distribution(ax, classical: xr.Dataset, joint: xr.Dataset, group_size: int,
-                           methods=("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart", "NetworkStart", "Joint", "JointRefined")) -> None:
+                           methods=("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart", "NetworkStart", "Joint", "JointRefined", "JointRestarted")) -> None:
     """Empirical distribution of final losses, relative to the solved threshold, all problems and seeds together."""
     for method in methods:
         if method not in classical.solver and method not in joint.solver:

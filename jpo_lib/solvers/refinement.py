@@ -1,0 +1,96 @@
+"""From the answers of a joint optimization to exact solutions, at the least cost."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from jpo_lib.problem import Dataset, InverseProblem, Result, check_integer, check_positive
+from jpo_lib.solvers.bfgs import BFGS
+from jpo_lib.solvers.multi_start import MultiStart
+
+
+def refinement_starts(problem: InverseProblem, joint: Result, num_restarts: int, *, spread: float = 0.05, seed: int = 0) -> np.ndarray:
+    """Where to start again when a run from joint.x fails: from the network's final output, then from perturbed copies.
+
+    A copy is x + s w z with the width w of the prior box, spread s and standard normal z, clipped to the box. It
+    also takes the place of a final output that is joint.x itself.
+
+    Arguments:
+        problem: the family of problems; needs bounds.
+        joint: result of a joint optimization.
+        num_restarts: K, number of points per problem.
+        spread: s, dimensionless.
+        seed: of the perturbations.
+    Returns:
+        points (..., N, K, d), unit of x, for `solve(..., restarts=)`.
+    Raises:
+        ValueError: if the problem has no bounds, the result comes from another solver, or a number is out of range.
+    """
+    check_integer("num_restarts", num_restarts, 1)
+    check_integer("seed", seed, 0)
+    check_positive(spread=spread)
+    if problem.bounds is None:
+        raise ValueError(f"problem: expected one with bounds, got {problem.name!r} without; pass restarts of your own to solve.")
+    if "x_final" not in joint.extras:
+        raise ValueError(f"joint: expected the result of a JointOptimization, got that of {joint.solver.partition('(')[0]}; train a network first.")
+    lower, upper = (np.asarray(bound) for bound in problem.bounds)
+    noise = np.random.default_rng([seed, 2]).standard_normal((*joint.x.shape[:-1], num_restarts, joint.x.shape[-1]))
+    points = np.clip(joint.x[..., None, :] + spread * (upper - lower) * noise, lower, upper)
+    final = joint.extras["x_final"]
+    new = np.any(final != joint.x, axis=-1, keepdims=True)
+    points[..., 0, :] = np.where(new, final, points[..., 0, :])
+    return points.astype(joint.x.dtype)
+
+
+def refine(problem: InverseProblem, data: Dataset, joint: Result, *, max_evaluations: int = 25, num_starts: int = 3, spread: float = 0.05,
+           seed: int = 0) -> Result:
+    """BFGS from joint.x until a problem is solved; where a run fails, again from `refinement_starts`. In short:
+
+        solve(problem, data, MultiStart(BFGS(max_evaluations=25), num_starts=3), x0=joint.x, restarts=refinement_starts(...))
+
+    Arguments:
+        problem, data: as for `solve`.
+        joint: result of a joint optimization on these data, for one seed or several.
+        max_evaluations: cap of each run; a run that has not arrived by then rarely does.
+        num_starts: runs per problem, the one from joint.x included.
+        spread, seed: see `refinement_starts`.
+    Returns:
+        a `Result` of the refinement alone; `continued(joint, refined)` adds what the training cost.
+    Raises:
+        ValueError: see `solve` and `refinement_starts`.
+    """
+    from jpo_lib.solvers import solve
+
+    restarts = refinement_starts(problem, joint, num_starts - 1, spread=spread, seed=seed) if num_starts > 1 else None
+    solver = MultiStart(BFGS(max_evaluations=max_evaluations), num_starts=num_starts)
+    return solve(problem, data, solver, x0=joint.x, restarts=restarts, seed=joint.seed)
+
+
+def continued(first: Result, second: Result) -> Result:
+    """One result for a solver that continues where another ended: evaluations add up, the better solution stays."""
+    keep = first.loss <= second.loss
+    longest = second.loss_history.shape[-1]
+    before, after = first.loss_history, second.loss_history
+    history = np.full((*before.shape[:-1], before.shape[-1] + longest), np.inf, before.dtype)
+    history[..., : before.shape[-1]] = before
+    # The second solver begins on each problem after as many evaluations as the first one spent on that problem.
+    position = first.num_evaluations[..., None] + np.arange(longest)
+    np.put_along_axis(history, position, np.minimum(after, np.inf), axis=-1)
+    return dataclasses.replace(
+        second,
+        x=np.where(keep[..., None], first.x, second.x),
+        loss=np.where(keep, first.loss, second.loss),
+        solved=first.solved | second.solved,
+        num_evaluations=first.num_evaluations + second.num_evaluations,
+        loss_history=np.minimum.accumulate(history, axis=-1),
+    )
+
+
+def first_problems(result: Result, count: int) -> Result:
+    """The result for the first `count` problems."""
+    lead = (slice(None),) * (result.loss.ndim - 1) + (slice(count),)
+    arrays = {name: getattr(result, name)[lead] for name in ("x", "loss", "loss_history", "num_evaluations", "solved", "status")}
+    extras = {name: result.extras[name][lead] for name in ("x_initial", "x_final", "num_diverged") if name in result.extras}
+    return dataclasses.replace(result, **arrays, extras={**result.extras, **extras})
