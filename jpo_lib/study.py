@@ -88,8 +88,8 @@ def plan(
         profile: "smoke", "laptop" or "paper".
         seed: first data seed; further data sets take the next ones.
         num_problems: N, instead of the profile's.
-        group_sizes: the values of n, instead of the profile's; each must divide N or be a multiple of it. A group larger
-            than N takes further problems in, which are not reported.
+        group_sizes: the values of n, instead of the profile's; each must divide N. A profile may also name multiples of N:
+            such a group takes further problems in, which are not reported.
     Raises:
         ValueError: if a name is unknown or a size does not fit.
     """
@@ -103,7 +103,7 @@ def plan(
     else:
         sizes = [check_integer("group_sizes", n, 1) for n in group_sizes]
     for size in sizes:
-        if count % size and size % count:
+        if count % size and (group_sizes is not None or size % count):
             nearest = min((n for n in range(1, count + 1) if count % n == 0), key=lambda n: abs(n - size))
             raise ValueError(f"group_sizes: expected divisors of the {count} problems, got {size}; the nearest is {nearest}.")
     common = dict(study=study, problem=work.get("problem", study), settings=work.get("settings", {}), num_problems=count)
