@@ -53,7 +53,7 @@ def experiments_rows() -> tuple[list[str], list[list[str]]]:
         context, target = _one_problem(problem)
         known = ", ".join(_shape(leaf.shape) for leaf in jax.tree.leaves(context)) or "nothing"
         rows.append([*EXPERIMENTS[name], str(problem.dimension), known, _shape(target.shape), str(target.dtype), _listed(dict(problem.settings))])
-    return ["experiment", "landscape", "unknowns", "known beside the target", "target", "precision", "settings"], rows
+    return ["experiment", "landscape", "unknowns", "known", "target", "precision", "settings"], rows
 
 
 def networks_rows() -> tuple[list[str], list[list[str]]]:
