@@ -8,7 +8,6 @@ from hypothesis import given, settings, strategies as st
 
 import jpo_lib as jpo
 from jpo_lib.problems.billiards import play, triangle
-from jpo_lib.problem import Status
 from jpo_lib.verification import billiards as verification
 
 
@@ -68,20 +67,19 @@ def test_a_ball_that_has_stopped_does_not_come_back():
     run = shoot([[0.0, 0.0], [-3.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]])
     assert run.num_events == 0
     np.testing.assert_allclose(run.positions, [[0.5, 0.0], [-3.0, 0.0]], atol=1e-15)
-    # The left ball stops at 0.5, then the right one arrives: it has 1.5 to go, and keeps 4^2 - 2 * 1.5 = 13 of its speed squared.
-    run = shoot([[0.0, 0.0], [3.0, 0.0]], [[1.0, 0.0], [-4.0, 0.0]], restitution=1.0)
-    assert run.num_events == 1 and abs(run.times[1] - (4 - np.sqrt(13))) < 1e-14
-    np.testing.assert_allclose(run.positions, [[0.5 - 6.5, 0.0], [1.5, 0.0]], atol=1e-13)
+    # The left ball stops at 0.5; later the right one arrives, after a way of 6.5: of its speed squared, 4^2 - 2 * 6.5 = 3 is left.
+    run = shoot([[0.0, 0.0], [8.0, 0.0]], [[1.0, 0.0], [-4.0, 0.0]], restitution=1.0)
+    assert run.num_events == 1 and abs(run.times[1] - (4 - np.sqrt(3))) < 1e-14
+    np.testing.assert_allclose(run.positions, [[0.5 - 1.5, 0.0], [1.5, 0.0]], atol=1e-13)
 
 
 def test_a_cushion_returns_what_its_restitution_says():
     run = shoot([[0.0, 0.0]], [[4.0, 0.0]], table=(6.0, 4.0), cushion_restitution=0.5)
     # 2.5 to the cushion, where the speed is sqrt(16 - 5); then half of it, for a quarter of 11 / 2.
     np.testing.assert_allclose(run.positions, [[2.5 - 11 / 8, 0.0]], atol=1e-14)
-    corner = shoot([[0.0, 0.0]], [[3.0, 3.0]], table=(4.0, 4.0), cushion_restitution=1.0)
-    left = 9.0 - 2.0 * 1.5 * np.sqrt(2.0)  # half of |v|^2 - 2 s with s the diagonal path of 1.5 sqrt(2)
-    assert corner.num_events == 1  # both cushions at one instant
-    np.testing.assert_allclose(corner.positions, [[1.5 - left / np.sqrt(2), 1.5 - left / np.sqrt(2)]], atol=1e-13)
+    corner = shoot([[0.0, 0.0]], [[2.0, 2.0]], table=(4.0, 4.0), cushion_restitution=1.0)
+    assert corner.num_events == 1  # both cushions at one instant; the whole way is |v|^2 / 2 = 4, of which 1.5 sqrt(2) lead there
+    np.testing.assert_allclose(corner.positions, [[1.5 - (4 / np.sqrt(2) - 1.5)] * 2], atol=1e-13)
 
 
 # --- what is conserved ------------------------------------------------------------------------------------------------
@@ -167,8 +165,8 @@ def test_grazing_shots_have_values_and_gradients():
     for double in (True, False):
         with jax.enable_x64(double):
             x = jnp.asarray(5.0 * np.stack([np.cos(angle), np.sin(angle)], 1), jnp.float64 if double else jnp.float32)
-            rest, jacobian = jax.jit(jax.vmap(lambda v: (problem.simulate(v), jax.jacrev(problem.simulate)(v))))(x)
-            assert np.isfinite(rest).all() and np.isfinite(jacobian).all()
+            rest, pull_back = jax.vjp(jax.jit(jax.vmap(problem.simulate)), x)
+            assert np.isfinite(rest).all() and all(np.isfinite(pull_back(jnp.ones_like(rest) * jnp.eye(2)[k])).all() for k in (0, 1))
             np.testing.assert_allclose(rest, verification.open_table_closed_form(np.asarray(x)), atol=1e-9 if double else 1e-4)
 
 
@@ -182,9 +180,8 @@ def test_a_run_that_is_cut_says_so():
     run, whole = shoot(balls, shot, max_events=3), shoot(balls, shot)
     assert not run.finished and run.num_events == 4 and whole.finished and whole.num_events > 4
     problem = jpo.billiards(positions=((-4.0, 0.0), (0.0, 0.0), (1.2, 0.0)), max_events=1)
-    data = problem.dataset(y=np.array([[1.0, 0.0]]), x0=np.array([[5.0, 0.0]]))  # ball 1 would hit ball 2 as a second event
-    result = jpo.solve(problem, data, jpo.BFGS())
-    assert result.status[0] == Status.DIVERGED and not np.isfinite(result.loss[0])
+    assert np.isnan(problem.simulate(jnp.array([5.0, 0.0]))).all()  # ball 1 would hit ball 2 as a second event
+    assert np.array_equal(problem.simulate(jnp.array([5.0, 4.0])), [0.0, 0.0])  # a miss has none
 
 
 # --- the problem ------------------------------------------------------------------------------------------------------
@@ -196,13 +193,13 @@ def problem():
 
 
 def test_truths_move_the_target_and_half_of_the_starts_do_not(problem):
-    data = problem.sample_dataset(512, seed=11)
+    data = problem.sample_dataset(256, seed=11)
     assert np.linalg.norm(data.y, axis=1).min() > 0.5
     speed, angle = np.linalg.norm(data.x0, axis=1), np.arctan2(data.x0[:, 1], data.x0[:, 0])
     assert 3 <= speed.min() and speed.max() <= 6 and np.abs(angle).max() <= 0.5
-    loss, gradient = jax.vmap(jax.value_and_grad(problem.objective))(data.x0, None, data.y)
-    assert 0.42 < np.mean(np.all(np.asarray(gradient) == 0, axis=1)) < 0.58
-    np.testing.assert_allclose(jax.vmap(problem.objective)(data.x_true, None, data.y), 0.0, atol=1e-8)
+    moved = np.linalg.norm(verification.open_table_closed_form(data.x0), axis=1)
+    assert 0.40 < np.mean(moved == 0) < 0.60
+    np.testing.assert_allclose(verification.open_table_closed_form(data.x_true), data.y, atol=1e-4)
 
 
 def test_unseen_shots_are_solved_jointly(problem):

@@ -1,19 +1,12 @@
-"""Motion of billiard balls from event to event, with exact collision times.
+"""Runs of billiard balls from event to event.
 
-Balls of equal mass slide and slow down at a constant rate, so that each one moves on a straight line and stops:
-
-    p(t) = p + v t (1 - t / (2 s)),   v(t) = v (1 - t / s),   s = |v| / a,   0 <= t <= s.
-
-An event is a contact that closes. Two balls touch when the quartic f(t) = |p_i(t) - p_j(t)|^2 - 4 r^2 reaches zero;
-once one of them has stopped, its parabola ends and another quartic holds. The roots are found by bisection between
-the turning points of f, without gradients; one Newton step, whose value is zero up to round-off, makes the time differentiable.
-
-Contacts that close at the same instant are resolved together: their impulses solve a linear complementarity
-problem, so that the result depends neither on the order of the balls nor on the side of a mirror.
+An event is an instant at which contacts close. Contacts that close at the same instant are resolved together: their
+impulses solve a linear complementarity problem, so that the result depends neither on the order of the balls nor on
+the side of a mirror. One Newton step for the time of a contact, whose value is zero up to round-off, makes the run
+differentiable.
 
 Source: Alder & Wainwright (1959), doi:10.1063/1.1730376 (event-driven motion of hard spheres); Moreau (1988),
-doi:10.1007/978-3-7091-2624-0_1 (impacts as a complementarity problem); quartic for sliding balls: Leckie & Greenspan
-(2006), doi:10.1007/11922155_19.
+doi:10.1007/978-3-7091-2624-0_1 (impacts as a complementarity problem).
 """
 
 from __future__ import annotations
@@ -24,27 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jpo_lib.problems._billiards_times import WALLS, Physics, move, pair_times, stopping_times, wall_times
+
 GROWTH = 2.0**0.125  # of the rest speed, with every event between balls that touch already
 SWEEPS = 200  # limit of the iteration for the impulses of contacts that close at the same instant
-WALLS = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-
-
-class Physics(NamedTuple):
-    """What is the same for all balls. Lengths, times and masses are dimensionless.
-
-    table is None for an endless plane, else the length and width of a table with its centre at the origin.
-    Contacts that close more slowly than rest_speed times the largest initial speed are left alone: balls that lean on
-    each other would otherwise make infinitely many events. For the same reason that threshold doubles with every
-    eighth event between balls that touch already.
-    """
-
-    radius: float
-    deceleration: float
-    restitution: float
-    table: tuple[float, float] | None
-    cushion_restitution: float
-    max_events: int
-    rest_speed: float
 
 
 class Events(NamedTuple):
@@ -78,112 +54,6 @@ class Events(NamedTuple):
     def energy(self):
         """Total kinetic energy before and after each event, shapes (E,); mass 1 per ball."""
         return 0.5 * jnp.sum(self.velocities_before**2, axis=(1, 2)), 0.5 * jnp.sum(self.piece_velocities[1:] ** 2, axis=(1, 2))
-
-
-def stopping_times(v, deceleration):
-    """s = |v| / a, shape (B,), with the derivative zero where a ball rests."""
-    square = jnp.sum(jnp.square(v), axis=-1)
-    moving = square > 1e-30
-    return jnp.where(moving, jnp.sqrt(jnp.where(moving, square, 1.0)), 0.0) / deceleration
-
-
-def move(p, v, time, deceleration):
-    """Positions and velocities (B, 2) after a time without contacts."""
-    stop = stopping_times(v, deceleration)
-    spent = jnp.minimum(time, stop)
-    fraction = (spent / jnp.where(stop > 0.0, stop, 1.0))[..., None]
-    return p + v * spent[..., None] * (1.0 - 0.5 * fraction), jnp.where(stop[..., None] > 0.0, v * (1.0 - fraction), 0.0)
-
-
-# --- when: times of contact -----------------------------------------------------------------------------------------
-
-
-def _polynomial(coefficients, t):
-    value = coefficients[0]
-    for c in coefficients[1:]:
-        value = value * t + c
-    return value
-
-
-def _bisect(coefficients, low, high):
-    """The sign change between low and high of a monotone polynomial; `high` if there is none."""
-    positive = _polynomial(coefficients, low) > 0.0
-
-    def halve(_, interval):
-        low, high = interval
-        middle = 0.5 * (low + high)
-        same = (_polynomial(coefficients, middle) > 0.0) == positive
-        return jnp.where(same, middle, low), jnp.where(same, high, middle)
-
-    return jax.lax.fori_loop(0, jnp.finfo(low.dtype).nmant + 4, halve, (low, high))[1]
-
-
-def closing_time(d, w, g, end, reach, rest_speed):
-    """The first time in (0, end] at which |d + w t + g t^2 / 2| <= reach while it shrinks faster than rest_speed.
-
-    Arguments:
-        d, w, g: relative position, velocity and acceleration, shape (..., 2).
-        end: shape (...).
-        reach: distance of contact, 2 r.
-    Returns:
-        (time (...), infinite if there is none; whether the distance crosses `reach` at that time).
-    """
-    f = (0.25 * jnp.sum(g * g, -1), jnp.sum(w * g, -1), jnp.sum(w * w, -1) + jnp.sum(d * g, -1), 2.0 * jnp.sum(d * w, -1),
-         jnp.sum(d * d, -1) - reach**2)
-    # q < 0 says that the distance shrinks fast enough: f' = 2 |d| d|d|/dt. It turns where f'' has a root.
-    q = (4.0 * f[0], 3.0 * f[1], 2.0 * f[2], f[3] + 2.0 * reach * rest_speed)
-    a, b, c = 3.0 * q[0], 2.0 * q[1], q[2]
-    discriminant = b * b - 4.0 * a * c
-    larger = -0.5 * (b + jnp.where(b < 0.0, -1.0, 1.0) * jnp.sqrt(jnp.maximum(discriminant, 0.0)))
-    first = jnp.where((a != 0.0) & (discriminant > 0.0), larger / jnp.where(a == 0.0, 1.0, a), 0.0)
-    second = jnp.where((larger != 0.0) & (discriminant > 0.0), c / jnp.where(larger == 0.0, 1.0, larger), 0.0)
-    zero = jnp.zeros_like(end)
-    first, second = jnp.clip(jnp.minimum(first, second), zero, end), jnp.clip(jnp.maximum(first, second), zero, end)
-
-    left, right = jnp.stack([zero, first, second]), jnp.stack([first, second, end])
-    turns = _bisect(q, left, right)
-    left, right = jnp.concatenate([zero[None], turns]), jnp.concatenate([turns, end[None]])
-    shrinks = _polynomial(q, 0.5 * (left + right)) < 0.0
-    possible = (right > left) & shrinks & (_polynomial(f, right) <= 0.0)
-    index = jnp.argmax(possible, axis=0)[None]
-    found = jnp.any(possible, axis=0)
-    left, right = (jnp.take_along_axis(side, index, axis=0)[0] for side in (left, right))
-    crosses = _polynomial(f, left) > 0.0
-    time = jnp.where(crosses, _bisect(f, left, right), left)
-    return jnp.where(found, time, jnp.inf), crosses & found
-
-
-def _pair_times(p, v, rest_speed, first, second, physics: Physics):
-    """Times of contact of the pairs (first, second), shape (P,)."""
-    stop = stopping_times(v, physics.deceleration)
-    acceleration = jnp.where(stop[:, None] > 0.0, -v / jnp.where(stop > 0.0, stop, 1.0)[:, None], 0.0)
-    early, late = jnp.minimum(stop[first], stop[second]), jnp.maximum(stop[first], stop[second])
-
-    # Phase 0: both move. Phase 1: one has stopped, at the end of its parabola.
-    def state(ball):
-        lasts = (stop[ball] > early)[:, None]
-        fraction = (early / jnp.where(stop[ball] > 0.0, stop[ball], 1.0))[:, None]
-        there = p[ball] + v[ball] * early[:, None] * (1.0 - 0.5 * fraction)
-        velocity = jnp.where(lasts, v[ball] * (1.0 - fraction), 0.0)
-        return (jnp.stack([p[ball], there]), jnp.stack([v[ball], velocity]),
-                jnp.stack([acceleration[ball], jnp.where(lasts, acceleration[ball], 0.0)]))
-
-    d, w, g = (a - b for a, b in zip(state(first), state(second)))
-    time, crosses = closing_time(d, w, g, jnp.stack([early, late - early]), 2.0 * physics.radius, rest_speed)
-    both = jnp.isfinite(time[0])
-    return jnp.where(both, time[0], early + time[1]), jnp.where(both, crosses[0], crosses[1])
-
-
-def _wall_times(p, v, rest_speed, limits, physics: Physics):
-    """Times at which balls reach the four cushions, shape (4 B,): paths are straight, so the distance tells the time."""
-    gap = limits - p @ WALLS.T.astype(p.dtype)
-    outward = v @ WALLS.T.astype(p.dtype)
-    speed = jnp.linalg.norm(v, axis=1, keepdims=True)
-    path = jnp.maximum(gap, 0.0) * speed / jnp.where(outward > 0.0, outward, 1.0)
-    left = jnp.sqrt(jnp.maximum(speed**2 - 2.0 * physics.deceleration * path, 0.0))
-    hits = (outward > 0.0) & (outward * left > rest_speed * speed)
-    time = jnp.where(hits, 2.0 * path / jnp.where(hits, speed + left, 1.0), jnp.inf)
-    return time.ravel(), (hits & (gap > 0.0)).ravel()
 
 
 # --- what: impulses at contacts -------------------------------------------------------------------------------------
@@ -289,9 +159,9 @@ def run_events(p, v, physics: Physics) -> Events:
     def contact_times(p, v, rest_speed):
         parts = []
         if p.shape[0] > 1:
-            parts.append(_pair_times(p, v, rest_speed, contacts.first, contacts.second, physics))
+            parts.append(pair_times(p, v, rest_speed, contacts.first, contacts.second, physics))
         if physics.table is not None:
-            parts.append(_wall_times(p, v, rest_speed, jnp.asarray(contacts.limits, p.dtype), physics))
+            parts.append(wall_times(p, v, rest_speed, jnp.asarray(contacts.limits, p.dtype), physics))
         return (jnp.concatenate(part) for part in zip(*parts))
 
     def event(state, _):
@@ -300,22 +170,21 @@ def run_events(p, v, physics: Physics) -> Events:
         times, crosses = contact_times(*jax.lax.stop_gradient((p, v)), rest_speed)
         k = jnp.argmin(times)
         happens = jnp.isfinite(times[k])
-        time = jnp.where(happens, times[k], 0.0)
-        there, velocity = move(p, v, time, physics.deceleration)
+        time = jnp.where(happens, times[k], jax.lax.stop_gradient(rest))
+        there, before, acceleration = move(p, v, time, physics.deceleration)
+        # One Newton step for the time of contact. Bisection has found its value to round-off; the derivative is wanted.
         gap, normal = _gaps(there, contacts, physics.radius)
-        closing = jnp.sum((jnp.asarray(contacts.balls, v.dtype) @ velocity) * normal, axis=1)
-        rate = jax.lax.stop_gradient(closing[k])
-        newton = jnp.where(crosses[k] & (rate > 0.0), gap[k] / jnp.where(rate > 0.0, rate, 1.0), 0.0)
-        # Bisection has found the time to round-off; of the Newton step only the derivative is wanted.
-        time = jnp.where(happens, time + newton - jax.lax.stop_gradient(newton), rest)
-        there, before = move(p, v, time, physics.deceleration)
+        rate = jax.lax.stop_gradient(jnp.sum((jnp.asarray(contacts.balls, v.dtype)[k] @ before) * normal[k]))
+        newton = jnp.where(happens & crosses[k] & (rate > 0.0), gap[k] / jnp.where(rate > 0.0, rate, 1.0), 0.0)
+        delay = newton - jax.lax.stop_gradient(newton)
+        there, before = there + before * delay, before + acceleration * delay
         gap, normal = _gaps(there, contacts, physics.radius)
         # What closes at this instant, and what has been left alone so far.
         active = happens & ((times <= times[k] + together * jax.lax.stop_gradient(rest)) | (gap <= 0.0))
-        after = collide(before, normal, active, contacts)
-        after = jnp.where(happens, after, 0.0)
+        after = jnp.where(happens, collide(before, normal, active, contacts), 0.0)
+        clock = clock + time + delay
         rest_speed = jnp.where(happens & ~(crosses[k] & (rate > 0.0)), GROWTH * rest_speed, rest_speed)
-        return (there, after, clock + time, rest_speed), (there, after, before, clock + time, happens)
+        return (there, after, clock, rest_speed), (there, after, before, clock, happens)
 
     rest_speed = physics.rest_speed * physics.deceleration * jnp.max(stopping_times(jax.lax.stop_gradient(v), physics.deceleration))
     begin = (p, v, jnp.zeros((), p.dtype), rest_speed)

@@ -15,7 +15,8 @@ import numpy as np
 
 from jpo_lib.networks.dense_velocity import DenseVelocity
 from jpo_lib.problem import InverseProblem, check_integer, check_positive
-from jpo_lib.problems._billiards_events import Events, Physics, run_events
+from jpo_lib.problems._billiards_events import Events, run_events
+from jpo_lib.problems._billiards_times import Physics
 
 REST_SPEED = 1e-5  # of the largest initial speed: contacts that close more slowly are left alone
 OVERLAP = 1e-5  # of the diameter: what round-off may leave between balls that touch

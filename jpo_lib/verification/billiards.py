@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jpo_lib.problems.billiards import billiards, simulate_shot
+from jpo_lib.problems.billiards import billiards, play, simulate_shot
 
 RADIUS = 0.5
 
@@ -124,21 +124,17 @@ def gradient_errors(num_shots: int = 500, seed: int = 0, step: float = 1e-5, cle
     Shots that graze a ball are left out: those whose number of events changes within `clearance` of the shot.
     Shots that move nothing have an error of zero.
     """
-    from jpo_lib.problems.billiards import play
-
     problem = billiards(**settings)
-    shots, offset = np.asarray(random_shots(num_shots, seed)), np.array([[clearance, 0], [-clearance, 0], [0, clearance], [0, -clearance]])
+    offsets = np.concatenate([np.zeros((1, 2)), step * np.eye(2), -step * np.eye(2), clearance * np.eye(2), -clearance * np.eye(2)])
     with jax.enable_x64(True):
-        x = jnp.asarray(shots, jnp.float64)
+        x = jnp.asarray(np.asarray(random_shots(num_shots, seed), float) + offsets[:, None])
         y = jnp.asarray([3.0, 0.5])
-        contacts = jax.jit(jax.vmap(lambda v: play(problem, v).num_events))
-        count = np.asarray(contacts(x))
-        safe = np.all([np.asarray(contacts(x + d)) == count for d in offset], axis=0)
-        gradient = np.asarray(jax.jit(jax.vmap(jax.grad(problem.objective), (0, None, None)))(x, None, y))
-        value = jax.jit(jax.vmap(problem.objective, (0, None, None)))
-        central = np.stack([(value(x + d, None, y) - value(x - d, None, y)) / (2 * step) for d in step * np.eye(2)], axis=1)
+        measure = lambda v: (play(problem, v).num_events, *jax.value_and_grad(problem.objective)(v, None, y))
+        count, value, gradient = (np.asarray(part) for part in jax.jit(jax.vmap(jax.vmap(measure)))(x))
+    safe = np.all(count == count[0], axis=0)
+    central = ((value[1:3] - value[3:5]) / (2 * step)).T
     size = np.linalg.norm(central, axis=1)
-    return (np.linalg.norm(gradient - central, axis=1) / np.where(size > 0, size, 1.0))[safe]
+    return (np.linalg.norm(gradient[0] - central, axis=1) / np.where(size > 0, size, 1.0))[safe]
 
 
 def conservation(num_tables: int = 100, num_balls: int = 6, restitution: float = 1.0, seed: int = 0, table=None):
