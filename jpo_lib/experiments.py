@@ -54,14 +54,6 @@ def _add_data(study: xr.Dataset, data: Dataset, problem: InverseProblem) -> xr.D
     )
 
 
-def restarts_for(problem: InverseProblem) -> MultiStart:
-    """Multi-start BFGS as the problem recommends it; "run_evaluations" caps each run."""
-    options = dict(problem.defaults.get("MultiStart", {}))
-    if "run_evaluations" in options:
-        options["solver"] = BFGS(max_evaluations=options.pop("run_evaluations"))
-    return MultiStart(**options)
-
-
 def run_classical(problem: InverseProblem, num_problems: int, data_seed: int) -> tuple[xr.Dataset, dict[str, float]]:
     """All solvers of single problems on one data set.
 
@@ -73,7 +65,7 @@ def run_classical(problem: InverseProblem, num_problems: int, data_seed: int) ->
         "BFGS": solve(problem, data, BFGS(), seed=data_seed),
         "GradientDescent": solve(problem, data, GradientDescent(**problem.defaults.get("GradientDescent", {})), seed=data_seed),
         "Adam": solve(problem, data, Adam(**problem.defaults.get("Adam", {})), seed=data_seed),
-        "MultiStart": solve(problem, data, restarts_for(problem), seed=data_seed),
+        "MultiStart": solve(problem, data, MultiStart(**problem.defaults.get("MultiStart", {})), seed=data_seed),
     }
     if problem.classical_start is not None:
         with problem.precision():

@@ -155,6 +155,41 @@ ATTEMPTS: dict[str, Callable] = {f.__name__: f for f in (
 CLASSICAL = ("bfgs", "multi_start_3", "multi_start_6", "multi_start")
 
 
+REPORTED_SEEDS = (0, 1)  # data sets that nothing was chosen on; attempts were compared, and the recipe chosen, on others from 900 on
+
+
+def frame(horizon: float, reported: bool | None = None):
+    """The rows of one horizon as a data frame; `reported` picks the data seeds nothing was chosen on, or the others."""
+    import pandas
+
+    rows = pandas.DataFrame(load(), columns=COLUMNS)
+    numbers = [name for name in COLUMNS if name not in ("attempt", "code")]
+    rows[numbers] = rows[numbers].apply(pandas.to_numeric)
+    rows = rows[rows.horizon == horizon]
+    return rows if reported is None else rows[rows.data_seed.isin(REPORTED_SEEDS) == reported]
+
+
+def table(horizons, *, label: str, caption: str):
+    """All attempts as a numbered table: means over seeds, tuning and reported data sets apart."""
+    from jpo_lib.reporting import markdown_table
+
+    lines = []
+    for horizon in horizons:
+        for reported in (True, False):
+            chosen = frame(horizon, reported)
+            for name, function in ATTEMPTS.items():
+                for size, rows in chosen[chosen.attempt == name].groupby("group_size"):
+                    alone = name in CLASSICAL
+                    lines.append([
+                        (function.__doc__ or name).splitlines()[0].rstrip("."), f"{horizon:g}", "" if alone else int(size),
+                        "reported" if reported else "tuning", len(rows),
+                        "" if alone else f"{rows.solved_one_run.mean():.3f} at {rows.evaluations_one_run.mean():.1f}",
+                        f"{rows.solved.mean():.3f} at {rows.evaluations.mean():.1f}",
+                    ])
+    header = ["attempt", "T", "n", "data sets", "runs", "solved with one BFGS run, at evaluations", "solved in all, at evaluations"]
+    return markdown_table(header, lines, label=label, caption=caption)
+
+
 def load() -> list[dict[str, str]]:
     """The rows of the result file."""
     path = results_file()

@@ -55,7 +55,7 @@ class RingEncoder(eqx.Module):
     scale: float = eqx.field(static=True)
     equivariant: bool = eqx.field(static=True)
 
-    def __init__(self, key, *, num_points: int, width: int = 32, hidden: int = 128, scale: float = 2.0, equivariant: bool = True):
+    def __init__(self, key, *, num_points: int, width: int = 32, hidden: int = 64, scale: float = 2.0, equivariant: bool = True):
         keys = jax.random.split(key, 7)
         channels = [2, width, width, width, width]
         self.convolutions = [RingConvolution(k, a, b) for k, a, b in zip(keys, channels[:-1], channels[1:])]
