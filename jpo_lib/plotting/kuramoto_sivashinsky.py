@@ -56,27 +56,29 @@ def film_of_trajectory(problem, data, index: int = 0, num_frames: int = 30):
     return draw
 
 
-def beta_landscapes(problems, index: int = 0, seed: int = 0, num_points: int = 401) -> xr.Dataset:
+def beta_landscapes(problems, data, index: int = 0, num_points: int = 401) -> xr.Dataset:
     """Loss over the variance of y against beta, at the true alpha, for several horizons; and the number of valleys.
 
     Arguments:
-        problems: Kuramoto–Sivashinsky problems in float64 that differ in their horizon: the same truth and first state.
-        index, seed: which problem of which data set.
+        problems: Kuramoto–Sivashinsky problems in float64 that differ in their horizon.
+        data: their common truth and first state are those of problem `index` of these data.
     """
     import jax
+    import jax.numpy as jnp
 
     beta = np.linspace(0.5, 1.5, num_points)
-    curves, truth = [], []
+    truth, u0 = (np.asarray(values[index], np.float64) for values in (data.x_true, data.context))
+    curves = []
     for problem in problems:
-        data = problem.sample_dataset(index + 1, seed)
         with problem.precision():
-            x = np.stack([np.full(num_points, float(data.x_true[index, 0])), 2 * (beta - 1)], axis=1)
-            loss = jax.jit(jax.vmap(problem.objective, (0, None, None)))(x, data.context[index], data.y[index])
-            curves.append(np.asarray(loss) / float(np.var(np.asarray(data.y[index]))))
-        truth.append(1 + 0.5 * float(data.x_true[index, 1]))
+            final = jax.jit(jax.vmap(problem.simulate, (0, None)))
+            x = jnp.stack([jnp.full(num_points + 1, truth[0]), jnp.append(2 * (beta - 1), truth[1])], axis=1)
+            states = np.asarray(final(x, jnp.asarray(u0)))
+        y = states[-1]
+        curves.append(np.mean((states[:-1] - y) ** 2, axis=1) / np.var(y))
     valleys = [int(np.sum((c[1:-1] < c[:-2]) & (c[1:-1] < c[2:]))) for c in curves]
     return xr.Dataset({"loss": (("horizon", "beta"), curves), "valleys": ("horizon", valleys)},
-                      coords={"beta": beta, "horizon": [p.settings["horizon"] for p in problems]}, attrs={"true_beta": truth[0]})
+                      coords={"beta": beta, "horizon": [p.settings["horizon"] for p in problems]}, attrs={"true_beta": 1 + 0.5 * truth[1]})
 
 
 def plot_beta_landscapes(ax, landscapes: xr.Dataset) -> None:
@@ -99,8 +101,7 @@ def plot_joint_landscape(ax, problem, data, index: int = 0, num_points: int = 61
         loss = jax.jit(jax.vmap(problem.objective, (0, None, None)))(grid, data.context[index], data.y[index])
     level = np.log10(np.maximum(np.asarray(loss).reshape(num_points, num_points) / float(np.var(np.asarray(data.y[index]))), 1e-4))
     image = ax.contourf(trial, 1 + 0.5 * trial, level, levels=np.linspace(-3, 1, 17), cmap="viridis", extend="both")
-    for part in [image]:
-        part.set_rasterized(True)
+    image.set_rasterized(True)
     ax.figure.colorbar(image, ax=ax, label="$\\log_{10}$ (loss / variance of $y$)", ticks=[-3, -2, -1, 0, 1])
     alpha, beta = float(data.x_true[index, 0]), 1 + 0.5 * float(data.x_true[index, 1])
     ax.plot(alpha, beta, "*", color="white", markeredgecolor="black", markersize=11, label="truth")
@@ -150,7 +151,7 @@ def plot_cost(ax, attempts) -> None:
     _, color, marker, line = METHODS["MultiStart"]
     mean = restarts.groupby("attempt")[["evaluations", "solved"]].mean().sort_values("evaluations")
     ax.plot(restarts.evaluations, restarts.solved, marker=".", linestyle="none", color=color, alpha=0.5)
-    ax.plot(mean.evaluations, mean.solved, color=color, marker=marker, linestyle=line, label="multi-start BFGS, 3, 6 or 14 runs")
+    ax.plot(mean.evaluations, mean.solved, color=color, marker=marker, linestyle=line, label="multi-start BFGS, up to 50, 125 or 350")
     single = attempts[attempts.attempt == "bfgs"]
     ax.plot(single.evaluations.mean(), single.solved.mean(), METHODS["BFGS"][2], color=METHODS["BFGS"][1], label="BFGS")
     joint = attempts[attempts.attempt == "recipe"]

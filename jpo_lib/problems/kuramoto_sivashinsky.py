@@ -221,7 +221,7 @@ def kuramoto_sivashinsky(
                 "learning_rate": 1e-2, "final_rate": 0.01, "num_steps": 480, "batch_size": 64,
                 "clip_problem": 1.0, "clip_global": 1.0, "clip_to_bounds": True,
             },
-            "refine": {"max_evaluations": 25, "num_starts": 3},
+            "refine": {"max_evaluations": 25, "num_starts": 2},
             "MultiStart": {"run_evaluations": 25, "num_starts": 14},
             "GradientDescent": {"learning_rate": 0.02, "max_evaluations": 120},
             "Adam": {"learning_rate": 0.1, "max_evaluations": 120},
