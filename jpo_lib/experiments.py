@@ -63,8 +63,8 @@ def run_classical(problem: InverseProblem, num_problems: int, data_seed: int) ->
     data = problem.sample_dataset(num_problems, data_seed)
     results = {
         "BFGS": solve(problem, data, BFGS(), seed=data_seed),
-        "GradientDescent": solve(problem, data, GradientDescent(), seed=data_seed),
-        "Adam": solve(problem, data, Adam(), seed=data_seed),
+        "GradientDescent": solve(problem, data, GradientDescent(**problem.defaults.get("GradientDescent", {})), seed=data_seed),
+        "Adam": solve(problem, data, Adam(**problem.defaults.get("Adam", {})), seed=data_seed),
         "MultiStart": solve(problem, data, MultiStart(**problem.defaults.get("MultiStart", {})), seed=data_seed),
     }
     if problem.classical_start is not None:

@@ -13,12 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jpo_lib.networks.kuramoto_sivashinsky import RingEncoder
+from jpo_lib.networks.kuramoto_sivashinsky import FORCING_MODE, RingEncoder
 from jpo_lib.problem import InverseProblem, check_array, check_integer, check_positive
 from jpo_lib.problems._spectral import ETDRK, etdrk, etdrk_step
 
 NUM_INITIAL_MODES = 8
-FORCING_MODE = 4
 LARGEST_DT = {2: 0.125, 4: 0.25}  # every problem of the prior box stays finite with twice these steps
 LARGEST_HORIZON = 200.0
 FLOAT32_HORIZON = 30.0  # beyond it chaos amplifies the round-off of float32 until gradients are wrong
@@ -219,11 +218,13 @@ def kuramoto_sivashinsky(
         make_network=lambda key: RingEncoder(key, num_points=num_points),
         defaults={
             "JointOptimization": {
-                "learning_rate": 2e-3, "final_rate": 0.01, "num_steps": 480, "batch_size": 64,
+                "learning_rate": 1e-2, "final_rate": 0.01, "num_steps": 480, "batch_size": 64,
                 "clip_problem": 1.0, "clip_global": 1.0, "clip_to_bounds": True,
             },
-            "GradientDescent": {"learning_rate": 0.02},
-            "Adam": {"learning_rate": 0.1},
+            "refine": {"max_evaluations": 25, "num_starts": 2},
+            "MultiStart": {"run_evaluations": 25, "num_starts": 14},
+            "GradientDescent": {"learning_rate": 0.02, "max_evaluations": 120},
+            "Adam": {"learning_rate": 0.1, "max_evaluations": 120},
         },
         float64=float64,
         settings=dict(horizon=horizon, domain_extent=domain_extent, num_points=num_points, dt=dt, order=order, float64=float64),

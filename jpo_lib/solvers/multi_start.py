@@ -28,7 +28,8 @@ class MultiStart:
     success begins the next in the same trip, so that no problem waits for another.
 
     Arguments:
-        solver: the solver of single runs; its max_evaluations caps each run.
+        solver: the solver of single runs.
+        run_evaluations: cap of each run; the solver's max_evaluations when None.
         num_starts: largest number of runs per problem.
         max_evaluations: largest number of evaluations per problem, all runs together.
         stop_when_solved: stop a problem once its loss is below its threshold.
@@ -39,11 +40,14 @@ class MultiStart:
     solver: Any = BFGS(max_evaluations=60)
     num_starts: int = 24
     max_evaluations: int = 1000
+    run_evaluations: int | None = None
     stop_when_solved: bool = True
 
     def __post_init__(self):
         check_integer("num_starts", self.num_starts, 1)
         check_integer("max_evaluations", self.max_evaluations, 1)
+        if self.run_evaluations is not None:
+            check_integer("run_evaluations", self.run_evaluations, 1)
         if not (hasattr(self.solver, "begin") and hasattr(self.solver, "update")) or isinstance(self.solver, MultiStart):
             raise ValueError(
                 f"solver: expected a solver of single problems such as BFGS(), got {type(self.solver).__name__}; pass one of those."
@@ -60,7 +64,7 @@ class MultiStart:
     def update(self, state: MultiStartState, loss, gradient, environment) -> MultiStartState:
         runs, spent = state.num_starts[0], state.num_starts[1] + 1
         inner = self.solver.update(state.inner, loss, gradient, environment)
-        finished = (inner.status != Status.RUNNING) | (spent >= self.solver.max_evaluations)
+        finished = (inner.status != Status.RUNNING) | (spent >= (self.run_evaluations or self.solver.max_evaluations))
         fresh = self.solver.begin(environment.starts[jnp.minimum(runs, self.num_starts - 1) - 1], environment)
         inner = jax.tree.map(lambda a, b: jnp.where(finished, a, b), fresh, inner)
         status = jnp.where(finished & (runs >= self.num_starts), Status.BUDGET_SPENT, Status.RUNNING)
