@@ -16,7 +16,7 @@ from jpo_lib.problem import Dataset, InverseProblem, Result
 from jpo_lib.solvers import BFGS, Adam, GradientDescent, JointOptimization, MultiStart, solve
 from jpo_lib.solvers.refinement import continued, first_problems, refine
 
-CLASSICAL_METHODS = ("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart")
+CLASSICAL_METHODS = ("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart")  # and "MultiStartAdam" where it is asked for
 JOINT_METHODS = ("Joint", "JointRefined", "JointRestarted", "NetworkStart")
 RECORDED = 60  # points of a loss history that are kept
 
@@ -31,12 +31,19 @@ def _sampled(history: np.ndarray, recorded: np.ndarray) -> np.ndarray:
     return history[..., np.minimum(recorded, history.shape[-1]) - 1]
 
 
-def _combined(results: Mapping[str, Result], dims: Sequence[str]) -> xr.Dataset:
+def solved_at(history: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    """How many evaluations each problem took until its loss was below the threshold first; 0 if that never happened."""
+    below = history < threshold[:, None]
+    return np.where(below.any(axis=-1), below.argmax(axis=-1) + 1, 0).astype(np.int32)
+
+
+def _combined(results: Mapping[str, Result], dims: Sequence[str], data: Dataset) -> xr.Dataset:
     """Results of several methods as one data set with the leading dimension "solver"."""
     recorded = recorded_evaluations(max(r.loss_history.shape[-1] for r in results.values()))
     stacked = {
         "x": (("solver", *dims, "parameter"), np.stack([r.x for r in results.values()])),
         "loss_history": (("solver", *dims, "evaluation"), np.stack([_sampled(r.loss_history, recorded) for r in results.values()])),
+        "solved_at": (("solver", *dims), np.stack([solved_at(r.loss_history, np.asarray(data.threshold)) for r in results.values()])),
     }
     for name in ("loss", "num_evaluations", "solved", "status"):
         stacked[name] = (("solver", *dims), np.stack([getattr(r, name) for r in results.values()]))
@@ -54,24 +61,29 @@ def _add_data(study: xr.Dataset, data: Dataset, problem: InverseProblem) -> xr.D
     )
 
 
-def run_classical(problem: InverseProblem, num_problems: int, data_seed: int) -> tuple[xr.Dataset, dict[str, float]]:
-    """All solvers of single problems on one data set.
+def run_classical(
+    problem: InverseProblem, num_problems: int, data_seed: int, methods: Sequence[str] = CLASSICAL_METHODS
+) -> tuple[xr.Dataset, dict[str, float]]:
+    """Solvers of single problems on one data set.
 
     "ClassicalStart" is BFGS from the start that a domain expert reads off the data; problems without one lack it.
+    "MultiStartAdam" restarts Adam as "MultiStart" does BFGS.
     Returns the results (solver, problem, ...) and the seconds of each method.
     """
     data = problem.sample_dataset(num_problems, data_seed)
-    results = {
-        "BFGS": solve(problem, data, BFGS(), seed=data_seed),
-        "GradientDescent": solve(problem, data, GradientDescent(**problem.defaults.get("GradientDescent", {})), seed=data_seed),
-        "Adam": solve(problem, data, Adam(**problem.defaults.get("Adam", {})), seed=data_seed),
-        "MultiStart": solve(problem, data, MultiStart(**problem.defaults.get("MultiStart", {})), seed=data_seed),
+    solvers = {
+        "BFGS": BFGS(),
+        "GradientDescent": GradientDescent(**problem.defaults.get("GradientDescent", {})),
+        "Adam": Adam(**problem.defaults.get("Adam", {})),
+        "MultiStart": MultiStart(**problem.defaults.get("MultiStart", {})),
+        "MultiStartAdam": MultiStart(Adam(**{**problem.defaults.get("Adam", {}), "max_evaluations": 60})),
     }
-    if problem.classical_start is not None:
+    results = {name: solve(problem, data, solver, seed=data_seed) for name, solver in solvers.items() if name in methods}
+    if "ClassicalStart" in methods and problem.classical_start is not None:
         with problem.precision():
             start = jax.vmap(problem.classical_start)(data.y, data.context)
         results["ClassicalStart"] = solve(problem, data, BFGS(), x0=start, seed=data_seed)
-    return _add_data(_combined(results, ("problem",)), data, problem), _seconds(results)
+    return _add_data(_combined(results, ("problem",), data), data, problem), _seconds(results)
 
 
 def run_joint_cell(
@@ -98,7 +110,7 @@ def run_joint_cell(
         **{name: continued(joint, refinement) for name, refinement in refinements.items()},
         "NetworkStart": solve(problem, data, BFGS(), x0=joint.extras["x_initial"], seed=seeds),
     }
-    study = _combined(results, ("network_seed", "problem")).assign_coords(network_seed=seeds)
+    study = _combined(results, ("network_seed", "problem"), data).assign_coords(network_seed=seeds)
     study["x_initial"] = (("network_seed", "problem", "parameter"), joint.extras["x_initial"])
     return _add_data(study, data, problem), _seconds({**results, **refinements})
 

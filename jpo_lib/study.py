@@ -58,7 +58,7 @@ class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
         """Compute the results and the seconds that each method took."""
         problem = PROBLEMS[self.problem](**self.settings)
         if self.kind == "classical":
-            return experiments.run_classical(problem, self.num_problems, self.data_seed)
+            return experiments.run_classical(problem, self.num_problems, self.data_seed, **self.options)
         return experiments.run_joint_cell(
             problem, self.num_problems, self.data_seed, self.group_size, self.network_seeds, self.options
         )
@@ -111,7 +111,7 @@ def plan(
     common = dict(study=study, problem=work.get("problem", study), settings=work.get("settings", {}), num_problems=count)
     cells = []
     for data_seed in range(seed, seed + work["num_data_seeds"]):
-        cells.append(Cell(kind="classical", data_seed=data_seed, **common))
+        cells.append(Cell(kind="classical", data_seed=data_seed, options=work.get("classical", {}), **common))
         cells += [
             Cell(kind="joint", data_seed=data_seed, group_size=size, network_seeds=tuple(range(work["num_network_seeds"])),
                  options=work.get("joint", {}), **common)

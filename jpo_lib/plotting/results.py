@@ -21,6 +21,7 @@ METHODS = {
     "GradientDescent": ("gradient descent", "#D55E00", "v", "-"),
     "Adam": ("Adam", "#E69F00", "<", "-"),
     "MultiStart": ("multi-start BFGS", "#CC79A7", ">", "-."),
+    "MultiStartAdam": ("multi-start Adam", "#8c6d1f", "p", "-."),
     "ClassicalStart": ("feature start, then BFGS", "#009E73", "*", ":"),
 }
 THEORY, MEASURED = "#CC3377", "#0072B2"
