@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jpo_lib as jpo
-from jpo_lib import experiments
+from jpo_lib import experiments, study
 from jpo_lib.solvers.refinement import first_problems, refinement_starts
 
 
@@ -124,3 +124,12 @@ def test_a_group_may_be_larger_than_what_is_reported():
     assert (small.num_evaluations.sel(solver="Joint") == 9).all() and (large.num_evaluations.sel(solver="Joint") == 3).all()
     np.testing.assert_array_equal(first_problems(jpo.solve(problem, problem.sample_dataset(64, 5), jpo.JointOptimization(
         group_size=64, **options), seed=[0, 1]), 16).loss, large.loss.sel(solver="Joint"))
+
+
+def test_profiles_may_leave_a_study_out_and_groups_may_exceed_the_problems():
+    assert study.plan("kuramoto_sivashinsky_t40", "smoke") == []
+    cells = study.plan("kuramoto_sivashinsky_t40", "paper", seed=3)
+    assert {c.group_size for c in cells} == {None, 256, 1024, 4096} and {c.num_problems for c in cells} == {256}
+    assert cells[0].settings == {"horizon": 40.0}
+    with pytest.raises(ValueError, match="group_sizes: expected divisors of the 256 problems, got 300"):
+        study.plan("kuramoto_sivashinsky_t40", "paper", group_sizes=[300])

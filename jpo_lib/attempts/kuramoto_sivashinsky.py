@@ -57,6 +57,12 @@ def recipe(problem: InverseProblem, data: Dataset, group_size: int, seed: int, *
     return _judged(problem, data[:REPORTED], _train(problem, data, group_size, seed, **options))
 
 
+def short_training_four_runs(problem, data, group_size, seed) -> dict:
+    """Two thirds of the training steps, and up to four runs of BFGS."""
+    problem = dataclasses.replace(problem, defaults={**problem.defaults, "refine": {**problem.defaults["refine"], "num_starts": 4}})
+    return recipe(problem, data, group_size, seed, num_steps=problem.defaults["JointOptimization"]["num_steps"] * 2 // 3)
+
+
 def half_training(*arguments) -> dict:
     """Half as many training steps."""
     return recipe(*arguments, num_steps=arguments[0].defaults["JointOptimization"]["num_steps"] // 2)
@@ -166,7 +172,7 @@ def multi_start(problem, data, group_size, seed) -> dict:
 
 
 ATTEMPTS: dict[str, Callable] = {f.__name__: f for f in (
-    bfgs, multi_start_2, multi_start_5, multi_start, recipe, half_training, double_training, small_batches, plain_loss, no_box, plain_network,
+    bfgs, multi_start_2, multi_start_5, multi_start, recipe, short_training_four_runs, half_training, double_training, small_batches, plain_loss, no_box, plain_network,
     curriculum, best_of_four,
 )}
 CLASSICAL = ("bfgs", "multi_start_2", "multi_start_5", "multi_start")

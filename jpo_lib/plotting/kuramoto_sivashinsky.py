@@ -56,38 +56,42 @@ def film_of_trajectory(problem, data, index: int = 0, num_frames: int = 30):
     return draw
 
 
-def beta_landscapes(problems, data, index: int = 0, num_points: int = 401) -> xr.Dataset:
+def beta_landscapes(problems, data, num_points: int = 401) -> xr.Dataset:
     """Loss over the variance of y against beta, at the true alpha, for several horizons; and the number of valleys.
 
     Arguments:
         problems: Kuramoto–Sivashinsky problems in float64 that differ in their horizon.
-        data: their common truth and first state are those of problem `index` of these data.
+        data: the truths and first states that they share.
     """
     import jax
     import jax.numpy as jnp
 
     beta = np.linspace(0.5, 1.5, num_points)
-    truth, u0 = (np.asarray(values[index], np.float64) for values in (data.x_true, data.context))
+    truth, u0 = (np.asarray(values, np.float64) for values in (data.x_true, data.context))
+    scaled = np.concatenate([np.tile(2 * (beta - 1), (len(truth), 1)), truth[:, 1:]], axis=1)
+    trials = np.stack([np.repeat(truth[:, :1], num_points + 1, axis=1), scaled], axis=2)  # the truth itself comes last
     curves = []
     for problem in problems:
         with problem.precision():
-            final = jax.jit(jax.vmap(problem.simulate, (0, None)))
-            x = jnp.stack([jnp.full(num_points + 1, truth[0]), jnp.append(2 * (beta - 1), truth[1])], axis=1)
-            states = np.asarray(final(x, jnp.asarray(u0)))
-        y = states[-1]
-        curves.append(np.mean((states[:-1] - y) ** 2, axis=1) / np.var(y))
-    valleys = [int(np.sum((c[1:-1] < c[:-2]) & (c[1:-1] < c[2:]))) for c in curves]
-    return xr.Dataset({"loss": (("horizon", "beta"), curves), "valleys": ("horizon", valleys)},
-                      coords={"beta": beta, "horizon": [p.settings["horizon"] for p in problems]}, attrs={"true_beta": 1 + 0.5 * truth[1]})
+            simulate = jax.jit(jax.vmap(jax.vmap(problem.simulate, (0, None))))
+            states = np.asarray(simulate(jnp.asarray(trials), jnp.asarray(u0)))
+        y = states[:, -1:]
+        curves.append(np.mean((states[:, :-1] - y) ** 2, axis=2) / np.var(y, axis=2))
+    loss = np.stack(curves)
+    valleys = np.sum((loss[..., 1:-1] < loss[..., :-2]) & (loss[..., 1:-1] < loss[..., 2:]), axis=-1)
+    return xr.Dataset(
+        {"loss": (("horizon", "problem", "beta"), loss), "valleys": (("horizon", "problem"), valleys), "true_beta": ("problem", 1 + 0.5 * truth[:, 1])},
+        coords={"beta": beta, "horizon": [p.settings["horizon"] for p in problems]},
+    )
 
 
-def plot_beta_landscapes(ax, landscapes: xr.Dataset) -> None:
-    """The loss against beta for several horizons, each on its own level of a common logarithmic axis."""
+def plot_beta_landscapes(ax, landscapes: xr.Dataset, index: int = 0) -> None:
+    """The loss of one problem against beta for several horizons."""
     for color, horizon in zip(HORIZON_COLORS, landscapes.horizon.values):
-        curve = landscapes.loss.sel(horizon=horizon)
+        curve = landscapes.loss.sel(horizon=horizon).isel(problem=index)
         ax.plot(landscapes.beta, np.maximum(curve, 1e-4), color=color, linewidth=1.0, label=f"$T$ = {horizon:g}")
-    ax.axvline(landscapes.attrs["true_beta"], color="#777777", linewidth=0.8, linestyle=":")
-    ax.set(yscale="log", xlabel="trial $\\beta$ (dimensionless)", ylabel="loss / variance of $y$")
+    ax.axvline(float(landscapes.true_beta[index]), color="#777777", linewidth=0.8, linestyle=":")
+    ax.set(yscale="log", ylim=(5e-5, None), xlabel="trial $\\beta$ (dimensionless)", ylabel="loss / variance of $y$")
     ax.legend(loc="lower right", ncols=2)
 
 

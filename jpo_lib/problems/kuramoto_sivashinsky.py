@@ -176,7 +176,8 @@ def kuramoto_sivashinsky(
         dt: time step, dimensionless time; at most 0.25 with order 4 and 0.125 with order 2.
         order: of the time integration (exponential time differencing Runge–Kutta), 2 or 4.
         float64: precision of data and solvers, whatever JAX's flag; None takes float64 when T > 30, where
-            float32 gradients are wrong.
+            float32 gradients are wrong. At T = 20 final states in float32 are within 2e-4 of float64, relative to their
+            norm; gradients typically within 1e-5, and within 1 % where they nearly vanish.
     Raises:
         ValueError: if a setting is out of range, or float32 is asked for with T > 30.
 

@@ -3,8 +3,8 @@
 A method is a small state machine. It proposes a point, is told the loss and its gradient there, and proposes
 the next one. This form has three advantages over a vmapped solver with loops of its own: a trip through the
 loop costs each unfinished problem exactly one evaluation, so that evaluations are counted exactly; a lane
-never waits for the line search of another; and a restart begins while other lanes still work. When seven
-eighths of the lanes have finished, the rest is packed into a smaller batch.
+never waits for the line search of another; and a restart begins while other lanes still work. When three
+quarters of the lanes have finished, the rest is packed into a smaller batch.
 
 A method provides
     max_evaluations, stop_when_solved
@@ -27,7 +27,7 @@ import numpy as np
 from jpo_lib.problem import Dataset, InverseProblem, Status
 from jpo_lib.progress import progress_bar
 
-PACK_FACTOR = 8
+PACK_FACTOR = 4
 SMALLEST_BATCH = 16
 TRIPS_PER_CALL = 100
 
