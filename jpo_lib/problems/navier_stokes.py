@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jpo_lib.networks.centred_flow import CentredFlow
 from jpo_lib.problem import InverseProblem, check_integer, check_positive
 from jpo_lib.problems._vorticity import STABILITY_LIMIT, basis, cfl_number, check_diffusion, integrate, integrator, synthesize, velocity
 
@@ -219,7 +220,16 @@ def navier_stokes(
         sample_x=sample_x,
         threshold=lambda output, y: jnp.full((), SOLVED, y.dtype),
         bounds=((-1.0, -1.0, -largest, -largest), (1.0, 1.0, largest, largest)),
+        make_network=lambda key: CentredFlow(key, spread=math.sqrt(scale)),
         classical_start=classical_start if target == "vorticity" else None,
+        defaults={
+            "JointOptimization": {
+                "learning_rate": 1e-2, "final_rate": 0.02, "num_steps": 125, "batch_size": 32, "clip_problem": 0.1, "clip_global": 1.0,
+            },
+            "GradientDescent": {"learning_rate": 0.03, "max_evaluations": 150},
+            "Adam": {"learning_rate": 0.3, "max_evaluations": 150},
+            "MultiStart": {"max_evaluations": 270},
+        },
         settings=dict(
             num_points=num_points, viscosity=viscosity, horizon=horizon, dt=horizon / num_steps, order=order, shear=shear, puff_width=puff_width,
             force_lower=force_lower, force_upper=force_upper, force_limit=force_limit, target=target, diffusivity=diffusion[-1], mean_square=scale,
