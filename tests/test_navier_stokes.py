@@ -176,3 +176,37 @@ def test_bad_fields_are_refused_in_one_sentence(call, words):
 def test_the_cfl_number_is_the_sum_of_speeds_times_step_and_wavenumber():
     shear = np.broadcast_to(-np.cos(ANGLE), (32, 32)).astype(np.float32)  # u = sin y, |u| + |v| = 1 at most
     assert abs(float(cfl_number(shear, 0.08)) - 0.08 * 10) < 1e-5
+
+
+def test_the_network_moves_with_its_target_along_the_flow(problem):
+    network = problem.make_network(jax.random.key(3))
+    y = problem.sample_dataset(1, seed=11).y[0]
+    answer = np.asarray(network(y))
+    for cells in (1, 7, 16):
+        moved = np.asarray(network(jnp.roll(y, cells, axis=0)))
+        assert abs(np.mod(moved[0] - answer[0] - cells / 16 + 1, 2) - 1) < 1e-4
+        np.testing.assert_allclose(moved[1:], answer[1:], atol=1e-4)
+    # Along y the shear breaks the symmetry, and the network may know that.
+    assert np.abs(np.asarray(network(jnp.roll(y, 9, axis=1)))[2:] - answer[2:]).max() > 1e-2
+
+
+def test_the_feature_start_reads_the_momentum_off_the_impulse(problem):
+    data = problem.sample_dataset(128, seed=12)
+    start = np.asarray(jax.vmap(problem.classical_start)(data.y, None))
+
+    def force(x):
+        return 3.2 * x[:, 2:] / np.sqrt(1 + np.sum(x[:, 2:] ** 2, 1, keepdims=True))
+
+    read, true = force(start), force(np.asarray(data.x_true))
+    free = np.linalg.norm(read, axis=1) < 1.99  # where it was not cut to the range of the prior
+    assert free.sum() > 80 and np.corrcoef(read[free, 0], true[free, 0])[0, 1] > 0.999  # the shear takes no momentum along x
+    assert np.median(np.abs(np.mod(start[:, 1] - np.asarray(data.x_true)[:, 1] + 1, 2) - 1)) < 0.1
+
+
+def test_unseen_flows_are_solved_jointly(problem):
+    """The statement of the chapter, on a data set that nothing was chosen on."""
+    data = problem.sample_dataset(128, seed=4711)
+    joint = jpo.solve(problem, data, jpo.JointOptimization(group_size=128), seed=7)
+    refined = jpo.solve(problem, data, jpo.BFGS(max_evaluations=60, stop_when_solved=True), x0=joint.x)
+    assert refined.solved.mean() >= 0.95
+    assert (joint.num_evaluations + refined.num_evaluations).mean() < 50

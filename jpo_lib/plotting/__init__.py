@@ -4,6 +4,7 @@ from jpo_lib.plotting.film import show_film
 from jpo_lib.plotting.kuramoto_sivashinsky import (
     beta_landscapes, film_of_trajectory, plot_beta_landscapes, plot_cost, plot_final_states, plot_joint_landscape, plot_trajectory,
 )
+from jpo_lib.plotting.navier_stokes import draw_flow, plot_evolution, plot_flows, plot_loss_map
 from jpo_lib.plotting.results import (
     MEASURED, METHODS, THEORY, fraction_better, plot_fraction_better, plot_histories, plot_loss_distribution, plot_loss_history,
     plot_solved, use_book_style,
@@ -13,8 +14,8 @@ from jpo_lib.plotting.verification import plot_convergence
 from jpo_lib.plotting.wave_packet import plot_landscape, plot_signals, plot_waveform
 
 __all__ = [
-    "MEASURED", "METHODS", "THEORY", "beta_landscapes", "draw_schematic", "film_of_trajectory", "fraction_better", "plot_beta_landscapes",
-    "plot_convergence", "plot_cost", "plot_final_states", "plot_fraction_better", "plot_histories", "plot_joint_landscape",
-    "plot_landscape", "plot_loss_distribution", "plot_loss_history", "plot_signals", "plot_solved", "plot_trajectory", "plot_waveform",
+    "MEASURED", "METHODS", "THEORY", "beta_landscapes", "draw_flow", "draw_schematic", "film_of_trajectory", "fraction_better", "plot_beta_landscapes",
+    "plot_convergence", "plot_cost", "plot_evolution", "plot_final_states", "plot_flows", "plot_fraction_better", "plot_histories", "plot_joint_landscape",
+    "plot_landscape", "plot_loss_distribution", "plot_loss_history", "plot_loss_map", "plot_signals", "plot_solved", "plot_trajectory", "plot_waveform",
     "show_film", "use_book_style",
 ]

@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jpo_lib.networks.centred_flow import CentredFlow
 from jpo_lib.problem import InverseProblem, check_integer, check_positive
 from jpo_lib.problems._vorticity import STABILITY_LIMIT, basis, cfl_number, check_diffusion, integrate, integrator, synthesize, velocity
 
-__all__ = ["STABILITY_LIMIT", "cfl_number", "integrate", "navier_stokes", "velocity"]
+__all__ = ["STABILITY_LIMIT", "cfl_number", "evolution", "integrate", "navier_stokes", "velocity"]
 
 LARGEST_DT = 0.08
 SOLVED = 1e-3
@@ -53,6 +54,50 @@ def largest_speed(shear: float, force: float, width: float, num_points: int) -> 
     (u_1, v_1), (u_2, v_2) = flow(-np.outer(values, slopes)), flow(np.outer(slopes, values))
     # |u| + |v| is the larger of |u + v| and |u - v|; both are linear in the force, so its best direction is known.
     return abs(shear) + force * float(max(np.hypot(u_1 + s * v_1, u_2 + s * v_2).max() for s in (1, -1)))
+
+
+def _shear(num_points: int) -> np.ndarray:
+    """Coefficients of -cos y, the vorticity of the flow (sin y, 0)."""
+    coefficients = np.zeros_like(basis(num_points).squared_wavenumber)
+    coefficients[0, 1] = -1.0
+    return coefficients
+
+
+def _initial(x, num_points: int, shear: float, puff_width: float, force_limit: float):
+    """Coefficients of vorticity and marker at t = 0, shape (2, M, M), from the unknowns x (4,)."""
+    force = force_limit * x[2:] / jnp.sqrt(1.0 + jnp.sum(jnp.square(x[2:])))
+    x_slope, y_slope = _puff(jnp.pi * (1.0 + x[:2]), puff_width, num_points)
+    vorticity = force[1] * x_slope - force[0] * y_slope + shear * jnp.asarray(_shear(num_points), x.dtype)
+    marker = np.zeros_like(_shear(num_points))
+    marker[0, 0] = marker[1, 1] = 1.0
+    return jnp.stack([vorticity, jnp.asarray(marker, x.dtype)])
+
+
+def evolution(problem: InverseProblem, x, num_frames: int = 25):
+    """The flow at evenly spaced times from 0 to T, for pictures.
+
+    Arguments:
+        problem: from `navier_stokes`.
+        x: unknowns of one problem, shape (4,).
+        num_frames: number of times, at least 2.
+    Returns:
+        times (num_frames,), vorticity and marker (num_frames, N, N), x first; the vorticity with that of the shear.
+    Raises:
+        ValueError: if num_frames is too small.
+    """
+    check_integer("num_frames", num_frames, 2)
+    s = problem.settings
+    steps = math.ceil(s["horizon"] / s["dt"] / (num_frames - 1) - 1e-9)
+    advance, _ = integrator(s["num_points"], (s["viscosity"], s["diffusivity"]), s["horizon"] / (num_frames - 1) / steps, steps, s["order"])
+
+    @jax.jit
+    def frames(x):
+        start = _initial(x, s["num_points"], s["shear"], s["puff_width"], s["force_limit"])
+        later = jax.lax.scan(lambda a, _: (advance(a),) * 2, start, None, length=num_frames - 1)[1]
+        return jax.vmap(jax.vmap(lambda a: synthesize(a, s["num_points"])))(jnp.concatenate([start[None], later]))
+
+    fields = np.asarray(frames(jnp.asarray(x)))
+    return np.linspace(0.0, s["horizon"], num_frames), fields[:, 0], fields[:, 1]
 
 
 @functools.lru_cache(maxsize=32, typed=True)
@@ -133,27 +178,14 @@ def navier_stokes(
     if num_steps > 100_000:
         raise ValueError(f"dt, horizon: expected at most 100000 steps, got {num_steps}; shorten the horizon or use fewer points.")
 
-    b = basis(num_points)
     diffusion = (viscosity,) if target == "vorticity" else (viscosity, viscosity if diffusivity is None else diffusivity)
     advance, _ = integrator(num_points, tuple(map(float, diffusion)), horizon / num_steps, num_steps, order)
-    cosine = np.zeros((2, *b.squared_wavenumber.shape))
-    cosine[0, 0, 1] = -1.0  # the vorticity -cos y of the shear
-    cosine[1, 0, 0] = cosine[1, 1, 1] = 1.0  # the marker 1 + cos x cos y
-
-    def initial(x):
-        """Coefficients of the fields at t = 0, shape (fields, M, M)."""
-        force = force_limit * x[2:] / jnp.sqrt(1.0 + jnp.sum(jnp.square(x[2:])))
-        x_slope, y_slope = _puff(jnp.pi * (1.0 + x[:2]), puff_width, num_points)
-        vorticity = force[1] * x_slope - force[0] * y_slope + shear * jnp.asarray(cosine[0], x.dtype)
-        return jnp.stack([vorticity, jnp.asarray(cosine[1], x.dtype)][: len(diffusion)])
+    shear_vorticity = shear * math.exp(-viscosity * horizon) * _shear(num_points)
 
     def simulate(x, context=None):
         del context
-        final = advance(initial(x))
-        if target == "marker":
-            return synthesize(final[1], num_points)
-        decayed = shear * math.exp(-viscosity * horizon)
-        return synthesize(final[0] - decayed * jnp.asarray(cosine[0], x.dtype), num_points)
+        final = advance(_initial(x, num_points, shear, puff_width, force_limit)[: len(diffusion)])
+        return synthesize(final[1] if target == "marker" else final[0] - jnp.asarray(shear_vorticity, x.dtype), num_points)
 
     def sample_x(key):
         key_position, key_force, key_angle = jax.random.split(key, 3)
@@ -162,6 +194,21 @@ def navier_stokes(
         angle = jax.random.uniform(key_angle, (), maxval=2 * jnp.pi)
         length = force / jnp.sqrt(force_limit**2 - force**2)
         return jnp.concatenate([position, length * jnp.stack([jnp.cos(angle), jnp.sin(angle)])])
+
+    def classical_start(y, context=None):
+        """What a fluid dynamicist would try first: the centre of y^2, carried back by the shear, and the impulse of y.
+
+        The impulse, the first moment of vorticity, is the momentum of a flow; the shear leaves its x component alone.
+        """
+        del context
+        angle = jnp.arange(num_points, dtype=y.dtype) * (2 * math.pi / num_points)
+        along_x, along_y = jnp.sum(jnp.square(y), axis=1), jnp.sum(jnp.square(y), axis=0)
+        x_centre, y_centre = (jnp.arctan2(part @ jnp.sin(angle), part @ jnp.cos(angle)) for part in (along_x, along_y))
+        impulse = jnp.stack([jnp.sum(y, axis=0) @ jnp.sin(angle - y_centre), -jnp.sum(y, axis=1) @ jnp.sin(angle - x_centre)])
+        force = impulse * (2 * math.pi / num_points**2 / puff_width**2)
+        force = force * jnp.minimum(1.0, force_upper / jnp.maximum(jnp.linalg.norm(force), 1e-6))
+        position = jnp.stack([x_centre - shear * horizon * jnp.sin(y_centre), y_centre]) / math.pi - 1.0
+        return jnp.concatenate([jnp.mod(position + 1.0, 2.0) - 1.0, force / jnp.sqrt(force_limit**2 - jnp.sum(jnp.square(force)))])
 
     scale = _mean_square(simulate, sample_x)
     largest = force_upper / math.sqrt(force_limit**2 - force_upper**2)
@@ -173,6 +220,16 @@ def navier_stokes(
         sample_x=sample_x,
         threshold=lambda output, y: jnp.full((), SOLVED, y.dtype),
         bounds=((-1.0, -1.0, -largest, -largest), (1.0, 1.0, largest, largest)),
+        make_network=lambda key: CentredFlow(key, spread=math.sqrt(scale)),
+        classical_start=classical_start if target == "vorticity" else None,
+        defaults={
+            "JointOptimization": {
+                "learning_rate": 1e-2, "final_rate": 0.02, "num_steps": 125, "batch_size": 32, "clip_problem": 0.1, "clip_global": 1.0,
+            },
+            "GradientDescent": {"learning_rate": 0.03, "max_evaluations": 150},
+            "Adam": {"learning_rate": 0.3, "max_evaluations": 150},
+            "MultiStart": {"max_evaluations": 270},
+        },
         settings=dict(
             num_points=num_points, viscosity=viscosity, horizon=horizon, dt=horizon / num_steps, order=order, shear=shear, puff_width=puff_width,
             force_lower=force_lower, force_upper=force_upper, force_limit=force_limit, target=target, diffusivity=diffusion[-1], mean_square=scale,

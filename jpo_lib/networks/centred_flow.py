@@ -1,0 +1,58 @@
+"""The network of the Navier-Stokes experiment."""
+
+from __future__ import annotations
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class CentredFlow(eqx.Module):
+    """x = (c / pi - 1, 0, 0) + MLP(f, cos c_y, sin c_y),  c = arg sum_ij (y_ij - mean y)^2 exp(i (x_i, y_j)).
+
+    c is the centre of the target's squared vorticity in the periodic box, and f are the Fourier coefficients of the
+    target up to wavenumber K, seen from c. Moving the target along x moves the answer by the same amount, whatever the
+    weights: the flow has that symmetry. Along y it has not, because of the shear; so the network is also told the height
+    c_y. The prior pairs every height with every force, and what is learned at one place serves all others.
+
+    What matters is how loudly the inputs speak. With all coefficients at unit size, hundreds of them drown the height,
+    and the network learns the problems by heart, one by one; see the chapter's discussion for the numbers.
+
+    Arguments:
+        spread: typical size of the target, the root of its mean square, unit of y.
+        num_modes: K, largest wavenumber that is read.
+        volume: root mean square of the coefficients f given to the perceptron, dimensionless.
+        height_volume: amplitude of its inputs cos c_y and sin c_y, dimensionless.
+        width, depth: hidden layers of the perceptron.
+    """
+
+    mlp: eqx.nn.MLP
+    spread: float = eqx.field(static=True)
+    num_modes: int = eqx.field(static=True)
+    volume: float = eqx.field(static=True)
+    height_volume: float = eqx.field(static=True)
+
+    def __init__(self, key, *, spread: float, num_modes: int = 4, volume: float = 0.3, height_volume: float = 4.0, width: int = 64, depth: int = 2):
+        size = (2 * num_modes + 1) ** 2
+        self.mlp = eqx.nn.MLP(size + 2, 4, width, depth, jax.nn.silu, key=key)
+        self.spread, self.num_modes, self.volume, self.height_volume = float(spread), num_modes, volume, height_volume
+
+    def __call__(self, y, context=None, identifier=None):
+        del context, identifier
+        angle = jnp.arange(y.shape[0], dtype=y.dtype) * (2 * math.pi / y.shape[0])
+        energy = jnp.square(y - jnp.mean(y))
+        centre = jnp.stack([jnp.arctan2(part @ jnp.sin(angle), part @ jnp.cos(angle)) for part in (energy.sum(1), energy.sum(0))])
+        along_x, along_y = (self._basis(angle - position) for position in centre)
+        coefficients = along_x.T @ y @ along_y / (y.size * self.spread)  # their squares add up to about 1
+        size = self.volume * math.sqrt(coefficients.size)
+        height = self.height_volume * jnp.stack([jnp.cos(centre[1]), jnp.sin(centre[1])])
+        out = self.mlp(jnp.concatenate([size * jnp.ravel(coefficients), height]))
+        return out + jnp.concatenate([centre / math.pi - 1.0, jnp.zeros(2, y.dtype)])
+
+    def _basis(self, angle):
+        """1, sqrt(2) cos k x, sqrt(2) sin k x at N points: shape (N, 2 K + 1)."""
+        phase = angle[:, None] * np.arange(1, self.num_modes + 1)
+        return jnp.concatenate([jnp.ones_like(angle)[:, None], math.sqrt(2) * jnp.cos(phase), math.sqrt(2) * jnp.sin(phase)], axis=1)
