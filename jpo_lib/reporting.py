@@ -61,8 +61,17 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]], *, l
     return Markdown("\n".join([*lines, "```"]))
 
 
-def results_table(classical: xr.Dataset, joint: xr.Dataset, *, label: str, caption: str):
-    """Solved rate and better / tie / worse against BFGS, for every method and n, with evaluations per problem."""
+RESULTS_HEADER = ["solver", "n", "solved (95 % interval)", "better", "tie", "worse", "evaluations per problem"]
+
+
+def results_rows(classical: xr.Dataset, joint: xr.Dataset, methods: Sequence[str] | None = None) -> list[list[object]]:
+    """Solved rate and better / tie / worse against BFGS with evaluations per problem: a row for each method and n.
+
+    Arguments:
+        classical, joint: the study, from `jpo_lib.study.combine`.
+        methods: those methods of joint optimization that are listed for every n, the others for the largest n alone;
+            all for every n when None.
+    """
     reference = classical.sel(solver="BFGS", drop=True)
     rows = []
 
@@ -74,7 +83,12 @@ def results_table(classical: xr.Dataset, joint: xr.Dataset, *, label: str, capti
     for method in classical.solver.values:
         add(METHODS[method][0], "", classical.sel(solver=method, drop=True))
     for method in joint.solver.values:
-        for size in joint.group_size.values:
+        sizes = joint.group_size.values
+        for size in sizes if methods is None or method in methods else sizes[-1:]:
             add(METHODS[method][0], int(size), joint.sel(solver=method, group_size=size, drop=True))
-    header = ["solver", "n", "solved (95 % interval)", "better", "tie", "worse", "evaluations per problem"]
-    return markdown_table(header, rows, label=label, caption=caption)
+    return rows
+
+
+def results_table(classical: xr.Dataset, joint: xr.Dataset, *, label: str, caption: str):
+    """The rows of `results_rows` as a numbered table."""
+    return markdown_table(RESULTS_HEADER, results_rows(classical, joint), label=label, caption=caption)

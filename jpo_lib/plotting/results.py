@@ -69,7 +69,7 @@ def _level(ax, values: xr.DataArray, sizes, style: dict) -> None:
     ax.plot(sizes, [float(values.mean())] * len(sizes), **style)
 
 
-def _group_size_axis(ax, sizes) -> None:
+def group_size_axis(ax, sizes) -> None:
     ax.set_xscale("log", base=2)
     ax.set_xticks(sizes, [str(n) for n in sizes])
     ax.minorticks_off()
@@ -89,7 +89,7 @@ def plot_fraction_better(ax, classical: xr.Dataset, joint: xr.Dataset, methods=(
         _against_group_size(ax, fraction_better(joint.sel(solver=method, drop=True), reference), _style(method))
     sizes = joint.group_size.values
     _level(ax, fraction_better(classical.sel(solver="GradientDescent", drop=True), reference), sizes, _style("GradientDescent"))
-    _group_size_axis(ax, sizes)
+    group_size_axis(ax, sizes)
     ax.set(ylabel="fraction better than BFGS", ylim=(-0.02, 1.02))
     ax.legend(loc="best")
 
@@ -103,7 +103,7 @@ def plot_solved(ax, classical: xr.Dataset, joint: xr.Dataset, methods=("JointRes
     for method in levels:
         if method in classical.solver:
             _level(ax, classical.solved.sel(solver=method, drop=True).mean("problem"), sizes, _style(method))
-    _group_size_axis(ax, sizes)
+    group_size_axis(ax, sizes)
     ax.set(ylabel="fraction of problems solved", ylim=(-0.02, 1.02))
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 

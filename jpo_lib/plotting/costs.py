@@ -1,0 +1,42 @@
+"""Panels on when joint optimization pays: solved rates and costs against n."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from jpo_lib.costs import costs_of_runs, joint_costs
+from jpo_lib.plotting.results import METHODS, group_size_axis
+
+LEVELS = {0.5: ("o", ":"), 0.9: ("s", "-"), 0.99: ("D", "--")}
+
+
+def plot_costs(ax, classical: xr.Dataset, joint: xr.Dataset, opponents=("MultiStart", "MultiStartAdam", "NetworkStart"), levels=tuple(LEVELS)) -> None:
+    """Evaluations per problem until a fraction of the problems is solved, against n: mean of the seeds that get there, and their range.
+
+    Level lines are opponents that do not depend on n. A line is missing where no run solves that many problems.
+    """
+    sizes = joint.group_size.values
+
+    def draw(costs, method, level, label):
+        values = costs.stack(seeds=[d for d in costs.dims if d != "group_size"]).transpose("group_size", "seeds").values
+        # A point needs all seeds: the mean of those that succeed would flatter.
+        middle = np.where(np.isnan(values).any(axis=1), np.nan, values.mean(axis=1))
+        marker, line = LEVELS[level]
+        ax.plot(sizes, middle, color=METHODS[method][1], marker=marker, linestyle=line, label=label)
+        ax.fill_between(sizes, np.where(np.isnan(middle), np.nan, values.min(axis=1)), np.where(np.isnan(middle), np.nan, values.max(axis=1)),
+                        color=METHODS[method][1], alpha=0.12, linewidth=0)
+
+    for level in levels:
+        draw(joint_costs(joint, level), "JointRefined", level, f"{METHODS['JointRefined'][0]}, {100 * level:g} %")
+    for method in opponents:
+        for level in levels:
+            if method in classical.solver:
+                costs = costs_of_runs(classical.sel(solver=method, drop=True), level)
+            else:  # the untrained network of the smallest group: training does not enter
+                costs = costs_of_runs(joint.sel(solver=method, drop=True).isel(group_size=0, drop=True), level)
+            if bool(costs.notnull().all()):
+                ax.plot(sizes, np.full(len(sizes), float(costs.mean())), color=METHODS[method][1], linestyle=LEVELS[level][1],
+                        label=f"{METHODS[method][0]}, {100 * level:g} %")
+    group_size_axis(ax, sizes)
+    ax.set(yscale="log", ylabel="evaluations per problem")
