@@ -92,3 +92,20 @@ def results_rows(classical: xr.Dataset, joint: xr.Dataset, methods: Sequence[str
 def results_table(classical: xr.Dataset, joint: xr.Dataset, *, label: str, caption: str):
     """The rows of `results_rows` as a numbered table."""
     return markdown_table(RESULTS_HEADER, results_rows(classical, joint), label=label, caption=caption)
+
+
+def studies_table(named, *, label: str, caption: str):
+    """Fraction solved and evaluations per problem of several studies, a row for each; `named` has (classical, joint) by name."""
+    rows = []
+    for name, (classical, joint) in named.items():
+        joint = joint.sel(group_size=int(joint.group_size.max()))
+        row = [name, int(joint.group_size)]
+        for source, method in ((classical, "BFGS"), (classical, "MultiStart"), (classical, "ClassicalStart"), (joint, "NetworkStart"), (joint, "JointRefined")):
+            if method not in source.solver:
+                row.append("")
+                continue
+            chosen = source.sel(solver=method, drop=True)
+            row.append(f"{percent(float(chosen.solved.mean()))} at {float(chosen.num_evaluations.mean()):.0f}")
+        rows.append(row)
+    header = ["study", "n", *(METHODS[m][0] for m in ("BFGS", "MultiStart", "ClassicalStart", "NetworkStart", "JointRefined"))]
+    return markdown_table(header, rows, label=label, caption=caption)

@@ -34,8 +34,8 @@ def triangle(rows: int, radius: float, gap: float = 0.0) -> tuple[tuple[float, f
 # For each layout: the object balls for a radius (the target ball first), and its other defaults.
 LAYOUTS = {
     "open": (lambda radius: ((0.0, 0.0),), dict(cushions=False, max_events=6)),
-    "blocked": (lambda radius: ((0.0, 0.0), (-4.0 * radius, 1.5 * radius)), dict(cushions=False, max_events=16)),
-    "cushions": (lambda radius: ((0.0, 0.0),), dict(cushions=True, max_events=24)),
+    "blocked": (lambda radius: ((0.0, 0.0), (-4.0 * radius, 1.5 * radius)), dict(cushions=False, max_events=8)),
+    "cushions": (lambda radius: ((0.0, 0.0),), dict(cushions=True, max_events=12)),
     "rack": (lambda radius: triangle(5, radius, 0.02 * radius), dict(cushions=False, max_events=48, speed_min=6.0, speed_max=12.0, target_ball=11)),
 }
 COMMON = dict(speed_min=3.0, speed_max=6.0, angle_max=0.5, target_ball=1)
@@ -121,7 +121,7 @@ def simulate_shot(
     if positions.ndim != 2 or positions.shape[1] != 2 or velocities.shape != positions.shape:
         raise ValueError(f"velocities: expected positions and velocities of one shape (B, 2), got {positions.shape} and {velocities.shape}; "
                          "pass one row (x, y) per ball in both.")
-    if not isinstance(velocities, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(velocities))):
+    if not isinstance(velocities, jax.core.Tracer) and not np.isfinite(velocities).all():
         raise ValueError("velocities: expected finite numbers, got NaN or infinity; repair them.")
     count = 32 * len(positions) if max_events is None else check_integer("max_events", max_events, 1)
     table = None if table is None else (float(table[0]), float(table[1]))
@@ -133,6 +133,16 @@ def play(problem: InverseProblem, x) -> Events:
     """The whole run of a shot x, shape (2,), on the table of a problem from `billiards`."""
     positions = jnp.asarray(problem.settings["positions"], jnp.asarray(x).dtype)
     return _run(_physics(problem.settings))(positions, jnp.zeros_like(positions).at[0].set(x))
+
+
+def positions_at(run: Events, times, deceleration: float) -> np.ndarray:
+    """Where the balls of a run are at given times, shape (len(times), B, 2); before the begin and after the end they rest."""
+    begins, places, velocities = (np.asarray(part) for part in (run.times, run.piece_positions, run.piece_velocities))
+    times = np.clip(times, begins[0], begins[-1])
+    piece = np.minimum(np.searchsorted(begins, times, side="right") - 1, len(begins) - 1)
+    speed = np.linalg.norm(velocities[piece], axis=-1, keepdims=True)
+    spent = np.minimum((times - begins[piece])[:, None, None], speed / deceleration)
+    return places[piece] + velocities[piece] / np.where(speed > 0, speed, 1.0) * (speed - 0.5 * deceleration * spent) * spent
 
 
 def _physics(settings) -> Physics:
@@ -221,11 +231,23 @@ def _problem(items) -> InverseProblem:
     target, balls = settings["target_ball"], np.array(settings["positions"])
     slow, fast, angle_max = settings["speed_min"], settings["speed_max"], settings["angle_max"]
 
-    def simulate(x, context=None):
-        del context
+    def rest_place(x):
         positions = jnp.asarray(balls, x.dtype)
         run = run_events(positions, jnp.zeros_like(positions).at[0].set(x), physics)
         return jnp.where(run.finished, run.positions[target], jnp.nan)
+
+    def derivative(primals, tangents):
+        # Two unknowns: their two columns of the Jacobian ride along in one loop over the events, with nothing to store.
+        columns = functools.partial(jax.jvp, rest_place, primals)
+        y, jacobian = jax.vmap(columns, out_axes=(None, 1))((jnp.eye(2, dtype=primals[0].dtype),))
+        return y, jacobian @ tangents[0]
+
+    with_derivative = jax.custom_jvp(rest_place)
+    with_derivative.defjvp(derivative)
+
+    def simulate(x, context=None):
+        del context
+        return with_derivative(x)
 
     def sample_shot(key):
         key_speed, key_angle = jax.random.split(key)
@@ -239,12 +261,22 @@ def _problem(items) -> InverseProblem:
             x = sample_shot(jax.random.fold_in(key, k))
             return x, jnp.linalg.norm(simulate(x) - jnp.asarray(balls[target], x.dtype)) > MOVED
 
-        def again(state):
-            k, _, moved = state
-            return ~moved & (k < MAX_DRAWS)
-
-        _, x, moved = jax.lax.while_loop(again, lambda state: (state[0] + 1, *draw(state[0])), (0, jnp.zeros(2), jnp.bool_(False)))
+        _, x, moved = jax.lax.while_loop(lambda state: ~state[2] & (state[0] < MAX_DRAWS), lambda state: (state[0] + 1, *draw(state[0])),
+                                         (0, jnp.zeros(2), jnp.bool_(False)))
         return jnp.where(moved, x, jnp.nan)
+
+    def classical_start(y, context=None):
+        """What a player does: send the cue ball to the place where it touches the target ball on the side opposite to y,
+        as fast as one impact needs. Exact on the open table; blind to other balls and to cushions."""
+        del context
+        cue, ball = jnp.asarray(balls[0], y.dtype), jnp.asarray(balls[target], y.dtype)
+        way = jnp.linalg.norm(y - ball) + 1e-12
+        direction = (y - ball) / way
+        path = ball - 2.0 * physics.radius * direction - cue
+        length = jnp.linalg.norm(path) + 1e-12
+        share = jnp.maximum(jnp.dot(path, direction) / length, 0.05)  # of the speed that the impact passes on
+        at_impact = jnp.sqrt(2.0 * physics.deceleration * way) / (0.5 * (1.0 + physics.restitution) * share)
+        return jnp.sqrt(jnp.square(at_impact) + 2.0 * physics.deceleration * length) * path / length
 
     middle_speed, wide = 0.5 * (slow + fast), fast * math.sin(min(angle_max, math.pi / 2))
     # Where targets lie: a ball that is hit in full rolls this far.
@@ -262,10 +294,12 @@ def _problem(items) -> InverseProblem:
             key, target_middle=(balls[target] + [0.5 * far, 0.0]).tolist(), target_spread=(0.5 * far, 0.5 * far),
             middle=(middle_speed, 0.0), spread=0.5 * (fast - slow),
         ),
+        classical_start=classical_start,
         defaults={
-            "JointOptimization": {"learning_rate": 5e-3, "num_steps": 150},
+            "JointOptimization": {"learning_rate": 5e-3, "num_steps": 150, "clip_problem": 1.0},
             "GradientDescent": {"learning_rate": 0.01},
             "Adam": {"learning_rate": 0.1},
+            "MultiStart": {"run_evaluations": 40, "num_starts": 48},
         },
         settings=settings,
     )
