@@ -246,6 +246,7 @@ def main() -> None:
     parser.add_argument("--network-seed", type=int, nargs="+", default=[0])
     arguments = parser.parse_args()
     problem = kuramoto_sivashinsky(horizon=arguments.horizon)
+    code = source_hash("kuramoto_sivashinsky")[:12]  # now: the sources may change while this runs
     for data_seed in arguments.data_seed:
         data = problem.sample_dataset(max(REPORTED, arguments.group_size), data_seed)
         for name in arguments.attempts:
@@ -256,7 +257,7 @@ def main() -> None:
                 save({
                     "attempt": name, "horizon": arguments.horizon, "group_size": 1 if classical else arguments.group_size, "data_seed": data_seed,
                     "network_seed": network_seed, **{k: float(v) for k, v in row.items()}, "seconds": time.perf_counter() - begin,
-                    "code": source_hash("kuramoto_sivashinsky")[:12],
+                    "code": code,
                 })
                 print(name, data_seed, network_seed, {k: round(float(v), 3) for k, v in row.items()}, flush=True)
 
