@@ -194,6 +194,10 @@ def test_attempts_are_rows_of_what_was_run():
             assert float(row["training_evaluations"]) < float(row["evaluations_one_run"]) <= float(row["evaluations"])
     keys = [tuple(row[name] for name in attempts.KEY) for row in rows]
     assert len(set(keys)) == len(keys)
+    frames = [attempts.frame(horizon, reported) for horizon in (40.0, 80.0) for reported in (True, False)]
+    assert sum(map(len, frames)) <= len(rows) and set(frames[0].data_seed) <= {0, 1}
+    table = attempts.table([40.0, 80.0], label="x", caption="y").data
+    assert sum(frame.groupby(["attempt", "group_size"]).ngroups for frame in frames) == table.count("\n|") - 2
     assert all((function.__doc__ or "").strip() for function in attempts.ATTEMPTS.values())
 
 

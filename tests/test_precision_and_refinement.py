@@ -30,7 +30,7 @@ def both(problem, count=6):
     return data, jpo.solve(problem, data, jpo.BFGS(), x0=joint.x), joint
 
 
-@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.filterwarnings("error:Explicitly requested dtype:UserWarning")
 def test_a_problem_keeps_its_precision_whatever_the_flag():
     for float64, dtype in ((True, np.float64), (False, np.float32)):
         outcomes = []
@@ -133,3 +133,14 @@ def test_profiles_may_leave_a_study_out_and_groups_may_exceed_the_problems():
     assert cells[0].settings == {"horizon": 40.0}
     with pytest.raises(ValueError, match="group_sizes: expected divisors of the 256 problems, got 300"):
         study.plan("kuramoto_sivashinsky_t40", "paper", group_sizes=[300])
+
+
+def test_a_recommended_batch_fits_any_group():
+    """The batch is enlarged to the next divisor of the group; a batch that the user chose is refused instead."""
+    problem = bumpy(defaults={"JointOptimization": {"batch_size": 8, "num_steps": 6}})
+    for count, batch in ((4, 4), (16, 8), (10, 10), (20, 10), (7, 7), (11, 11)):
+        result = jpo.solve(problem, problem.sample_dataset(count, 0), jpo.JointOptimization(), seed=0)
+        assert f"batch_size={batch}," in result.solver
+        assert result.num_evaluations.sum() == 6 * batch + count
+    with pytest.raises(ValueError, match="batch_size: expected a divisor of the group size 10, got 8"):
+        jpo.solve(problem, problem.sample_dataset(10, 0), jpo.JointOptimization(batch_size=8))

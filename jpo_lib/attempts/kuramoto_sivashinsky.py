@@ -185,9 +185,10 @@ def frame(horizon: float, reported: bool | None = None):
     """The rows of one horizon as a data frame; `reported` picks the data seeds nothing was chosen on, or the others."""
     import pandas
 
-    rows = pandas.DataFrame(load(), columns=COLUMNS)
-    numbers = [name for name in COLUMNS if name not in ("attempt", "code")]
-    rows[numbers] = rows[numbers].apply(pandas.to_numeric)
+    texts, whole = ("attempt", "code"), ("group_size", "data_seed", "network_seed")
+    rows = pandas.DataFrame(
+        [{k: v if k in texts else int(v) if k in whole else float(v) for k, v in row.items()} for row in load()], columns=COLUMNS
+    )
     rows = rows[rows.horizon == horizon]
     return rows if reported is None else rows[rows.data_seed.isin(REPORTED_SEEDS) == reported]
 

@@ -22,13 +22,21 @@ SOLVERS = {cls.__name__: cls for cls in (BFGS, GradientDescent, Adam, MultiStart
 __all__ = ["SOLVERS", "solve", *SOLVERS]
 
 
-def complete(problem: InverseProblem, solver):
-    """The solver with the problem's recommended hyperparameters where it leaves them open."""
+def complete(problem: InverseProblem, solver, num_problems: int | None = None):
+    """The solver with the problem's recommended hyperparameters where it leaves them open.
+
+    A recommended batch that does not divide the group is enlarged to the next number that does.
+    """
     if isinstance(solver, MultiStart):
         return dataclasses.replace(solver, solver=complete(problem, solver.solver))
-    if hasattr(solver, "with_defaults"):
-        return solver.with_defaults(problem.defaults.get(type(solver).__name__, {}))
-    return solver
+    if not hasattr(solver, "with_defaults"):
+        return solver
+    filled = solver.with_defaults(problem.defaults.get(type(solver).__name__, {}))
+    if isinstance(filled, JointOptimization) and solver.batch_size is None and filled.batch_size is not None and num_problems is not None:
+        group_size = filled.group_size or num_problems
+        batch = next(n for n in range(min(filled.batch_size, group_size), group_size + 1) if group_size % n == 0)
+        filled = dataclasses.replace(filled, batch_size=batch)
+    return filled
 
 
 def solve(problem: InverseProblem, data: Dataset, solver, *, seed: int | Sequence[int] = 0, x0=None, restarts=None) -> Result:
@@ -64,7 +72,7 @@ def _solve(problem: InverseProblem, data: Dataset, solver, seed, x0, restarts) -
     seeds = tuple(check_integer("seed", s, 0) for s in (seed if several else [seed]))
     if not seeds or len(set(seeds)) != len(seeds):
         raise ValueError(f"seed: expected at least one seed and no seed twice, got {list(seeds)}; pass different seeds.")
-    solver = complete(problem, solver)
+    solver = complete(problem, solver, data.num_problems)
     count, dimension = data.num_problems, problem.dimension
     if restarts is not None and not isinstance(solver, MultiStart):
         raise ValueError(f"restarts: expected None for {type(solver).__name__}, got an array; only MultiStart starts again.")
