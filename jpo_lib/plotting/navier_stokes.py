@@ -101,7 +101,7 @@ def plot_flows(problem, data, classical: xr.Dataset, joint: xr.Dataset, count: i
         for ax, field in zip(row, fields):
             image = _map(ax, field, float(np.abs(data.y[unsolved]).max()))
         for ax, source, method in zip(row[1:], sources, methods):
-            ax.set_title(f"$L$ = {float(source.loss.sel(solver=method).isel(problem=index)):.0e}", fontsize=8, loc="right")
+            ax.text(0.05, 0.05, f"$L$ = {float(source.loss.sel(solver=method).isel(problem=index)):.0e}", transform=ax.transAxes, fontsize=7)
         row[0].set_ylabel(f"problem {index}\n$y$ (length)")
     for ax, name in zip(axes[0], ("target", *(METHODS[method][0] for method in methods))):
         ax.set_title(name)

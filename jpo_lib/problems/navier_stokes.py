@@ -226,8 +226,8 @@ def navier_stokes(
             "JointOptimization": {
                 "learning_rate": 1e-2, "final_rate": 0.02, "num_steps": 125, "batch_size": 32, "clip_problem": 0.1, "clip_global": 1.0,
             },
-            "GradientDescent": {"learning_rate": 0.03, "max_evaluations": 150},
-            "Adam": {"learning_rate": 0.3, "max_evaluations": 150},
+            "GradientDescent": {"learning_rate": 0.03, "max_evaluations": 100},
+            "Adam": {"learning_rate": 0.3, "max_evaluations": 100},
             "MultiStart": {"max_evaluations": 270},
         },
         settings=dict(
