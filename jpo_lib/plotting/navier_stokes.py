@@ -70,7 +70,8 @@ def plot_loss_map(ax, problem, data, index: int = 0, over: str = "position", num
     values = np.log10(np.asarray(loss) + 1e-12).reshape(num_points, num_points)
     if over != "position":
         values = np.where(np.hypot(*np.meshgrid(grid, grid, indexing="ij")) < limit, values, np.nan)
-    image = ax.contourf(grid, grid, values.T, levels=np.linspace(np.nanmin(np.maximum(values, -2.0)), np.nanmax(values), 24), cmap="viridis", extend="min")
+    levels = np.linspace(np.nanmin(np.maximum(values, -2.0)), np.nanmax(values), 24)
+    image = ax.contourf(grid, grid, values.T, levels=levels, cmap="viridis", extend="min")
     image.set_rasterized(True)
     ax.plot(*mark, "x", color="white", markersize=8, markeredgewidth=2)
     if over == "position":
@@ -91,7 +92,8 @@ def plot_flows(problem, data, classical: xr.Dataset, joint: xr.Dataset, count: i
     joint = joint.isel(network_seed=0)
     unsolved = np.flatnonzero(~classical.solved.sel(solver="BFGS").values[: data.num_problems])[:count]
     methods = ("BFGS", "Joint", "JointRefined")
-    fig, axes = plt.subplots(max(1, len(unsolved)), 4, figsize=(7.4, 1.75 * max(1, len(unsolved)) + 0.4), sharex=True, sharey=True, squeeze=False)
+    size = (7.4, 1.75 * max(1, len(unsolved)) + 0.4)
+    fig, axes = plt.subplots(max(1, len(unsolved)), 4, figsize=size, sharex=True, sharey=True, squeeze=False)
     simulate = jax.jit(jax.vmap(lambda x: problem.simulate(x, None)))
     image = None
     for row, index in zip(axes, unsolved):
@@ -101,7 +103,8 @@ def plot_flows(problem, data, classical: xr.Dataset, joint: xr.Dataset, count: i
         for ax, field in zip(row, fields):
             image = _map(ax, field, float(np.abs(data.y[unsolved]).max()))
         for ax, source, method in zip(row[1:], sources, methods):
-            ax.set_title(f"$L$ = {float(source.loss.sel(solver=method).isel(problem=index)):.0e}", fontsize=8, loc="right")
+            loss = float(source.loss.sel(solver=method).isel(problem=index))
+            ax.text(0.05, 0.05, f"$L$ = {loss:.0e}", transform=ax.transAxes, fontsize=7)
         row[0].set_ylabel(f"problem {index}\n$y$ (length)")
     for ax, name in zip(axes[0], ("target", *(METHODS[method][0] for method in methods))):
         ax.set_title(name)

@@ -156,7 +156,7 @@ def integrate(vorticity, viscosity: float, dt: float, num_steps: int, order: int
     for name, value in zip(("viscosity", "diffusivity"), diffusion):
         check_diffusion(name, value)
     if marker is not None and np.shape(marker) != np.shape(vorticity):
-        raise ValueError(f"marker: expected the shape {np.shape(vorticity)} of the vorticity, got {np.shape(marker)}; use one grid for both.")
+        raise ValueError(f"marker: expected the shape {np.shape(vorticity)} of the vorticity, got {np.shape(marker)}; use one grid.")
     _, on_grids = integrator(num_points, tuple(float(value) for value in diffusion), float(dt), int(num_steps), order)
     vorticity = jnp.asarray(vorticity)
     fields = vorticity[None] if marker is None else jnp.stack([vorticity, jnp.asarray(marker, vorticity.dtype)])

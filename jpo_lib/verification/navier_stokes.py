@@ -26,7 +26,8 @@ def uneven_fields(num_points: int = 16, speed: float = 1.0, seed: int = 1) -> tu
     fields = []
     for _ in range(2):
         modes = [(kx, ky) for kx in range(0, 5) for ky in range(-4, 5) if kx > 0 or ky > 0]
-        fields.append(sum(random.normal() * np.cos(kx * x + ky * y + random.uniform(0, 2 * np.pi)) / (1 + kx**2 + ky**2) for kx, ky in modes))
+        waves = (random.normal() * np.cos(kx * x + ky * y + random.uniform(0, 2 * np.pi)) / (1 + kx**2 + ky**2) for kx, ky in modes)
+        fields.append(sum(waves))
     with jax.enable_x64(True):
         largest = float(jnp.max(jnp.sum(jnp.abs(velocity(fields[0])), axis=0)))
     return fields[0] * (speed / largest), 1.0 + fields[1] / np.abs(fields[1]).max()
@@ -87,7 +88,9 @@ def reference_solution(vorticity, marker, viscosity: float, diffusivity: float, 
     return grid(1j * kx * v - 1j * ky * u), grid(c)
 
 
-def temporal_errors(orders=(2, 4), num_steps=(16, 32, 64, 128), horizon: float = 1.0, viscosity: float = 0.05, num_points: int = 16) -> xr.DataArray:
+def temporal_errors(
+    orders=(2, 4), num_steps=(16, 32, 64, 128), horizon: float = 1.0, viscosity: float = 0.05, num_points: int = 16
+) -> xr.DataArray:
     """Largest error of vorticity and marker at T, relative to their largest values, for each order and number of steps.
 
     The state has no symmetry; the reference is `reference_solution`, the diffusivity of the marker half the viscosity.
@@ -101,7 +104,8 @@ def temporal_errors(orders=(2, 4), num_steps=(16, 32, 64, 128), horizon: float =
         return max(float(np.abs(np.asarray(a) - b).max() / np.abs(b).max()) for a, b in zip(final, exact))
 
     errors = [[error(order, count) for count in num_steps] for order in orders]
-    return xr.DataArray(errors, dims=("order", "num_steps"), coords={"order": list(orders), "num_steps": list(num_steps)}, name="relative_error")
+    coordinates = {"order": list(orders), "num_steps": list(num_steps)}
+    return xr.DataArray(errors, dims=("order", "num_steps"), coords=coordinates, name="relative_error")
 
 
 def observed_order(errors: xr.DataArray) -> float:
@@ -217,13 +221,15 @@ def peak_cfl_numbers(num_problems: int = 64, seed: int = 8) -> np.ndarray:
     settings, num_points = problem.settings, problem.settings["num_points"]
     dt, viscosity = settings["dt"], settings["viscosity"]
     key = jax.random.key(seed)
-    x = jnp.concatenate([jax.random.uniform(key, (num_problems, 2), minval=-1, maxval=1), 1e3 * jax.random.normal(key, (num_problems, 2))], axis=1)
+    place, force = jax.random.uniform(key, (num_problems, 2), minval=-1, maxval=1), 1e3 * jax.random.normal(key, (num_problems, 2))
+    x = jnp.concatenate([place, force], axis=1)
     shear = -settings["shear"] * jnp.cos(2 * jnp.pi * jnp.arange(num_points) / num_points)
 
     @jax.jit
     @jax.vmap
     def peak(z):
         start = begin.simulate(z, None) + shear
-        return jnp.max(jax.lax.scan(lambda w, _: (integrate(w, viscosity, dt, 1), cfl_number(w, dt)), start, None, length=round(settings["horizon"] / dt))[1])
+        steps = round(settings["horizon"] / dt)
+        return jnp.max(jax.lax.scan(lambda w, _: (integrate(w, viscosity, dt, 1), cfl_number(w, dt)), start, None, length=steps)[1])
 
     return np.asarray(peak(x))
