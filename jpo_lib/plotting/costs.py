@@ -29,7 +29,7 @@ def plot_costs(ax, classical: xr.Dataset, joint: xr.Dataset, opponents=("MultiSt
 
     for level in levels:
         draw(joint_costs(joint, level), "JointRefined", level, f"{METHODS['JointRefined'][0]}, {100 * level:g} %")
-    for method in opponents:
+    for method in (m for m in opponents if m in classical.solver or m in joint.solver):
         for level in levels:
             if method in classical.solver:
                 costs = costs_of_runs(classical.sel(solver=method, drop=True), level)
