@@ -84,7 +84,8 @@ def test_restarts_are_used_in_their_order():
     # Beyond the given points they are drawn from the distribution of restarts, not from that of x0 (always 0).
     many = jpo.solve(problem, data, jpo.MultiStart(single, num_starts=40), restarts=points[:, :1])
     assert len(np.unique(many.x)) == 5 and not np.isin(many.x, [0.0, 0.3]).all()
-    for bad, words in ((points[:, 0], "restarts: expected shape"), (np.zeros((5, 3, 1)), "1 <= K < num_starts = 3"), (points[:2], "restarts: expected shape (5, 2, 1)")):
+    for bad, words in ((points[:, 0], "restarts: expected shape"), (np.zeros((5, 3, 1)), "1 <= K < num_starts = 3"),
+                       (points[:2], "restarts: expected shape (5, 2, 1)")):
         with pytest.raises(ValueError) as caught:
             jpo.solve(problem, data, jpo.MultiStart(single, num_starts=3), restarts=bad)
         assert words in str(caught.value) and "\n" not in str(caught.value)

@@ -172,8 +172,8 @@ def multi_start(problem, data, group_size, seed) -> dict:
 
 
 ATTEMPTS: dict[str, Callable] = {f.__name__: f for f in (
-    bfgs, multi_start_2, multi_start_5, multi_start, recipe, short_training_four_runs, half_training, double_training, small_batches, plain_loss, no_box, plain_network,
-    curriculum, best_of_four,
+    bfgs, multi_start_2, multi_start_5, multi_start, recipe, short_training_four_runs, half_training, double_training,
+    small_batches, plain_loss, no_box, plain_network, curriculum, best_of_four,
 )}
 CLASSICAL = ("bfgs", "multi_start_2", "multi_start_5", "multi_start")
 
@@ -231,7 +231,7 @@ def save(row: dict) -> None:
         text = {name: f"{row[name]:.4f}" if isinstance(row[name], float) else str(row[name]) for name in COLUMNS}
         rows = [r for r in load() if any(r[name] != text[name] for name in KEY)] + [text]
         names = list(ATTEMPTS)
-        rows.sort(key=lambda r: (float(r["horizon"]), names.index(r["attempt"]), int(r["group_size"]), int(r["data_seed"]), int(r["network_seed"])))
+        rows.sort(key=lambda r: (float(r["horizon"]), names.index(r["attempt"]), *(int(r[name]) for name in KEY[2:])))
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
@@ -256,8 +256,8 @@ def main() -> None:
                 begin = time.perf_counter()
                 row = ATTEMPTS[name](problem, data, arguments.group_size, network_seed)
                 save({
-                    "attempt": name, "horizon": arguments.horizon, "group_size": 1 if classical else arguments.group_size, "data_seed": data_seed,
-                    "network_seed": network_seed, **{k: float(v) for k, v in row.items()}, "seconds": time.perf_counter() - begin,
+                    "attempt": name, "horizon": arguments.horizon, "group_size": 1 if classical else arguments.group_size,
+                    "data_seed": data_seed, "network_seed": network_seed, **{k: float(v) for k, v in row.items()}, "seconds": time.perf_counter() - begin,
                     "code": code,
                 })
                 print(name, data_seed, network_seed, {k: round(float(v), 3) for k, v in row.items()}, flush=True)

@@ -24,8 +24,8 @@ def _motion(problem, x, u0) -> np.ndarray:
 def _space_time(ax, problem, states, limit: float, last: int | None = None):
     settings = problem.settings
     shown = states if last is None else np.where(np.arange(len(states))[:, None] <= last, states, np.nan)
-    return ax.imshow(shown.T, origin="lower", aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest", rasterized=True,
-                     extent=(0, settings["horizon"], 0, settings["domain_extent"]))
+    return ax.imshow(shown.T, origin="lower", aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest",
+                     rasterized=True, extent=(0, settings["horizon"], 0, settings["domain_extent"]))
 
 
 def plot_trajectory(ax, problem, data, index: int = 0) -> None:
@@ -80,7 +80,8 @@ def beta_landscapes(problems, data, num_points: int = 401) -> xr.Dataset:
     loss = np.stack(curves)
     valleys = np.sum((loss[..., 1:-1] < loss[..., :-2]) & (loss[..., 1:-1] < loss[..., 2:]), axis=-1)
     return xr.Dataset(
-        {"loss": (("horizon", "problem", "beta"), loss), "valleys": (("horizon", "problem"), valleys), "true_beta": ("problem", 1 + 0.5 * truth[:, 1])},
+        {"loss": (("horizon", "problem", "beta"), loss), "valleys": (("horizon", "problem"), valleys),
+         "true_beta": ("problem", 1 + 0.5 * truth[:, 1])},
         coords={"beta": beta, "horizon": [p.settings["horizon"] for p in problems]},
     )
 
@@ -130,7 +131,8 @@ def plot_final_states(problem, data, classical: xr.Dataset, joint: xr.Dataset, c
     methods = ("BFGS", "Joint", "JointRefined")
     with problem.precision():
         simulate = jax.jit(problem.simulate)
-        fig, axes = plt.subplots(max(1, len(unsolved)), 3, figsize=(7.4, 1.5 * max(1, len(unsolved)) + 0.3), sharex=True, sharey=True, squeeze=False)
+        rows = max(1, len(unsolved))
+        fig, axes = plt.subplots(rows, 3, figsize=(7.4, 1.5 * rows + 0.3), sharex=True, sharey=True, squeeze=False)
         for row, index in zip(axes, unsolved):
             for ax, method in zip(row, methods):
                 source = classical if method in classical.solver else joint
@@ -161,9 +163,10 @@ def plot_cost(ax, attempts) -> None:
     joint = attempts[attempts.attempt == "recipe"]
     for color, (size, rows) in zip(("#56B4E9", "#0072B2", "#003f66"), joint.groupby("group_size")):
         ax.plot(rows.evaluations, rows.solved, marker=".", linestyle="none", color=color, alpha=0.5)
-        ax.plot([rows.evaluations_one_run.mean(), rows.evaluations.mean()], [rows.solved_one_run.mean(), rows.solved.mean()], marker="s", color=color,
-                label=f"JPO, $n$ = {size}: one run, then restarts")
-    ax.set(xscale="log", xlabel="evaluations of loss and gradient per problem, all counted", ylabel="fraction of problems solved", ylim=(0, 1))
+        ax.plot([rows.evaluations_one_run.mean(), rows.evaluations.mean()], [rows.solved_one_run.mean(), rows.solved.mean()], marker="s",
+                color=color, label=f"JPO, $n$ = {size}: one run, then restarts")
+    ax.set(xscale="log", xlabel="evaluations of loss and gradient per problem, all counted",
+           ylabel="fraction of problems solved", ylim=(0, 1))
     ax.set_xticks([10, 20, 50, 100, 200], ["10", "20", "50", "100", "200"])
     ax.minorticks_off()
     ax.legend(loc="lower right")

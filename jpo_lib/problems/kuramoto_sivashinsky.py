@@ -54,8 +54,8 @@ def _check_grid(num_points, domain_extent, dt, horizon, order) -> int:
     least = 3 * int(np.ceil(2.0 * domain_extent / (2 * np.pi))) + 1
     least += least % 2
     if num_points < least:
-        raise ValueError(f"num_points: expected at least {least} points for a domain of {domain_extent:g}, got {num_points}; fewer do not resolve "
-                         "the wavenumbers that damp the motion.")
+        raise ValueError(f"num_points: expected at least {least} points for a domain of {domain_extent:g}, got {num_points}; "
+                         "fewer do not resolve the wavenumbers that damp the motion.")
     if dt > LARGEST_DT[order]:
         raise ValueError(f"dt: expected at most {LARGEST_DT[order]} for order {order}, got {dt:g}; take smaller steps.")
     if horizon > LARGEST_HORIZON:
@@ -189,7 +189,8 @@ def kuramoto_sivashinsky(
     if float64 not in (None, True, False):
         raise ValueError(f"float64: expected True, False or None, got {float64!r}; pass one of them.")
     if float64 is False and horizon > FLOAT32_HORIZON:
-        raise ValueError(f"float64: expected True for horizon = {horizon:g}, got False; beyond {FLOAT32_HORIZON:g} chaos makes float32 gradients wrong.")
+        raise ValueError(f"float64: expected True for horizon = {horizon:g}, got False; "
+                         f"beyond {FLOAT32_HORIZON:g} chaos makes float32 gradients wrong.")
     float64 = horizon > FLOAT32_HORIZON if float64 is None else bool(float64)
     forcing = default_forcing(num_points)
 

@@ -96,8 +96,8 @@ def _solve(problem: InverseProblem, data: Dataset, solver, seed, x0, restarts) -
         lanes = dataclasses.replace(lanes, x0=points("x0", x0, (count, dimension)))
     if restarts is not None:
         if np.ndim(restarts) < 3 or not 1 <= np.shape(restarts)[-2] < solver.num_starts:
-            raise ValueError(f"restarts: expected shape (N, K, {dimension}) with 1 <= K < num_starts = {solver.num_starts}, got {np.shape(restarts)}; "
-                             "give fewer points or allow more starts.")
+            raise ValueError(f"restarts: expected shape (N, K, {dimension}) with 1 <= K < num_starts = {solver.num_starts}, "
+                             f"got {np.shape(restarts)}; give fewer points or allow more starts.")
         restarts = points("restarts", restarts, (count, np.shape(restarts)[-2], dimension))
     keys = jnp.concatenate([
         jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "restarts"), jnp.arange(count)) for s in seeds

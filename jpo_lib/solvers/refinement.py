@@ -34,7 +34,8 @@ def refinement_starts(problem: InverseProblem, joint: Result, num_restarts: int,
     if problem.bounds is None:
         raise ValueError(f"problem: expected one with bounds, got {problem.name!r} without; pass restarts of your own to solve.")
     if "x_final" not in joint.extras:
-        raise ValueError(f"joint: expected the result of a JointOptimization, got that of {joint.solver.partition('(')[0]}; train a network first.")
+        raise ValueError(f"joint: expected the result of a JointOptimization, got that of {joint.solver.partition('(')[0]}; "
+                         "train a network first.")
     lower, upper = (np.asarray(bound) for bound in problem.bounds)
     noise = np.random.default_rng([seed, 2]).standard_normal((*joint.x.shape[:-1], num_restarts, joint.x.shape[-1]))
     points = np.clip(joint.x[..., None, :] + spread * (upper - lower) * noise, lower, upper)

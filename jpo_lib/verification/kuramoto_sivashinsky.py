@@ -62,8 +62,8 @@ def _relative(difference, reference) -> float:
     return float(np.linalg.norm(difference) / np.linalg.norm(reference))
 
 
-def temporal_errors(steps: Sequence[float], order: int = 4, *, horizon: float = 5.0, num_points: int = 96, alpha: float = 0.7, beta: float = 1.3,
-                    forced: bool = True) -> np.ndarray:
+def temporal_errors(steps: Sequence[float], order: int = 4, *, horizon: float = 5.0, num_points: int = 96, alpha: float = 0.7,
+                    beta: float = 1.3, forced: bool = True) -> np.ndarray:
     """Relative error of u(T) against `reference_solution` for each time step, with a mean flow; shape (len(steps),)."""
     u0 = example_state(num_points, mean=0.4)
     reference = reference_solution(u0, alpha, beta, horizon=horizon, forced=forced)
@@ -113,7 +113,8 @@ def energy_balance_error(*, horizon: float = 5.0, dt: float = 0.0125, alpha: flo
     return float(abs(gain - simpson(supply, dx=dt)) / simpson(np.mean(u_x**2, axis=1), dx=dt))
 
 
-def prior_box_extremes(horizon: float, *, dt: float = 0.25, order: int = 4, num_points: int = 128, num_problems: int = 64, float64: bool = True) -> np.ndarray:
+def prior_box_extremes(horizon: float, *, dt: float = 0.25, order: int = 4, num_points: int = 128, num_problems: int = 64,
+                       float64: bool = True) -> np.ndarray:
     """Largest |u| of the motion for problems all over the prior box, its corners among them; shape (num_problems,).
 
     Not finite where a motion blows up. `dt` may exceed what the simulator offers.
@@ -143,7 +144,7 @@ def gradient_errors(horizon: float, *, num_problems: int = 8, step: float = 1e-5
         x = 0.9 * data.x_true[::-1]
         exact = np.asarray(gradient(x, data.context, data.y))
         central = np.stack([
-            (np.asarray(value(x + step * unit, data.context, data.y)) - np.asarray(value(x - step * unit, data.context, data.y))) / (2 * step)
+            np.asarray(value(x + step * unit, data.context, data.y) - value(x - step * unit, data.context, data.y)) / (2 * step)
             for unit in np.eye(2)
         ], axis=1)
     return np.linalg.norm(exact - central, axis=1) / np.linalg.norm(central, axis=1)
