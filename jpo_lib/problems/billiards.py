@@ -35,8 +35,10 @@ LAYOUTS = {
     "open": (lambda radius: ((0.0, 0.0),), dict(cushions=False, max_events=6)),
     "blocked": (lambda radius: ((0.0, 0.0), (-4.0 * radius, 1.5 * radius)), dict(
         cushions=False, max_events=8,
-        # Few shots pass the ball in the way: only a network with a wide range of first answers finds some that do.
-        network=dict(target_middle=(2.7, 1.8), target_spread=(2.1, 1.0), spread=3.0),
+        # Few shots pass the ball in the way: only a network with a wide range of first answers finds some that do, and
+        # what it learns from those few must not be drowned.
+        network=dict(target_middle=(2.7, 1.8), target_spread=(2.1, 1.0), spread=2.2),
+        joint={"learning_rate": 2e-3, "num_steps": 400, "clip_problem": 0.1},
     )),
     "cushions": (lambda radius: ((0.0, 0.0),), dict(cushions=True, max_events=12)),
     "rack": (lambda radius: triangle(5, radius, 0.02 * radius), dict(cushions=False, max_events=48, speed_min=6.0, speed_max=12.0, target_ball=11)),
@@ -191,6 +193,7 @@ def billiards(
 def _problem(items) -> InverseProblem:
     settings = dict(items)
     physics = _physics(settings)
+    layout = LAYOUTS[settings["layout"]][1]
     target, balls = settings["target_ball"], np.array(settings["positions"])
     slow, fast, angle_max = settings["speed_min"], settings["speed_max"], settings["angle_max"]
 
@@ -247,7 +250,7 @@ def _problem(items) -> InverseProblem:
     network = dict(
         target_middle=(balls[target] + [0.5 * far, 0.0]).tolist(), target_spread=(0.5 * far, 0.5 * far), middle=(middle_speed, 0.0),
         spread=0.5 * (fast - slow),
-    ) | LAYOUTS[settings["layout"]][1].get("network", {})
+    ) | layout.get("network", {})
     return InverseProblem(
         name="billiards",
         dimension=2,
@@ -260,10 +263,11 @@ def _problem(items) -> InverseProblem:
         make_network=lambda key: DenseVelocity(key, **network),
         classical_start=classical_start,
         defaults={
-            "JointOptimization": {"learning_rate": 5e-3, "num_steps": 150, "clip_problem": 1.0},
+            "JointOptimization": {"learning_rate": 5e-3, "num_steps": 150, "clip_problem": 1.0, **layout.get("joint", {})},
             "GradientDescent": {"learning_rate": 0.01},
             "Adam": {"learning_rate": 0.1},
             "MultiStart": {"run_evaluations": 40, "num_starts": 48},
         },
+        pack_lanes=len(balls) > 4,
         settings=settings,
     )
