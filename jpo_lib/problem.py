@@ -101,6 +101,8 @@ class InverseProblem:
         defaults: recommended hyperparameters by name of the solver's class.
         float64: precision in which data are drawn and problems solved, whatever JAX's flag: True for float64, False for
             float32; None follows the flag. Around work of your own with such a problem put `with problem.precision():`.
+        pack_lanes: whether classical solvers pack unfinished problems into smaller batches on the way. Each size of batch
+            is compiled anew, in seconds, which does not pay for a simulator of some microseconds.
         settings: the settings that define this family, for manifests; plain numbers and texts.
     """
 
@@ -120,6 +122,7 @@ class InverseProblem:
     classical_start: Callable | None = None
     defaults: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     float64: bool | None = None
+    pack_lanes: bool = True
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def precision(self):

@@ -72,7 +72,7 @@ def plot_shot_landscape(ax, problem, y, points=(), shape: tuple[int, int] = (121
     from matplotlib.patches import Patch
 
     speeds, angles, loss, flat = shot_landscape(problem, y, shape)
-    levels = np.log10(np.maximum(loss, 1e-4))
+    levels = np.where(flat, np.nan, np.log10(np.maximum(loss, 1e-4)))
     image = ax.pcolormesh(speeds, angles, levels, cmap="viridis", shading="nearest", rasterized=True)
     with_hatch = ax.contourf(speeds, angles, flat.astype(float), levels=[0.5, 1.5], colors=["#d9d9d9"], hatches=["///"])
     with_hatch.set_edgecolor("#8a8a8a")

@@ -19,6 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jpo_lib.problem import check_positive
+
+OVERLAP = 1e-5  # of the diameter: what round-off may leave between balls that touch
 WALLS = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
 
 
@@ -38,6 +41,46 @@ class Physics(NamedTuple):
     cushion_restitution: float
     max_events: int
     rest_speed: float
+
+
+def check_balls(positions, radius: float, table=None) -> np.ndarray:
+    """Refuse balls that overlap or stand outside the table. Returns the positions as an array (B, 2)."""
+    positions = np.asarray(positions, float)
+    if positions.ndim != 2 or positions.shape[1] != 2 or len(positions) == 0:
+        raise ValueError(f"positions: expected shape (B, 2) with at least one ball, got {positions.shape}; pass one row (x, y) per ball.")
+    if not np.isfinite(positions).all():
+        raise ValueError("positions: expected finite numbers, got NaN or infinity; repair them.")
+    first, second = np.triu_indices(len(positions), 1)
+    distance = np.linalg.norm(positions[first] - positions[second], axis=1)
+    if len(distance) and distance.min() < 2 * radius * (1 - OVERLAP):
+        k = int(np.argmin(distance))
+        raise ValueError(
+            f"positions: expected balls at least 2 radius = {2 * radius:g} apart, got balls {first[k]} and {second[k]} at a distance of "
+            f"{distance[k]:g}; move one of them."
+        )
+    if table is not None:
+        limit = np.asarray(table) / 2 - radius
+        if (np.abs(positions) > limit + 2 * radius * OVERLAP).any():
+            k = int(np.argmax((np.abs(positions) - limit).max(axis=1)))
+            raise ValueError(
+                f"positions: expected balls on the table, centres within ({limit[0]:g}, {limit[1]:g}) of its middle, got ball {k} at "
+                f"({positions[k, 0]:g}, {positions[k, 1]:g}); move it, or make the table larger."
+            )
+    return positions
+
+
+def check_physics(*, radius, deceleration, restitution, table, cushion_restitution) -> None:
+    """Refuse settings without physical meaning."""
+    check_positive(radius=radius, deceleration=deceleration)
+    for name, value in (("restitution", restitution), ("cushion_restitution", cushion_restitution)):
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value <= 1:
+            raise ValueError(f"{name}: expected a number between 0 and 1, got {value!r}; it is the speed after a contact over that before.")
+    if table is not None:
+        if np.shape(table) != (2,):
+            raise ValueError(f"table: expected None or (length, width), got {table!r}; pass two numbers.")
+        check_positive(table_length=table[0], table_width=table[1])
+        if min(table) <= 2 * radius:
+            raise ValueError(f"table: expected sides longer than 2 radius = {2 * radius:g}, got {tuple(table)}; make it larger.")
 
 
 def stopping_times(v, deceleration):

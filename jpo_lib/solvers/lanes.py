@@ -158,7 +158,7 @@ def run_lanes(problem: InverseProblem, method, data: Dataset, keys, restarts, la
     with progress_bar(label, total=size) as report:
         while True:
             width = len(index)
-            enough = width // PACK_FACTOR if width // PACK_FACTOR >= SMALLEST_BATCH else 0
+            enough = width // PACK_FACTOR if problem.pack_lanes and width // PACK_FACTOR >= SMALLEST_BATCH else 0
             stop = jnp.int32(min(last_trip, int(trip) + TRIPS_PER_CALL))
             arguments = (lanes, data, starts, trip, stop, jnp.int32(enough))
             program, seconds = compile_for("advance", advance, arguments)
