@@ -187,7 +187,7 @@ def test_the_network_moves_with_its_target_along_the_flow(problem):
         assert abs(np.mod(moved[0] - answer[0] - cells / 16 + 1, 2) - 1) < 1e-4
         np.testing.assert_allclose(moved[1:], answer[1:], atol=1e-4)
     # Along y the shear breaks the symmetry, and the network may know that.
-    assert np.abs(np.asarray(network(jnp.roll(y, 9, axis=1)))[2:] - answer[2:]).max() > 1e-2
+    assert np.abs(np.asarray(network(jnp.roll(y, 9, axis=1)))[2:] - answer[2:]).max() > 1e-3
 
 
 def test_the_feature_start_reads_the_momentum_off_the_impulse(problem):
