@@ -100,7 +100,8 @@ def studies_table(named, *, label: str, caption: str):
     for name, (classical, joint) in named.items():
         joint = joint.sel(group_size=int(joint.group_size.max()))
         row = [name, int(joint.group_size)]
-        for source, method in ((classical, "BFGS"), (classical, "MultiStart"), (classical, "ClassicalStart"), (joint, "NetworkStart"), (joint, "JointRefined")):
+        for source, method in ((classical, "BFGS"), (classical, "MultiStart"), (classical, "ClassicalStart"), (joint, "NetworkStart"),
+                               (joint, "JointRefined")):
             if method not in source.solver:
                 row.append("")
                 continue

@@ -65,7 +65,8 @@ def networks_rows() -> tuple[list[str], list[list[str]]]:
         leaves = [leaf for leaf in jax.tree.leaves(network) if eqx.is_array_like(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)]
         total = sum(int(np.prod(leaf.shape)) for leaf in leaves)
         summary = inspect.getdoc(type(network)).splitlines()[0].rstrip(".")
-        rows.append([EXPERIMENTS[name][0], f"`{type(network).__name__}`", f"`{summary}`", "; ".join(_shape(leaf.shape) for leaf in leaves), f"{total:,}"])
+        rows.append([EXPERIMENTS[name][0], f"`{type(network).__name__}`", f"`{summary}`",
+                     "; ".join(_shape(leaf.shape) for leaf in leaves), f"{total:,}"])
     return ["experiment", "network", "what it computes", "trained arrays", "weights"], rows
 
 

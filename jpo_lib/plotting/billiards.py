@@ -80,7 +80,8 @@ def plot_shot_landscape(ax, problem, y, points=(), shape: tuple[int, int] = (121
     for x, label, marker, colour in points:
         ax.plot(np.linalg.norm(x), np.arctan2(x[1], x[0]), marker, color=colour, markeredgecolor="white", markersize=8, markeredgewidth=0.8,
                 linestyle="none", label=label)
-    ax.set(xlabel="speed of the shot (dimensionless)", ylabel="angle of the shot (radians)", ylim=(angles[0], angles[-1]), xlim=(speeds[0], speeds[-1]))
+    ax.set(xlabel="speed of the shot (dimensionless)", ylabel="angle of the shot (radians)",
+           ylim=(angles[0], angles[-1]), xlim=(speeds[0], speeds[-1]))
     ax.grid(False)
     handles, labels = ax.get_legend_handles_labels()
     handles.append(Patch(facecolor="#d9d9d9", edgecolor="#8a8a8a", hatch="///", linewidth=0.0))

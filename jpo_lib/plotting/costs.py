@@ -11,7 +11,8 @@ from jpo_lib.plotting.results import METHODS, group_size_axis
 LEVELS = {0.5: ("o", ":"), 0.9: ("s", "-"), 0.99: ("D", "--")}
 
 
-def plot_costs(ax, classical: xr.Dataset, joint: xr.Dataset, opponents=("MultiStart", "MultiStartAdam", "NetworkStart"), levels=tuple(LEVELS)) -> None:
+def plot_costs(ax, classical: xr.Dataset, joint: xr.Dataset, opponents=("MultiStart", "MultiStartAdam", "NetworkStart"),
+               levels=tuple(LEVELS)) -> None:
     """Evaluations per problem until a fraction of the problems is solved, against n: mean of the seeds that get there, and their range.
 
     Level lines are opponents that do not depend on n. A line is missing where no run solves that many problems.

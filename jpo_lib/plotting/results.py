@@ -108,7 +108,8 @@ def plot_solved(ax, classical: xr.Dataset, joint: xr.Dataset, methods=("JointRes
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def plot_histories(ax, classical: xr.Dataset, joint: xr.Dataset, group_size: int, methods=("BFGS", "GradientDescent", "MultiStart", "JointRefined")) -> None:
+def plot_histories(ax, classical: xr.Dataset, joint: xr.Dataset, group_size: int,
+                   methods=("BFGS", "GradientDescent", "MultiStart", "JointRefined")) -> None:
     """Loss divided by the loss that counts as solved, against evaluations: median over problems, and quartiles."""
     for method in methods:
         source = classical if method in classical.solver else joint.sel(group_size=group_size)
@@ -124,7 +125,8 @@ def plot_histories(ax, classical: xr.Dataset, joint: xr.Dataset, group_size: int
 
 
 def plot_loss_distribution(ax, classical: xr.Dataset, joint: xr.Dataset, group_size: int,
-                           methods=("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart", "NetworkStart", "Joint", "JointRefined", "JointRestarted")) -> None:
+                           methods=("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart", "NetworkStart", "Joint",
+                                    "JointRefined", "JointRestarted")) -> None:
     """Empirical distribution of final losses, relative to the solved threshold, all problems and seeds together."""
     for method in methods:
         if method not in classical.solver and method not in joint.solver:

@@ -28,8 +28,8 @@ class JointOptimization:
     The N problems are split into N / n groups of neighbours with one network each; all groups and all seeds run
     under one vmap. Each step evaluates the loss and its gradient g_i in x once per problem of the batch, clips
     g_i, and pulls it back through the network. Where the problem has a training loss, g_i is the gradient of that one;
-    the same simulation gives L, by which the best point is chosen and which the result reports. A problem whose simulation is not finite counts with a large loss
-    and a zero gradient, so that it cannot spoil the others. The result holds the best x_i that was evaluated.
+    the same simulation gives L, by which the best point is chosen and which the result reports. A problem whose
+    simulation is not finite counts with a large loss and a zero gradient, so that it cannot spoil the others. The result holds the best x_i that was evaluated.
 
     Arguments (those that are None take the problem's recommendation):
         group_size: n, number of problems that share a network; all N when None. Must divide N.

@@ -24,8 +24,9 @@ class MultiStart:
     """Run a solver from x0, then from random starts, until the problem is solved or the budget is spent.
 
     The first start is the problem's x0, the next ones are those given to `solve(..., restarts=)`, if any, and
-    further ones are drawn from the problem's distribution of restarts. Every evaluation of every run counts. A problem that is solved stops at once, and one that finishes a run without
-    success begins the next in the same trip, so that no problem waits for another.
+    further ones are drawn from the problem's distribution of restarts. Every evaluation of every run counts. A
+    problem that is solved stops at once, and one that finishes a run without success begins the next in the same
+    trip, so that no problem waits for another.
 
     Arguments:
         solver: the solver of single runs.
