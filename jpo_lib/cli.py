@@ -127,21 +127,23 @@ def _plan(study: str | None, profile: str, values: list[str] | None) -> list:
         raise notebooks.InputError(str(error)) from error
 
 
-def _list_cells(cells: list, folder: Path, as_json: bool) -> None:
+def _list_cells(cells: list, profile: str, folder: Path, as_json: bool) -> None:
     from jpo_lib import study as studies
 
     if not as_json:
         for cell in cells:
             print(f"{cell.name}\t{studies.check(cell, folder)}")
         return
-    # Cells of a batch differ only in their data: one process computes them with the same compiled programs.
+    # One process computes a batch, and its cells share compiled programs. Where the work itself is long, cells of a batch
+    # differ only in their data; where it is short, the start of a process costs more than it wins, and n may differ as well.
+    shared = {"data_seed"} if profile == "paper" else {"data_seed", "group_size"}
     print(json.dumps([
         {
             "name": cell.name,
             "study": cell.study,
             "state": studies.check(cell, folder),
             "source": studies.source_hash(cell.problem),
-            "batch": json.dumps(cell.model_dump(mode="json", exclude={"data_seed"}), sort_keys=True),
+            "batch": json.dumps(cell.model_dump(mode="json", exclude=shared), sort_keys=True),
         }
         for cell in cells
     ]))  # fmt: skip
@@ -163,7 +165,7 @@ def study(
 
     folder = folder if folder is not None else studies.studies_folder()
     if list_only:
-        _list_cells(cells, folder, as_json)
+        _list_cells(cells, profile, folder, as_json)
         return
     by_name = {one.name: one for one in cells}
     for name in cell or []:
