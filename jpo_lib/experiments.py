@@ -14,10 +14,10 @@ import xarray as xr
 
 from jpo_lib.problem import Dataset, InverseProblem, Result
 from jpo_lib.solvers import BFGS, Adam, GradientDescent, JointOptimization, MultiStart, solve
+from jpo_lib.solvers.evaluation import evaluation
 from jpo_lib.solvers.refinement import continued, first_problems, refine
 
 CLASSICAL_METHODS = ("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart")  # and "MultiStartAdam" where it is asked for
-JOINT_METHODS = ("Joint", "JointRefined", "JointRestarted", "NetworkStart")
 RECORDED = 60  # points of a loss history that are kept
 
 
@@ -52,7 +52,8 @@ def _combined(results: Mapping[str, Result], dims: Sequence[str], data: Dataset)
 
 def _add_data(study: xr.Dataset, data: Dataset, problem: InverseProblem) -> xr.Dataset:
     with problem.precision():
-        loss_at_truth = jax.vmap(problem.objective)(data.x_true, data.context, data.y)
+        arguments = data.x_true, data.context, data.y
+        loss_at_truth = evaluation(problem).compiled(*arguments)[0](*arguments)[0]
     return study.assign(
         x_true=(("problem", "parameter"), np.asarray(data.x_true)),
         x0=(("problem", "parameter"), np.asarray(data.x0)),

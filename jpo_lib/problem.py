@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 IDENTIFIER_SIZE = 8
+SAMPLE_BLOCK = 256  # problems drawn by one call of the compiled sampler
 
 
 def _register(cls, static: tuple[str, ...]):
@@ -156,7 +157,11 @@ class InverseProblem:
         check_integer("num_problems", num_problems, minimum=1)
         check_integer("seed", seed, minimum=0)
         with self.precision():
-            return dataclasses.replace(_sampler(self)(jnp.arange(num_problems), seed), seed=seed)
+            # Blocks of one size: the program is the same for all large numbers of problems.
+            size = min(SAMPLE_BLOCK, 1 << (num_problems - 1).bit_length())
+            blocks = [_sampler(self)(jnp.arange(first, first + size), seed) for first in range(0, num_problems, size)]
+            data = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[:num_problems]), *blocks)
+            return dataclasses.replace(data, seed=seed)
 
     def dataset(self, y, x0, context=None, threshold=None, x_true=None, seed: int = 0) -> Dataset:
         """Build a data set from measurements of your own.

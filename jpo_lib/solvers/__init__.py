@@ -83,36 +83,47 @@ def _solve(problem: InverseProblem, data: Dataset, solver, seed, x0, restarts) -
         return _tidy(run_joint(problem, data, solver, seeds), several)
 
     def points(name, values, shape):
-        """Starting points for all seeds, shape (S * N, ...)."""
+        """Starting points for all seeds, shape (S, N, ...)."""
         values = jnp.asarray(values, data.x0.dtype)
         if several and values.ndim == len(shape):
             values = jnp.broadcast_to(values, (len(seeds), *values.shape))
         check_array(name, values, (len(seeds), *shape) if several else shape, finite=False)
-        return values.reshape(-1, *shape[1:])
+        return values.reshape(-1, *shape)
 
-    # Seeds become further lanes of the same batch: problem i under seed s.
-    lanes = jax.tree.map(lambda leaf: jnp.tile(leaf, (len(seeds), *[1] * (leaf.ndim - 1))), data) if len(seeds) > 1 else data
-    if x0 is not None:
-        lanes = dataclasses.replace(lanes, x0=points("x0", x0, (count, dimension)))
+    starts = points("x0", data.x0 if x0 is None else x0, (count, dimension))
     if restarts is not None:
         if np.ndim(restarts) < 3 or not 1 <= np.shape(restarts)[-2] < solver.num_starts:
             raise ValueError(f"restarts: expected shape (N, K, {dimension}) with 1 <= K < num_starts = {solver.num_starts}, "
                              f"got {np.shape(restarts)}; give fewer points or allow more starts.")
         restarts = points("restarts", restarts, (count, np.shape(restarts)[-2], dimension))
-    keys = jnp.concatenate([
-        jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "restarts"), jnp.arange(count)) for s in seeds
-    ])
-    out = run_lanes(problem, solver, lanes, keys, restarts, f"{type(solver).__name__} on {problem.name}")
+
+    # On an accelerator seeds become further lanes of one batch; a CPU gains nothing from that, and compiles one shape less.
+    together = 1 if jax.default_backend() == "cpu" else len(seeds)
+    outcomes = []
+    for first in range(0, len(seeds), together):
+        sweep = slice(first, first + together)
+        lanes = jax.tree.map(lambda leaf: jnp.tile(leaf, (together, *[1] * (leaf.ndim - 1))), data) if together > 1 else data
+        lanes = dataclasses.replace(lanes, x0=starts[sweep].reshape(-1, dimension))
+        keys = jnp.concatenate([
+            jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "restarts"), jnp.arange(count)) for s in seeds[sweep]
+        ])
+        given = None if restarts is None else restarts[sweep].reshape(-1, *restarts.shape[2:])
+        outcomes.append(run_lanes(problem, solver, lanes, keys, given, f"{type(solver).__name__} on {problem.name}"))
+
+    def joined(name):
+        values = np.concatenate([getattr(outcome, name) for outcome in outcomes])
+        return values.reshape(len(seeds), count, *values.shape[1:])
+
+    longest = max(outcome.loss_history.shape[1] for outcome in outcomes)
+    for outcome in outcomes:  # a problem that has ended keeps its best loss
+        outcome.loss_history = np.pad(outcome.loss_history, ((0, 0), (0, longest - outcome.loss_history.shape[1])), mode="edge")
+    loss = joined("loss")
     result = Result(
-        x=out.x, loss=out.loss, loss_history=out.loss_history, num_evaluations=out.num_evaluations,
-        solved=out.loss < np.asarray(lanes.threshold), status=out.status,
-        compile_seconds=out.compile_seconds, run_seconds=out.run_seconds, solver=repr(solver), seed=seeds,
+        x=joined("x"), loss=loss, loss_history=joined("loss_history"), num_evaluations=joined("num_evaluations"),
+        solved=loss < np.asarray(data.threshold), status=joined("status"), solver=repr(solver), seed=seeds,
+        compile_seconds=sum(o.compile_seconds for o in outcomes), run_seconds=sum(o.run_seconds for o in outcomes),
     )
-    split = {
-        name: getattr(result, name).reshape(len(seeds), count, *getattr(result, name).shape[1:])
-        for name in ("x", "loss", "loss_history", "num_evaluations", "solved", "status")
-    }
-    return _tidy(dataclasses.replace(result, **split), several)
+    return _tidy(result, several)
 
 
 def _tidy(result: Result, several: bool) -> Result:

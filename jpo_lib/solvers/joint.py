@@ -17,16 +17,18 @@ import optax
 from jpo_lib.networks.dense import network_for
 from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer, check_positive, random_stream
 from jpo_lib.progress import progress_bar
+from jpo_lib.solvers.evaluation import Program, evaluation
 
 LARGE_LOSS = 1e30
+OPTIMIZERS = {"adam": optax.scale_by_adam, "sgd": optax.identity, "rmsprop": optax.scale_by_rms}
 
 
 @dataclasses.dataclass(frozen=True)
 class JointOptimization:
     """x_i = net(y_i, c_i, gamma_i; theta), trained on sum_i L(F(x_i, c_i), y_i) over a group of n problems.
 
-    The N problems are split into N / n groups of neighbours with one network each; all groups and all seeds run
-    under one vmap. Each step evaluates the loss and its gradient g_i in x once per problem of the batch, clips
+    The N problems are split into N / n groups of neighbours with one network each; all groups run under one vmap,
+    and on an accelerator all seeds. Each step evaluates the loss and its gradient g_i in x once per problem of the batch, clips
     g_i, and pulls it back through the network. Where the problem has a training loss, g_i is the gradient of that one;
     the same simulation gives L, by which the best point is chosen and which the result reports. A problem whose
     simulation is not finite counts with a large loss and a zero gradient, so that it cannot spoil the others. The result holds the best x_i that was evaluated.
@@ -36,15 +38,18 @@ class JointOptimization:
         network: function key -> network, where a network is a callable (y, context, identifier) -> x (d,).
         inputs: what the default network sees: "targets", "targets+identifiers" or "identifiers".
         num_steps: training steps.
-        learning_rate: of Adam at the start; half a cosine takes it to `final_rate` times that.
+        optimizer: "adam", "sgd" or "rmsprop", as optax defines them.
+        learning_rate: of the optimizer at the start; half a cosine takes it to `final_rate` times that.
         final_rate: fraction of the learning rate at the end, dimensionless.
         batch_size: problems per step; the whole group when None. Must divide n when smaller than n.
         clip_problem: largest norm of each g_i, unit loss / unit x; infinity switches clipping off.
         clip_global: largest norm of the gradient in theta.
         clip_to_bounds: clip x_i to the box of the prior, drop gradients that point out of it, and pull back
             outputs that lie outside.
+        num_recorded: K, number of evenly spaced steps at which the outputs for all problems are recorded.
     Result extras: x_initial and x_final (N, d), the first and last outputs of the network; num_diverged (N,),
-        how many evaluations were not finite; network, the trained networks stacked along their leading axes (groups).
+        how many evaluations were not finite; network, the trained networks stacked along their leading axes (groups). With num_recorded: recorded_steps (K,),
+        x_recorded and x_recorded_next (K, N, d), the outputs before and after each of these steps.
     Raises:
         ValueError: if a number is out of range or sizes do not divide.
 
@@ -61,11 +66,16 @@ class JointOptimization:
     clip_problem: float | None = None
     clip_global: float | None = None
     clip_to_bounds: bool | None = None
+    optimizer: str = "adam"
+    num_recorded: int = 0
 
     def __post_init__(self):
         for name in ("group_size", "num_steps", "batch_size"):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name), 1)
+        check_integer("num_recorded", self.num_recorded, 0)
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}; use one of them.")
         if self.learning_rate is not None:
             check_positive(learning_rate=self.learning_rate)
         if self.final_rate is not None and not 0 <= self.final_rate <= 1:
@@ -90,27 +100,24 @@ class JointOptimization:
         return batch
 
 
-class Carry(NamedTuple):
-    weights: Any
-    optimizer: Any
-    x: jax.Array
-    loss: jax.Array
-    num_diverged: jax.Array
+class Programs(NamedTuple):
+    """The compiled parts of a training step, for a batch of M networks with b problems each."""
+
+    initialize: Program  # keys (M,) -> weights, state of the optimizer
+    gather: Program  # data, group of each network (M,), chosen problems (M, b) -> inputs of the networks, context and targets
+    propose: Program  # weights, inputs -> x (M b, d), outputs before the box was applied, their pull-back
+    learn: Program  # weights, optimizer, pull-back, outputs, gradient in x (M b, d) -> weights, optimizer
+    static: Any  # the part of a network that is not trained
 
 
 @functools.lru_cache(maxsize=32)
-def _programs(problem: InverseProblem, solver: JointOptimization, group_size: int):
-    """The programs of one group: initialize, train for some steps, and evaluate the outputs."""
+def _programs(problem: InverseProblem, solver: JointOptimization) -> Programs:
+    """Programs of a solver without sizes: those follow from the arguments, so that equal shapes share them."""
     make_network = solver.network or network_for(problem, solver.inputs)
-    batch = solver.batch_for(group_size)
     schedule = optax.cosine_decay_schedule(solver.learning_rate, solver.num_steps, alpha=solver.final_rate)
-    parts = [] if np.isinf(solver.clip_global) else [optax.clip_by_global_norm(solver.clip_global)]
-    optimizer = optax.chain(*parts, optax.scale_by_adam(), optax.scale_by_learning_rate(schedule))
+    clip = optax.identity() if np.isinf(solver.clip_global) else optax.clip_by_global_norm(solver.clip_global)
+    optimizer = optax.chain(clip, OPTIMIZERS[solver.optimizer](), optax.scale_by_learning_rate(schedule))
     static = eqx.partition(eqx.filter_eval_shape(make_network, jax.random.key(0)), eqx.is_array_like)[1]
-
-    def outputs(weights, data: Dataset):
-        network = eqx.combine(weights, static)
-        return jax.vmap(network)(data.y, data.context, data.identifiers)
 
     def bounded(x):
         if not solver.clip_to_bounds:
@@ -118,99 +125,74 @@ def _programs(problem: InverseProblem, solver: JointOptimization, group_size: in
         lower, upper = (jnp.asarray(bound, x.dtype) for bound in problem.bounds)
         return jnp.clip(x, lower, upper)
 
-    def objectives(x, context, y):
-        """What is descended, and the loss L: one simulation for both."""
-        output = problem.simulate(x, context)
-        loss = problem.loss(output, y)
-        return loss if problem.training_loss is None else problem.training_loss(output, y), loss
+    def initialize_one(key):
+        weights = jax.tree.map(jnp.asarray, eqx.partition(make_network(key), eqx.is_array_like)[0])
+        return weights, optimizer.init(weights)
 
-    def evaluate(x, data: Dataset):
-        (_, loss), gradient = jax.vmap(jax.value_and_grad(objectives, has_aux=True))(x, data.context, data.y)
-        finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(gradient), axis=1) & jnp.all(jnp.isfinite(x), axis=1)
-        return jnp.where(finite, loss, LARGE_LOSS), jnp.where(finite[:, None], gradient, 0.0), finite
+    def gather(inputs, groups, chosen):
+        part = jax.tree.map(lambda leaf: leaf[groups[:, None], chosen], inputs)
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), part)
+        return part, flat[1], flat[0]
 
-    def initialize(key, data: Dataset):
-        weights = eqx.partition(make_network(key), eqx.is_array_like)[0]
-        weights = jax.tree.map(jnp.asarray, weights)
-        carry = Carry(weights, optimizer.init(weights), jnp.zeros_like(data.x0),
-                      jnp.full(group_size, jnp.inf, data.x0.dtype), jnp.zeros(group_size, jnp.int32))
-        return carry, bounded(outputs(weights, data))
+    def propose(weights, part):
+        def outputs(weights, part):
+            return jax.vmap(lambda *inputs: eqx.combine(weights, static)(*inputs))(*part)
 
-    def step(data: Dataset, carry: Carry, chosen):
-        part = data if batch == group_size else jax.tree.map(lambda leaf: leaf[chosen], data)
-        raw, pull_back = jax.vjp(lambda weights: outputs(weights, part), carry.weights)
-        x = bounded(raw)
-        loss, gradient, finite = evaluate(x, part)
+        raw, pull_back = jax.vjp(lambda weights: jax.vmap(outputs)(weights, part), weights)
+        return bounded(raw).reshape(-1, raw.shape[-1]), raw, pull_back
+
+    def learn(weights, state, pull_back, raw, gradient):
+        gradient = gradient.reshape(raw.shape)
         if solver.clip_to_bounds:
-            outside = raw - x
+            outside = raw - bounded(raw)
             gradient = jnp.where(outside * gradient < 0.0, 0.0, gradient) + outside
         if not np.isinf(solver.clip_problem):
-            norm = jnp.linalg.norm(gradient, axis=1, keepdims=True)
+            norm = jnp.linalg.norm(gradient, axis=-1, keepdims=True)
             gradient = gradient * jnp.minimum(1.0, solver.clip_problem / jnp.maximum(norm, 1e-30))
-        (weight_gradient,) = pull_back(gradient / batch)
-        change, optimizer_state = optimizer.update(weight_gradient, carry.optimizer, carry.weights)
-        weights = optax.apply_updates(carry.weights, change)
-        if batch == group_size:
-            better = loss < carry.loss
-            best_x, best_loss = jnp.where(better[:, None], x, carry.x), jnp.where(better, loss, carry.loss)
-            num_diverged = carry.num_diverged + ~finite
-        else:
-            better = loss < carry.loss[chosen]
-            best_x = carry.x.at[chosen].set(jnp.where(better[:, None], x, carry.x[chosen]))
-            best_loss = carry.loss.at[chosen].min(loss)
-            num_diverged = carry.num_diverged.at[chosen].add(~finite)
-        return Carry(weights, optimizer_state, best_x, best_loss, num_diverged), loss
+        (weight_gradient,) = pull_back(gradient / raw.shape[1])
+        change, state = jax.vmap(optimizer.update)(weight_gradient, state, weights)
+        return optax.apply_updates(weights, change), state
 
-    def train(carry: Carry, data: Dataset, order):
-        """Steps over the rows of `order` (steps, batch), the problems of each step."""
-        return jax.lax.scan(functools.partial(step, data), carry, order)
-
-    def finish(carry: Carry, data: Dataset):
-        x = bounded(outputs(carry.weights, data))
-        loss, _, finite = evaluate(x, data)
-        better = loss < carry.loss
-        best = carry._replace(x=jnp.where(better[:, None], x, carry.x), loss=jnp.where(better, loss, carry.loss),
-                              num_diverged=carry.num_diverged + ~finite)
-        return best, x, loss
-
-    def over_groups_and_seeds(function, axes):
-        """vmap over groups, then over seeds; data belong to a group and are the same for all seeds."""
-        over_groups = jax.vmap(function)
-        if jax.default_backend() != "cpu":
-            return jax.vmap(over_groups, in_axes=axes)
-
-        def seed_by_seed(*arguments):
-            # On a CPU one seed after the other keeps weights and activations in the cache: about twice as fast.
-            mapped = [value for value, axis in zip(arguments, axes) if axis == 0]
-
-            def one_seed(values):
-                values = iter(values)
-                return over_groups(*(next(values) if axis == 0 else value for value, axis in zip(arguments, axes)))
-
-            return jax.lax.map(one_seed, mapped)
-
-        return seed_by_seed
-
-    return {
-        "initialize": jax.jit(over_groups_and_seeds(initialize, (0, None))),
-        "train": jax.jit(over_groups_and_seeds(train, (0, None, 0)), donate_argnums=0),
-        "finish": jax.jit(over_groups_and_seeds(finish, (0, None))),
-        "static": static,
-        "compiled": {},
-    }
+    return Programs(Program(jax.vmap(initialize_one)), Program(gather), Program(propose), Program(learn, donate=(0, 1)), static)
 
 
 def _visiting_order(seeds, num_groups: int, group_size: int, batch: int, num_steps: int) -> np.ndarray:
-    """Which problems of the group each step sees: random permutations, one per epoch, shape (S, G, steps, batch)."""
+    """Which problems of its group each network sees in each step, shape (S * G, steps, b): a new permutation each epoch."""
     if batch == group_size:
-        return np.zeros((len(seeds), num_groups, num_steps, 0), np.int32)  # nothing to choose
+        everything = np.arange(group_size, dtype=np.int32)
+        return np.broadcast_to(everything, (len(seeds) * num_groups, num_steps, group_size))
     epochs = -(-num_steps * batch // group_size)
-    orders = [
-        [np.random.default_rng([seed, group, 1]).permuted(np.tile(np.arange(group_size, dtype=np.int32), (epochs, 1)), axis=1)
-         .reshape(-1, batch)[:num_steps] for group in range(num_groups)]
-        for seed in seeds
-    ]
-    return np.array(orders)
+    return np.array([
+        np.random.default_rng([seed, group, 1]).permuted(np.tile(np.arange(group_size, dtype=np.int32), (epochs, 1)), axis=1)
+        .reshape(-1, batch)[:num_steps] for seed in seeds for group in range(num_groups)
+    ])
+
+
+class _Record:
+    """The best point of each problem of M networks, and its best loss after each of its evaluations."""
+
+    def __init__(self, num_networks: int, group_size: int, dimension: int, longest: int, dtype):
+        self.x = np.zeros((num_networks, group_size, dimension), dtype)
+        self.loss = np.full((num_networks, group_size), np.inf, dtype)
+        self.num_diverged = np.zeros((num_networks, group_size), np.int32)
+        self.num_evaluations = np.zeros((num_networks, group_size), np.int32)
+        self.history = np.full((num_networks, group_size, longest), np.inf, dtype)
+        self.last_x, self.last_loss = self.x.copy(), self.loss.copy()
+        self.rows = np.arange(num_networks)[:, None]
+
+    def add(self, chosen, x, loss):
+        """Take in one evaluation of the problems `chosen` (M, b) at x (M b, d)."""
+        at = self.rows, chosen
+        x, loss = np.asarray(x).reshape(*chosen.shape, -1), np.asarray(loss).reshape(chosen.shape)
+        finite = np.isfinite(loss) & np.isfinite(x).all(axis=-1)
+        loss = np.where(finite, loss, LARGE_LOSS)
+        better = loss < self.loss[at]
+        self.x[at] = np.where(better[..., None], x, self.x[at])
+        self.loss[at] = np.where(better, loss, self.loss[at])
+        self.history[(*at, self.num_evaluations[at])] = loss
+        self.num_diverged[at] += ~finite
+        self.num_evaluations[at] += 1
+        self.last_x[at], self.last_loss[at] = x, loss
 
 
 def run_joint(problem: InverseProblem, data: Dataset, solver: JointOptimization, seeds: tuple[int, ...]) -> Result:
@@ -222,57 +204,107 @@ def run_joint(problem: InverseProblem, data: Dataset, solver: JointOptimization,
         raise ValueError(f"group_size: expected a divisor of the {count} problems, got {group_size}; the nearest is {nearest}.")
     if solver.clip_to_bounds and problem.bounds is None:
         raise ValueError(f"clip_to_bounds: expected a problem with bounds, got {problem.name!r} without; set it to False.")
-    num_groups, num_seeds = count // group_size, len(seeds)
-    batch = solver.batch_for(group_size)
-    programs = _programs(problem, solver, group_size)
+    num_groups, batch = count // group_size, solver.batch_for(group_size)
+    inputs = jax.tree.map(lambda leaf: leaf.reshape(num_groups, group_size, *leaf.shape[1:]), (data.y, data.context, data.identifiers))
 
-    plain = dataclasses.replace(data, x_true=None, seed=None)
-    grouped = jax.tree.map(lambda leaf: leaf.reshape(num_groups, group_size, *leaf.shape[1:]), plain)
-    keys = jnp.stack([jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "networks"), jnp.arange(num_groups)) for s in seeds])
-    order = _visiting_order(seeds, num_groups, group_size, batch, solver.num_steps)
-    chunk = max((n for n in range(1, 101) if solver.num_steps % n == 0), default=1)
-    chunk = chunk if chunk >= 10 else solver.num_steps
-
-    compile_seconds = 0.0
-
-    def compiled(name, *arguments):
-        nonlocal compile_seconds
-        signature = (name, tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(arguments)))
-        if signature not in programs["compiled"]:
-            begin = time.perf_counter()
-            programs["compiled"][signature] = programs[name].lower(*arguments).compile()
-            compile_seconds += time.perf_counter() - begin
-        return programs["compiled"][signature](*arguments)
-
-    start = time.perf_counter()
-    losses = []
-    carry, x_initial = compiled("initialize", keys, grouped)
+    # On a CPU one seed after the other keeps weights and activations in the cache; an accelerator wants large batches.
+    sweeps = [(seed,) for seed in seeds] if jax.default_backend() == "cpu" else [seeds]
     label = f"JointOptimization on {problem.name}, n = {group_size}"
-    with progress_bar(label, total=solver.num_steps) as report:
-        for first in range(0, solver.num_steps, chunk):
-            carry, loss = compiled("train", carry, grouped, jnp.asarray(order[:, :, first : first + chunk]))
-            losses.append(np.asarray(loss))
-            report(first + chunk)
-    carry, x_final, final_loss = compiled("finish", carry, grouped)
-    carry, x_initial, x_final, final_loss = jax.block_until_ready((carry, x_initial, x_final, final_loss))
-    run_seconds = time.perf_counter() - start - compile_seconds
+    with progress_bar(label, total=solver.num_steps * len(sweeps)) as report:
+        parts = [
+            _train(problem, inputs, solver, sweep, (num_groups, group_size, batch, dimension),
+                   lambda done, number=number: report(number * solver.num_steps + done))
+            for number, sweep in enumerate(sweeps)
+        ]
 
-    history, num_evaluations = _history(np.concatenate(losses, axis=2), order, np.asarray(final_loss), group_size)
+    def joined(values):
+        """(S G, n, ...) of all sweeps -> (S, N, ...)"""
+        array = np.concatenate(values)
+        return array.reshape(len(seeds), count, *array.shape[2:])
 
-    def flat(array):
-        array = np.asarray(array)
-        return array.reshape(num_seeds, count, *array.shape[3:])
-
-    loss, num_diverged = flat(carry.loss), flat(carry.num_diverged)
+    records = [part["record"] for part in parts]
+    x, loss, num_diverged, num_evaluations, x_final = (
+        joined([getattr(record, name) for record in records]) for name in ("x", "loss", "num_diverged", "num_evaluations", "last_x"))
     solved = loss < np.asarray(data.threshold)
     status = np.where(num_diverged > 0, Status.DIVERGED, Status.BUDGET_SPENT)
+    extras = {"x_initial": joined([part["x_initial"] for part in parts]), "x_final": x_final, "num_diverged": num_diverged}
+    if solver.num_recorded:
+        extras["recorded_steps"] = parts[0]["recorded_steps"]
+        for name in ("x_recorded", "x_recorded_next"):
+            extras[name] = np.stack([joined([part[name][k] for part in parts]) for k in range(len(extras["recorded_steps"]))], axis=1)
+    weights = jax.tree.map(lambda *leaves: np.concatenate(leaves).reshape(len(seeds), num_groups, *leaves[0].shape[1:]),
+                           *(part["weights"] for part in parts))
+    extras["network"] = eqx.combine(weights, parts[0]["static"])
     return Result(
-        x=flat(carry.x), loss=loss, loss_history=flat(history), num_evaluations=flat(num_evaluations), solved=solved,
-        status=np.where(solved, Status.SOLVED, status).astype(np.int32), compile_seconds=compile_seconds, run_seconds=run_seconds,
-        solver=_describe(solver), seed=seeds,
-        extras={"x_initial": flat(x_initial), "x_final": flat(x_final), "num_diverged": num_diverged,
-                "network": eqx.combine(carry.weights, programs["static"])},
+        x=x, loss=loss, loss_history=np.minimum.accumulate(joined([record.history for record in records]), axis=-1),
+        num_evaluations=num_evaluations, solved=solved, status=np.where(solved, Status.SOLVED, status).astype(np.int32),
+        compile_seconds=sum(part["compile_seconds"] for part in parts), run_seconds=sum(part["run_seconds"] for part in parts),
+        solver=_describe(solver), seed=seeds, extras=extras,
     )
+
+
+def _train(problem, inputs, solver, seeds, sizes, report) -> dict[str, Any]:
+    """Train the M = S * G networks of some seeds side by side."""
+    num_groups, group_size, batch, dimension = sizes
+    clock, compile_seconds = time.perf_counter(), 0.0
+    ready: dict[Program, Callable] = {}  # each program meets arguments of one shape only
+
+    def call(program: Program, *arguments):
+        nonlocal compile_seconds
+        if program not in ready:
+            ready[program], seconds = program.compiled(*arguments)
+            compile_seconds += seconds
+        return ready[program](*arguments)
+
+    programs = _programs(problem, dataclasses.replace(solver, group_size=None, batch_size=None, num_recorded=0))
+    evaluate = evaluation(problem, training=True)
+    num_networks, num_steps = len(seeds) * num_groups, solver.num_steps
+    keys = jnp.concatenate([jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "networks"), jnp.arange(num_groups)) for s in seeds])
+    weights, state = call(programs.initialize, keys)
+    groups = jnp.tile(jnp.arange(num_groups), len(seeds))
+    order = _visiting_order(seeds, num_groups, group_size, batch, num_steps)
+    everything = [np.broadcast_to(np.arange(first, first + batch, dtype=np.int32), (num_networks, batch)) for first in range(0, group_size, batch)]
+    whole = call(programs.gather, inputs, groups, everything[0]) if len(everything) == 1 else None
+
+    def gather(chosen):
+        return call(programs.gather, inputs, groups, chosen) if whole is None else whole
+
+    def outputs():
+        """What the networks say now of all their problems, shape (M, n, d)."""
+        parts = [np.asarray(call(programs.propose, weights, gather(chosen)[0])[0]) for chosen in everything]
+        return np.concatenate([part.reshape(num_networks, batch, dimension) for part in parts], axis=1)
+
+    x_initial = outputs()
+    longest = num_steps + 1 if batch == group_size else -(-num_steps * batch // group_size) + 1
+    record = _Record(num_networks, group_size, dimension, longest, x_initial.dtype)
+    recorded_steps = np.unique(np.linspace(0, num_steps - 1, solver.num_recorded).astype(int)) if solver.num_recorded else np.array([], int)
+    before, after, waiting = [], [], []
+    for step in range(num_steps):
+        if step in recorded_steps:
+            before.append(outputs())
+        chosen = order[:, step]
+        part, context, y = gather(chosen)
+        x, raw, pull_back = call(programs.propose, weights, part)
+        loss, gradient = call(evaluate, x, context, y)
+        weights, state = call(programs.learn, weights, state, pull_back, raw, gradient)
+        if step in recorded_steps:
+            after.append(outputs())
+        # Read a step's outcome when the next one is already under way, so that an accelerator need not wait.
+        waiting.append((chosen, x, loss))
+        if len(waiting) > 1:
+            record.add(*waiting.pop(0))
+        report(step + 1)
+    for outcome in waiting:
+        record.add(*outcome)
+    for chosen in everything:
+        part, context, y = gather(chosen)
+        x = call(programs.propose, weights, part)[0]
+        record.add(chosen, x, call(evaluate, x, context, y)[0])
+    return {
+        "record": record, "x_initial": x_initial, "weights": jax.tree.map(np.asarray, weights), "static": programs.static,
+        "recorded_steps": recorded_steps, "x_recorded": before, "x_recorded_next": after,
+        "compile_seconds": compile_seconds, "run_seconds": time.perf_counter() - clock - compile_seconds,
+    }
 
 
 def _describe(solver: JointOptimization) -> str:
@@ -281,20 +313,3 @@ def _describe(solver: JointOptimization) -> str:
     if callable(values["network"]):
         values["network"] = getattr(values["network"], "__qualname__", type(values["network"]).__name__)
     return "JointOptimization(" + ", ".join(f"{name}={value!r}" for name, value in values.items()) + ")"
-
-
-def _history(losses, order, final_loss, group_size: int):
-    """Best loss after k evaluations of each problem, and how many there were, from the losses in visiting order."""
-    num_seeds, num_groups, num_steps, batch = losses.shape
-    if batch == group_size:
-        history = np.concatenate([np.swapaxes(losses, 2, 3), final_loss[..., None]], axis=3)
-        counts = np.full(final_loss.shape, num_steps + 1, np.int32)
-    else:
-        epochs = -(-num_steps * batch // group_size)
-        history = np.full((num_seeds, num_groups, group_size, epochs + 1), np.inf, losses.dtype)
-        epoch = np.arange(num_steps) // (group_size // batch)
-        seed, group = np.ogrid[:num_seeds, :num_groups]
-        history[seed[..., None, None], group[..., None, None], order, epoch[None, None, :, None]] = losses
-        counts = 1 + np.isfinite(history).sum(axis=3).astype(np.int32)
-        history[np.arange(num_seeds)[:, None, None], np.arange(num_groups)[None, :, None], np.arange(group_size)[None, None], counts - 1] = final_loss
-    return np.minimum.accumulate(history, axis=3), counts

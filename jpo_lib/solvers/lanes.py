@@ -1,10 +1,10 @@
 """The loop that all solvers of single problems share: one lane per problem, one evaluation per lane and trip.
 
 A method is a small state machine. It proposes a point, is told the loss and its gradient there, and proposes
-the next one. This form has three advantages over a vmapped solver with loops of its own: a trip through the
+the next one. This form has four advantages over a vmapped solver with loops of its own: a trip through the
 loop costs each unfinished problem exactly one evaluation, so that evaluations are counted exactly; a lane
-never waits for the line search of another; and a restart begins while other lanes still work. When three
-quarters of the lanes have finished, the rest is packed into a smaller batch.
+never waits for the line search of another; a restart begins while other lanes still work; and all methods share
+one compiled simulator. When three quarters of the lanes have finished, the rest is packed into a smaller batch.
 
 A method provides
     max_evaluations, stop_when_solved
@@ -26,10 +26,10 @@ import numpy as np
 
 from jpo_lib.problem import Dataset, InverseProblem, Status
 from jpo_lib.progress import progress_bar
+from jpo_lib.solvers.evaluation import Program, evaluation
 
 PACK_FACTOR = 4
 SMALLEST_BATCH = 16
-TRIPS_PER_CALL = 100
 
 
 class Environment(NamedTuple):
@@ -45,92 +45,51 @@ class Lanes(NamedTuple):
     loss: jax.Array
     num_evaluations: jax.Array
     diverged: jax.Array
-    history: jax.Array
 
 
 @functools.lru_cache(maxsize=128)
-def _programs(problem: InverseProblem, method):
-    """The two programs of a method on a problem: start all lanes, and advance them by some trips."""
-
+def _programs(problem: InverseProblem, method) -> tuple[Program, Program]:
+    """The two programs of a method on a problem: start all lanes, and take in one evaluation of each."""
     num_restarts = max(1, method.num_starts - 1) if hasattr(method, "num_starts") else 0
 
-    def draw_starts(key):
+    def begin_one(x0, threshold, key, given):
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_restarts))
-        return jax.vmap(problem.draw_restart)(keys)
-
-    def begin_one(data, starts):
-        return Lanes(
-            state=method.begin(data.x0, Environment(data.threshold, starts)),
-            x=data.x0,
-            loss=jnp.full((), jnp.inf, data.x0.dtype),
+        starts = jax.vmap(problem.draw_restart)(keys) if num_restarts else jnp.zeros((0, problem.dimension), x0.dtype)
+        if given is not None:
+            starts = starts.at[: given.shape[0]].set(given)
+        lane = Lanes(
+            state=method.begin(x0, Environment(threshold, starts)),
+            x=x0,
+            loss=jnp.full((), jnp.inf, x0.dtype),
             num_evaluations=jnp.zeros((), jnp.int32),
             diverged=jnp.zeros((), bool),
-            history=jnp.full((method.max_evaluations,), jnp.inf, data.x0.dtype),
         )
+        return lane, starts
 
-    def trip_one(lane, data, starts):
+    def update_one(lane, threshold, starts, loss, gradient):
         state = lane.state
         active = state.status == Status.RUNNING
-        loss, gradient = jax.value_and_grad(problem.objective)(state.x, data.context, data.y)
-        finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(gradient))
-        loss = jnp.where(finite, loss, jnp.inf)
-        gradient = jnp.where(finite, gradient, 0.0)
-
         better = active & (loss < lane.loss)
         best = jnp.where(better, loss, lane.loss)
         count = lane.num_evaluations + active
-        new = method.update(state, loss, gradient, Environment(data.threshold, starts))
+        new = method.update(state, loss, gradient, Environment(threshold, starts))
         status = jnp.where((new.status == Status.RUNNING) & (count >= method.max_evaluations), Status.BUDGET_SPENT, new.status)
         if method.stop_when_solved:
-            status = jnp.where(best < data.threshold, Status.SOLVED, status)
+            status = jnp.where(best < threshold, Status.SOLVED, status)
         new = new._replace(status=status)
         return Lanes(
             state=jax.tree.map(lambda a, b: jnp.where(active, a, b), new, state),
             x=jnp.where(better, state.x, lane.x),
             loss=best,
             num_evaluations=count,
-            diverged=lane.diverged | (active & ~finite),
-            history=lane.history,
+            diverged=lane.diverged | (active & ~jnp.isfinite(loss)),
         )
 
-    def advance(lanes, data, starts, trip, last_trip, enough):
-        """Trips until `last_trip`, or until no more than `enough` lanes are active."""
+    def update(lanes, *arguments):
+        lanes = jax.vmap(update_one)(lanes, *arguments)
+        return lanes, jnp.sum(lanes.state.status == Status.RUNNING)
 
-        def proceed(carry):
-            lanes, trip = carry
-            return (trip < last_trip) & (jnp.sum(lanes.state.status == Status.RUNNING) > enough)
-
-        def one_trip(carry):
-            lanes, trip = carry
-            history = lanes.history
-            lanes = jax.vmap(trip_one)(lanes._replace(history=jnp.zeros((lanes.loss.shape[0], 0))), data, starts)
-            # All lanes write the same column, whether active or not: column k is the best after k + 1 evaluations.
-            history = jax.lax.dynamic_update_slice(history, lanes.loss[:, None], (jnp.int32(0), trip))
-            return lanes._replace(history=history), trip + 1
-
-        lanes, trip = jax.lax.while_loop(proceed, one_trip, (lanes, trip))
-        return lanes, trip, jnp.sum(lanes.state.status == Status.RUNNING)
-
-    compiled: dict = {}
-
-    def compile_for(name, function, arguments):
-        """Compile ahead of time, so that compilation and work are timed apart. Returns (program, seconds)."""
-        signature = (name, jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), arguments))
-        signature = jax.tree.structure(signature), tuple(jax.tree.leaves(signature))
-        seconds = 0.0
-        if signature not in compiled:
-            start = time.perf_counter()
-            compiled[signature] = jax.jit(function).lower(*arguments).compile()
-            seconds = time.perf_counter() - start
-        return compiled[signature], seconds
-
-    def begin(data, keys, given):
-        starts = jax.vmap(draw_starts)(keys) if num_restarts else jnp.zeros((keys.shape[0], 0, problem.dimension), data.x0.dtype)
-        if given is not None:
-            starts = starts.at[:, : given.shape[1]].set(given)
-        return jax.vmap(begin_one)(data, starts), starts
-
-    return begin, advance, compile_for
+    return Program(jax.vmap(begin_one)), Program(update)
 
 
 @dataclasses.dataclass
@@ -146,44 +105,55 @@ class LaneOutcome:
 
 def run_lanes(problem: InverseProblem, method, data: Dataset, keys, restarts, label: str) -> LaneOutcome:
     """Run a method on all problems of a data set. `keys` has one key per problem; `restarts` (N, K, d) or None."""
-    begin, advance, compile_for = _programs(problem, method)
-    size = data.num_problems
-    data = dataclasses.replace(data, x_true=None, identifiers=None, seed=None)
+    clock = time.perf_counter()
+    compile_seconds = 0.0
 
-    program, compile_seconds = compile_for("begin", begin, (data, keys, restarts))
-    start = time.perf_counter()
-    lanes, starts = program(data, keys, restarts)
+    def compiled(program: Program, *arguments):
+        nonlocal compile_seconds
+        ready, seconds = program.compiled(*arguments)
+        compile_seconds += seconds
+        return ready
+
+    size = data.num_problems
+    begin, update = _programs(problem, method)
+    threshold, context, y = data.threshold, data.context, data.y
+    lanes, starts = compiled(begin, data.x0, threshold, keys, restarts)(data.x0, threshold, keys, restarts)
     full, index = None, np.arange(size)  # `full` holds all lanes once the batch has been packed
-    trip, last_trip = jnp.int32(0), method.max_evaluations
+    history = np.full((size, method.max_evaluations), np.inf, lanes.loss.dtype)
+    trip, num_active = 0, size
     with progress_bar(label, total=size) as report:
         while True:
             width = len(index)
             enough = width // PACK_FACTOR if problem.pack_lanes and width // PACK_FACTOR >= SMALLEST_BATCH else 0
-            stop = jnp.int32(min(last_trip, int(trip) + TRIPS_PER_CALL))
-            arguments = (lanes, data, starts, trip, stop, jnp.int32(enough))
-            program, seconds = compile_for("advance", advance, arguments)
-            compile_seconds += seconds
-            start += seconds
-            lanes, trip, num_active = program(*arguments)
-            num_active = int(num_active)
-            report(size - num_active)
-            if num_active == 0 or int(trip) >= last_trip:
+            evaluate = compiled(evaluation(problem), lanes.state.x, context, y)
+            loss, gradient = evaluate(lanes.state.x, context, y)
+            advance = compiled(update, lanes, threshold, starts, loss, gradient)
+            while True:
+                lanes, count = advance(lanes, threshold, starts, loss, gradient)
+                # All lanes write the same column, whether active or not: column k is the best after k + 1 evaluations.
+                history[index, trip] = lanes.loss
+                trip, num_active = trip + 1, int(count)
+                report(size - num_active)
+                if trip >= method.max_evaluations or num_active <= enough:
+                    break
+                loss, gradient = evaluate(lanes.state.x, context, y)
+            if num_active == 0 or trip >= method.max_evaluations:
                 break
-            if num_active <= enough:
-                lanes_host = jax.tree.map(np.array, lanes)
-                full = _scatter(full, index, lanes_host)
-                active = np.flatnonzero(lanes_host.state.status == Status.RUNNING)
-                # A finished lane fills the last places; it takes no part and is written back unchanged.
-                spare = np.flatnonzero(lanes_host.state.status != Status.RUNNING)[0]
-                chosen = np.concatenate([active, np.full(enough - num_active, spare, active.dtype)])
-                index = index[chosen]
-                lanes, data, starts = jax.tree.map(lambda leaf: leaf[chosen], (lanes, data, starts))
+            lanes_host = jax.tree.map(np.array, lanes)
+            full = _scatter(full, index, lanes_host)
+            active = np.flatnonzero(lanes_host.state.status == Status.RUNNING)
+            # A finished lane fills the last places; it takes no part and is written back unchanged.
+            spare = np.flatnonzero(lanes_host.state.status != Status.RUNNING)[0]
+            chosen = np.concatenate([active, np.full(enough - num_active, spare, active.dtype)])
+            index = index[chosen]
+            lanes = jax.tree.map(lambda leaf: jnp.asarray(leaf[chosen]), lanes_host)
+            threshold, context, y, starts = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[chosen]), (threshold, context, y, starts))
     full = _scatter(full, index, jax.tree.map(np.array, lanes))
-    run_seconds = time.perf_counter() - start
+    run_seconds = time.perf_counter() - clock - compile_seconds
 
     status = np.where(full.diverged & (full.state.status != Status.SOLVED) & ~np.isfinite(full.loss), Status.DIVERGED, full.state.status)
     longest = max(1, int(full.num_evaluations.max()))
-    history = np.minimum.accumulate(full.history[:, :longest], axis=1)
+    history = np.minimum.accumulate(history[:, :longest], axis=1)
     return LaneOutcome(full.x, full.loss, history, full.num_evaluations, status, compile_seconds, run_seconds)
 
 

@@ -1,0 +1,62 @@
+"""Compiled programs that solvers share, above all the one evaluation: the loss and its gradient for a batch of problems.
+
+A simulator takes seconds to compile and a solver's own arithmetic takes a fraction of one. The simulator is therefore
+compiled once for each size of batch, as a program of its own that every solver calls, instead of once into each of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jpo_lib.problem import InverseProblem
+
+
+class Program:
+    """A function that is compiled ahead of time, once for each shape of its arguments.
+
+    Arguments:
+        function: arrays -> arrays.
+        donate: numbers of the arguments whose memory the result may take over.
+    """
+
+    def __init__(self, function: Callable, donate: tuple[int, ...] = ()):
+        self._jitted = jax.jit(function, donate_argnums=donate)
+        self._compiled: dict = {}
+
+    def compiled(self, *arguments) -> tuple[Callable, float]:
+        """The program for arguments of these shapes, and the seconds that its compilation took now."""
+        leaves, structure = jax.tree.flatten(arguments)
+        signature = structure, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+        if signature in self._compiled:
+            return self._compiled[signature], 0.0
+        begin = time.perf_counter()
+        self._compiled[signature] = self._jitted.lower(*arguments).compile()
+        return self._compiled[signature], time.perf_counter() - begin
+
+
+@functools.lru_cache(maxsize=64)
+def evaluation(problem: InverseProblem, training: bool = False) -> Program:
+    """x (B, d), context, y -> L(F(x, c), y) (B,) and its gradient in x (B, d).
+
+    With `training` the gradient is that of the problem's training loss, where it has one; the loss stays L, and one
+    simulation gives both. Where the loss or the gradient is not finite, the loss is infinite and the gradient zero.
+    """
+    if training and problem.training_loss is None:
+        return evaluation(problem)
+
+    def objectives(x, context, y):
+        output = problem.simulate(x, context)
+        loss = problem.loss(output, y)
+        return problem.training_loss(output, y) if training else loss, loss
+
+    def evaluate_one(x, context, y):
+        (_, loss), gradient = jax.value_and_grad(objectives, has_aux=True)(x, context, y)
+        finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(gradient))
+        return jnp.where(finite, loss, jnp.inf), jnp.where(finite, gradient, 0.0)
+
+    return Program(jax.vmap(evaluate_one))
