@@ -14,13 +14,14 @@ import pytest
 from PIL import Image
 
 import jpo_lib as jpo
-from jpo_lib import interactive
+from jpo_lib import interactive, plotting
 from jpo_lib.interactive.packet import trained_network
 from jpo_lib.interactive.paths import follow
 from jpo_lib.problems.billiards import simulate_shot
+from jpo_lib.problems.kuramoto_sivashinsky import coefficients_of, trajectory
 
 ASSETS = Path(__file__).resolve().parents[1] / "book" / "assets"
-PAGES = {"aim-cue-ball": "04_billiards", "move-packet": "03_wave_packet"}
+PAGES = {"aim-cue-ball": "04_billiards", "move-packet": "03_wave_packet", "turn-up-chaos": "05_kuramoto_sivashinsky"}
 
 
 def page_of(figure, *, script=True):
@@ -258,12 +259,85 @@ def test_the_packet_moves_with_pointer_and_keyboard(packet, open_figure):
     assert float(slider.input_value()) == pytest.approx(packet.data["start"], abs=0.03)
 
 
+# --- turn up chaos --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def motion_problem():
+    return jpo.kuramoto_sivashinsky(float64=True)
+
+
+@pytest.fixture(scope="module")
+def chaos(motion_problem):
+    return interactive.turn_up_chaos(motion_problem, motion_problem.sample_dataset(1, seed=903), index=0)
+
+
+def unpacked(figure):
+    low, high = figure.data["range"]
+    numbers = np.frombuffer(base64.b64decode(figure.data["landscape"]), "<u2").reshape(len(figure.data["horizons"]), -1)
+    return 10 ** (low + (high - low) * numbers / 65535)
+
+
+def test_the_landscape_of_all_horizons_is_that_of_each_horizon(motion_problem, chaos):
+    data = motion_problem.sample_dataset(1, seed=903)
+    expected = plotting.beta_landscapes([jpo.kuramoto_sivashinsky(horizon=T, float64=True) for T in (10.0, 40.0)], data)
+    for T in (10.0, 40.0):
+        row = chaos.data["horizons"].index(T)
+        curve = expected.loss.sel(horizon=T).isel(problem=0)
+        np.testing.assert_allclose(unpacked(chaos)[row], np.clip(curve, 1e-6, 10), rtol=2e-4)
+        assert chaos.data["valleys"][row] == int(expected.valleys.sel(horizon=T)[0])
+    assert chaos.data["horizons"][chaos.data["first"]] == motion_problem.settings["horizon"]
+    assert chaos.data["valleys"][-1] > chaos.data["valleys"][0]
+
+
+def test_a_motion_in_the_browser_is_the_motion_of_the_library(motion_problem, chaos, open_figure):
+    """The loss of a chosen beta: to 1e-8 at T = 10, and to 1e-4 at T = 80, where chaos has amplified the round-off."""
+    page, data = open_figure(chaos), motion_problem.sample_dataset(1, seed=903)
+    with jax.enable_x64(True):
+        u0, (alpha, beta) = np.asarray(data.context[0]), coefficients_of(np.asarray(data.x_true[0]))
+        states = jax.jit(lambda b: trajectory(u0, alpha, b, horizon=80.0))
+        truth = np.asarray(states(beta))
+        for trial in (0.5, 0.8, 1.5):
+            move_slider(page, "Your β", trial)
+            motion = np.asarray(states(trial))
+            for T, tolerance in ((10.0, 1e-8), (40.0, 1e-6), (80.0, 1e-4)):
+                row, step = chaos.data["horizons"].index(T), round(T / 0.25)
+                move_slider(page, "Length T of the motion", row)
+                expected = np.mean((motion[step] - truth[step]) ** 2) / np.var(truth[step])
+                assert number(page, "loss") == pytest.approx(expected, rel=tolerance)
+                assert number(page, "horizon") == T and number(page, "valleys") == chaos.data["valleys"][row]
+
+
+def test_a_descent_leads_to_a_valley_by_pointer_and_keyboard(chaos, open_figure):
+    page = open_figure(chaos)
+    landscape, betas = unpacked(chaos), np.linspace(0.5, 1.5, 401)
+    length, slider, handle = page.get_by_label("Length T of the motion", exact=True), page.get_by_label("Your β", exact=True), page.locator("svg .handle")
+    length.focus()
+    page.keyboard.press("End")
+    handle.focus()
+    for _ in range(3):
+        page.keyboard.press("Shift+ArrowLeft")
+    assert float(slider.input_value()) == pytest.approx(1.0 - 30 * 0.0025)
+    page.get_by_role("button", name="Descend").click()
+    k = int(np.argmin(np.abs(betas - number(page, "end"))))
+    assert float(slider.input_value()) == pytest.approx(betas[k])
+    assert landscape[-1, k] <= landscape[-1, k - 1] and landscape[-1, k] <= landscape[-1, k + 1]
+    box = handle.bounding_box()
+    page.mouse.move(box["x"] + 22, box["y"] + 22)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 122, box["y"] + 30, steps=2)
+    page.mouse.up()
+    assert float(slider.input_value()) > betas[k] + 0.05
+    page.get_by_role("button", name="Reset").click()
+    assert float(slider.input_value()) == 1.0 and number(page, "horizon") == 20
+
+
 # --- all figures ----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", params=list(PAGES))
 def figure(request):
-    return request.getfixturevalue({"aim-cue-ball": "aim", "move-packet": "packet"}[request.param])
+    return request.getfixturevalue({"aim-cue-ball": "aim", "move-packet": "packet", "turn-up-chaos": "chaos"}[request.param])
 
 
 def test_without_the_script_and_on_paper_a_picture_stands_there(figure, open_figure):
@@ -301,6 +375,7 @@ def test_every_control_has_a_name_a_size_and_a_place_on_a_phone(figure, open_fig
     (lambda: interactive.aim_cue_ball(jpo.billiards(layout="blocked")), "expected billiards on the open table"),
     (lambda: interactive.aim_cue_ball(jpo.billiards(), num_problems=4, first=4), "expected a problem from 0 to 3, got 4"),
     (lambda: interactive.move_packet(jpo.wave_packet(noise=0.0)), "expected a wave packet with noise"),
+    (lambda: interactive.turn_up_chaos(jpo.wave_packet(), None), "expected Kuramoto–Sivashinsky of order 4"),
     (lambda: interactive.InteractiveFigure("x", {"a": "b" * 200_000}, draw=None, figsize=(1, 1), alt="", caption=""), "expected at most 150000 bytes"),
 ])
 def test_bad_input_is_refused_in_one_sentence(change, words):
