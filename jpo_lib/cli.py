@@ -142,7 +142,7 @@ def _list_cells(cells: list, profile: str, folder: Path, as_json: bool) -> None:
             "name": cell.name,
             "study": cell.study,
             "state": studies.check(cell, folder),
-            "source": studies.source_hash(cell.problem),
+            "source": studies.source_hash(cell.problem, cell.kind),
             "batch": json.dumps(cell.model_dump(mode="json", exclude=shared), sort_keys=True),
         }
         for cell in cells

@@ -62,6 +62,16 @@ def _add_data(study: xr.Dataset, data: Dataset, problem: InverseProblem) -> xr.D
     )
 
 
+def run_classical_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[str, float]]:
+    """`run_classical` for a cell of a study."""
+    return run_classical(problem, cell.num_problems, cell.data_seed, **cell.options)
+
+
+def run_joint_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[str, float]]:
+    """`run_joint` for a cell of a study."""
+    return run_joint(problem, cell.num_problems, cell.data_seed, cell.group_size, cell.network_seeds, cell.options)
+
+
 def run_classical(
     problem: InverseProblem, num_problems: int, data_seed: int, methods: Sequence[str] = CLASSICAL_METHODS
 ) -> tuple[xr.Dataset, dict[str, float]]:
@@ -87,7 +97,7 @@ def run_classical(
     return _add_data(_combined(results, ("problem",), data), data, problem), _seconds(results)
 
 
-def run_joint_cell(
+def run_joint(
     problem: InverseProblem, num_problems: int, data_seed: int, group_size: int, network_seeds: Sequence[int], options: Mapping[str, Any]
 ) -> tuple[xr.Dataset, dict[str, float]]:
     """Joint optimization with groups of n problems on one data set, for several network seeds.

@@ -3,11 +3,14 @@
 A study consists of cells. A cell is one piece of work: a problem, a number of problems, a group size, seeds. Its
 results are a NetCDF file, and a manifest beside it (JSON) says what was computed, by which code, with which bytes
 as the outcome. A file counts only together with a manifest that agrees; everything else is computed again.
+
+A study may have variants: the same work with other settings of the problem or other options of joint optimization.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.metadata
 import inspect
 import json
@@ -25,13 +28,22 @@ import pydantic
 import xarray as xr
 import yaml
 
-from jpo_lib import experiments
 from jpo_lib.problem import check_integer
 from jpo_lib.problems import PROBLEMS
 from jpo_lib.source_identity import hash_of_code
 
 FORMAT = "jpo-study-1"
 PACKAGE = Path(__file__).resolve().parent
+
+# What computes the cells of each kind: a module, whose code and imports decide the numbers, and a function in it,
+# (problem, cell) -> (results, seconds of each part).
+RUNNERS = {
+    "classical": ("jpo_lib.experiments", "run_classical_cell"),
+    "joint": ("jpo_lib.experiments", "run_joint_cell"),
+    "alignment": ("jpo_lib.experiments_alignment", "run_alignment_cell"),
+    "generalization": ("jpo_lib.experiments_generalization", "run_generalization_cell"),
+}
+VARIED = ("settings", "joint", "classical", "group_sizes")  # what a variant of a study may change
 
 
 class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -40,7 +52,8 @@ class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
     study: str
     problem: str
     settings: dict[str, Any] = {}
-    kind: Literal["classical", "joint"]
+    variant: str = ""
+    kind: Literal["classical", "joint", "alignment", "generalization"]
     num_problems: int
     data_seed: int
     group_size: int | None = None
@@ -52,16 +65,13 @@ class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
         """File name below the folder of studies, without its ending; unique by the settings."""
         digest = hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:10]
         size = "" if self.group_size is None else f"-n{self.group_size:05d}"
-        return f"{self.study}/{self.kind}{size}-seed{self.data_seed}-{digest}"
+        variant = f"{self.variant}-" if self.variant else ""
+        return f"{self.study}/{variant}{self.kind}{size}-seed{self.data_seed}-{digest}"
 
     def run(self) -> tuple[xr.Dataset, dict[str, float]]:
         """Compute the results and the seconds that each method took."""
-        problem = PROBLEMS[self.problem](**self.settings)
-        if self.kind == "classical":
-            return experiments.run_classical(problem, self.num_problems, self.data_seed, **self.options)
-        return experiments.run_joint_cell(
-            problem, self.num_problems, self.data_seed, self.group_size, self.network_seeds, self.options
-        )
+        module, function = RUNNERS[self.kind]
+        return getattr(importlib.import_module(module), function)(PROBLEMS[self.problem](**self.settings), self)
 
 
 def profiles() -> list[str]:
@@ -108,21 +118,32 @@ def plan(
         if count % size and (group_sizes is not None or size % count):
             nearest = min((n for n in range(1, count + 1) if count % n == 0), key=lambda n: abs(n - size))
             raise ValueError(f"group_sizes: expected divisors of the {count} problems, got {size}; the nearest is {nearest}.")
-    common = dict(study=study, problem=work.get("problem", study), settings=work.get("settings", {}), num_problems=count)
+    variants = work.get("variants", {"": {}})
+    for name, change in variants.items():
+        if not set(change) <= set(VARIED):
+            raise ValueError(f"{study}: expected a variant that changes {', '.join(VARIED)}, got {sorted(change)} for {name!r}; correct the profile.")
+    network_seeds = tuple(range(work["num_network_seeds"]))
+    kind = work.get("kind", "joint")
     cells = []
     for data_seed in range(seed, seed + work["num_data_seeds"]):
-        cells.append(Cell(kind="classical", data_seed=data_seed, options=work.get("classical", {}), **common))
-        cells += [
-            Cell(kind="joint", data_seed=data_seed, group_size=size, network_seeds=tuple(range(work["num_network_seeds"])),
-                 options=work.get("joint", {}), **common)
-            for size in sorted(set(sizes))
-        ]
+        for name, change in variants.items():
+            options = {part: {**work.get(part, {}), **change.get(part, {})} for part in ("settings", "joint", "classical")}
+            common = dict(study=study, problem=work.get("problem", study), settings=options["settings"], num_problems=count, data_seed=data_seed)
+            # Variants that leave the problem as it is are compared with the same classical results.
+            shared = not ({"settings", "classical"} & set(change))
+            classical = Cell(kind="classical", variant="" if shared else name, options=options["classical"], **common)
+            if kind == "joint" and classical not in cells:
+                cells.append(classical)
+            cells += [
+                Cell(kind=kind, variant=name, group_size=size, network_seeds=network_seeds, options=options["joint"], **common)
+                for size in sorted(set(change.get("group_sizes", sizes) if group_sizes is None else sizes))
+            ]
     return cells
 
 
-def source_hash(problem: str) -> str:
-    """Hash of all code of this library that decides the numbers of a problem's study. Comments do not count."""
-    return hash_of_code("jpo_lib.experiments", inspect.unwrap(PROBLEMS[problem]).__module__)
+def source_hash(problem: str, kind: str = "joint") -> str:
+    """Hash of all code of this library that decides the numbers of a problem's cells of a kind. Comments do not count."""
+    return hash_of_code(RUNNERS[kind][0], inspect.unwrap(PROBLEMS[problem]).__module__)
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -163,7 +184,7 @@ def check(cell: Cell, folder: Path) -> str:
         return "damaged: the result file is missing"
     if manifest.get("sha256") != _sha256(path):
         return "damaged: the bytes of the result file differ from its manifest"
-    if manifest.get("source_hash") != source_hash(cell.problem):
+    if manifest.get("source_hash") != source_hash(cell.problem, cell.kind):
         return "stale: the code that computes it has changed"
     return "valid"
 
@@ -192,7 +213,7 @@ def run_cell(cell: Cell, folder: Path) -> Path:
         "format": FORMAT,
         "cell": cell.model_dump(mode="json"),
         "sha256": _sha256(path),
-        "source_hash": source_hash(cell.problem),
+        "source_hash": source_hash(cell.problem, cell.kind),
         "library_version": importlib.metadata.version("jpo-lib"),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": {"total": round(time.perf_counter() - begin, 3), **seconds},
@@ -255,27 +276,44 @@ def load_or_run(cells: Iterable[Cell], folder: Path | None = None, quiet: bool =
 
 
 def combine(cells: Sequence[Cell], loaded: dict[str, xr.Dataset]) -> tuple[xr.Dataset, xr.Dataset]:
-    """The study as two data sets: classical solvers (data_seed, solver, problem, ...), and joint optimization
-    (data_seed, group_size, solver, network_seed, problem, ...)."""
+    """A study without variants as two data sets: classical solvers (data_seed, solver, problem, ...), and joint
+    optimization (data_seed, group_size, solver, network_seed, problem, ...)."""
+    return _joined([c for c in cells if c.kind == "classical"], loaded), _joined([c for c in cells if c.kind != "classical"], loaded)
 
-    def joined(kind: str, data_seed: int) -> xr.Dataset:
-        chosen = [c for c in cells if c.kind == kind and c.data_seed == data_seed]
-        parts = [loaded[c.name] for c in chosen]
-        if kind == "classical":
-            return parts[0]
-        return xr.concat([_filled(p, parts) for p in parts], xr.DataArray([c.group_size for c in chosen], dims="group_size", name="group_size"),
-                         data_vars="all", coords="minimal", compat="override", join="outer")
+
+def combine_variants(cells: Sequence[Cell], loaded: dict[str, xr.Dataset]) -> dict[str, tuple[xr.Dataset | None, xr.Dataset]]:
+    """`combine` for each variant, by name. Variants that leave the problem as it is share the classical results;
+    kinds of studies that have none get None."""
+    classical = {name: [c for c in cells if c.kind == "classical" and c.variant == name] for name in {c.variant for c in cells}}
+    result = {}
+    for name in dict.fromkeys(c.variant for c in cells if c.kind != "classical"):
+        opponents = classical.get(name) or classical.get("")
+        result[name] = (
+            _joined(opponents, loaded) if opponents else None,
+            _joined([c for c in cells if c.kind != "classical" and c.variant == name], loaded),
+        )
+    return result
+
+
+def _joined(cells: Sequence[Cell], loaded: dict[str, xr.Dataset]) -> xr.Dataset:
+    """Cells that differ in their data and in n as one data set with the axes data_seed and, where they have one, group_size."""
+
+    def concatenated(parts: Sequence[xr.Dataset], axis: xr.DataArray) -> xr.Dataset:
+        return xr.concat([_filled(p, parts) for p in parts], axis, data_vars="all", coords="minimal", compat="override", join="outer")
 
     data_seeds = sorted({c.data_seed for c in cells})
-    axis = xr.DataArray(data_seeds, dims="data_seed", name="data_seed")
-    result = []
-    for kind in ("classical", "joint"):
-        parts = [joined(kind, s) for s in data_seeds]
-        result.append(xr.concat([_filled(p, parts) for p in parts], axis, data_vars="all", coords="minimal", compat="override", join="outer"))
-    return result[0], result[1]
+    rows = []
+    for data_seed in data_seeds:
+        row = [c for c in cells if c.data_seed == data_seed]
+        parts = [loaded[c.name] for c in row]
+        sizes = xr.DataArray([c.group_size for c in row], dims="group_size", name="group_size")
+        rows.append(parts[0] if row[0].group_size is None else concatenated(parts, sizes))
+    return concatenated(rows, xr.DataArray(data_seeds, dims="data_seed", name="data_seed"))
 
 
 def _filled(part: xr.Dataset, parts: Sequence[xr.Dataset]) -> xr.Dataset:
     """Put a part on the evaluation numbers of all parts; between recorded numbers the best loss stays."""
+    if "evaluation" not in part.dims:
+        return part
     evaluations = sorted(set().union(*(p.evaluation.values.tolist() for p in parts)))
     return part.reindex(evaluation=evaluations, method="ffill")
