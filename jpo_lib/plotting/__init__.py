@@ -1,5 +1,6 @@
 """Figures: functions that take Axes and problems or results of studies, and draw one panel each."""
 
+from jpo_lib.plotting.alignment import plot_alignment, plot_coupling, plot_outcomes
 from jpo_lib.plotting.billiards import film_of_shot, plot_shot, plot_shot_landscape, plot_shots
 from jpo_lib.plotting.costs import plot_costs
 from jpo_lib.plotting.figure_data import figure_data
@@ -22,4 +23,5 @@ __all__ = [
     "plot_flows", "plot_fraction_better", "plot_histories", "plot_joint_landscape", "plot_landscape", "plot_loss_distribution",
     "plot_loss_history", "plot_loss_map", "plot_shot", "plot_shot_landscape", "plot_shots", "plot_signals", "plot_solved",
     "plot_trajectory", "plot_waveform", "show_film", "use_book_style",
+    "plot_alignment", "plot_coupling", "plot_outcomes",
 ]
