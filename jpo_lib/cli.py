@@ -157,6 +157,7 @@ def study(
     list_only: Annotated[bool, typer.Option("--list", help="Show the cells and their state, compute nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --list: everything that the workflow needs.")] = False,
     cell: Annotated[Optional[list[str]], typer.Option(help="Compute only this cell; may be repeated.")] = None,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Take reference results of results/ where they are valid, first of all.")] = False,
     folder: Folder = None,
 ) -> None:
     """Compute the cells of a study that are not there yet or not valid any more."""
@@ -164,6 +165,9 @@ def study(
     from jpo_lib import study as studies
 
     folder = folder if folder is not None else studies.studies_folder()
+    if adopt:
+        notebooks.check_output_folder(folder)
+        studies.adopt(cells, folder)
     if list_only:
         _list_cells(cells, profile, folder, as_json)
         return

@@ -16,6 +16,7 @@ import inspect
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -199,6 +200,23 @@ def _write_atomically(path: Path, write) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def reference_folder() -> Path:
+    """Where the reference results of the paper profile lie: results/ of the clone."""
+    return (repository_root() or Path.cwd()) / "results"
+
+
+def adopt(cells: Iterable[Cell], folder: Path) -> int:
+    """Copy valid reference results to the places where results are missing. Returns how many."""
+    count = 0
+    for cell in cells:
+        if check(cell, folder) == "missing" and check(cell, reference_folder()) == "valid":
+            for ending in (".nc", ".json"):  # the manifest last: without it a result does not count
+                source = reference_folder() / f"{cell.name}{ending}"
+                _write_atomically(Path(folder) / f"{cell.name}{ending}", lambda target: shutil.copyfile(source, target))
+            count += 1
+    return count
+
+
 def run_cell(cell: Cell, folder: Path) -> Path:
     """Compute a cell and write its result file, then its manifest. Returns the path of the result file."""
     begin = time.perf_counter()
@@ -252,7 +270,7 @@ def load_or_run(cells: Iterable[Cell], folder: Path | None = None, quiet: bool =
         FileExistsError: if a file of something else stands where a result belongs.
     """
     folder = studies_folder() if folder is None else Path(folder)
-    reference = (repository_root() or Path.cwd()) / "results"
+    reference = reference_folder()
     loaded, counts = {}, {}
     for cell in cells:
         state = check(cell, folder)
