@@ -9,7 +9,7 @@ LAYERS = {
     "problem": 0, "progress": 0, "compilation_cache": 0, "source_identity": 0,
     "networks": 1, "metrics": 1, "alignment": 1,
     "problems": 2, "solvers": 2, "alignment_measured": 2,
-    "combining": 3, "experiments": 3, "verification": 3, "costs": 3, "experiments_alignment": 3, "alignment_evidence": 3,
+    "combining": 3, "experiments": 3, "verification": 3, "costs": 3, "experiments_alignment": 3, "experiments_generalization": 3, "alignment_evidence": 3, "validity": 4,
     "study": 4,
     "plotting": 5, "settings_tables": 5, "agreement": 5,
     "reporting": 6, "interactive": 6,
