@@ -28,7 +28,7 @@ pdf: book
 	@exec $(RUN) workflow/pdf.py
 
 test: env
-	@exec $(RUN) -m pytest
+	@exec $(RUN) -m pytest -n 2
 
 bench:
 	@sh workflow/environment.sh bench
