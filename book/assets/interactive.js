@@ -62,11 +62,17 @@
     };
     const drawAxis = (axis, horizontal) => {
       const room = horizontal ? c.right - c.left : c.bottom - c.ceiling;
-      let { found, digits } = axis.log
-        ? { found: ticks(axis.domain.map(Math.log10), 5).found.filter((k) => Number.isInteger(k)).map((k) => 10 ** k), digits: 0 }
-        : ticks(axis.domain, Math.max(3, Math.floor(room / (horizontal ? 62 : 36))));
-      const name = axis.format || (axis.log ? (v) => "10" + [...String(Math.round(Math.log10(v)))].map((s) => (s === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[s])).join("")
-        : (v) => (Math.abs(v) < 1e-12 ? 0 : v).toFixed(digits).replace("-", "−"));
+      const decades = axis.log ? Math.log10(axis.domain[1] / axis.domain[0]) : 0;
+      const power = (k) => "10" + [...String(k)].map((s) => (s === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[s])).join("");
+      let { found, digits } = ticks(axis.domain, Math.max(3, Math.floor(room / (horizontal ? 62 : 36))));
+      let name = (v) => (Math.abs(v) < 1e-12 ? 0 : v).toFixed(digits).replace("-", "−");
+      if (axis.log) {
+        const [from, until] = axis.domain.map((v) => Math.round(Math.log10(v)));
+        const whole = Array.from({ length: until - from + 3 }, (_, k) => from - 1 + k);
+        found = (decades < 2 ? whole.flatMap((k) => [1, 2, 5].map((m) => m * 10 ** k)) : whole.filter((k) => decades < 6 || k % 2 === 0).map((k) => 10 ** k))
+          .filter((v) => v >= axis.domain[0] * 0.999 && v <= axis.domain[1] * 1.001);
+        name = decades < 2 ? (v) => String(Number(v.toPrecision(1))) : found.every((v) => v > 0.5 && v < 2000) ? (v) => String(Math.round(v)) : (v) => power(Math.round(Math.log10(v)));
+      }
       for (const value of found) {
         const at = horizontal ? c.sx(value) : c.sy(value);
         svg("line", horizontal ? { x1: at, x2: at, y1: c.ceiling, y2: c.bottom, class: "grid" } : { x1: c.left, x2: c.right, y1: at, y2: at, class: "grid" }, axes);
