@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 
 from jpo_lib.networks.kuramoto_sivashinsky import FORCING_MODE, RingEncoder
 from jpo_lib.problem import InverseProblem, check_array, check_integer, check_positive
@@ -193,6 +194,27 @@ def random_state(key, num_points: int):
     return amplitude @ jnp.asarray(waves, amplitude.dtype)
 
 
+def _jacobian_carried_along(run):
+    """The function u(T) = run(x, u0) of two unknowns x, whose derivative in x is computed forward, along with the motion.
+
+    The two columns of the Jacobian take as much arithmetic as going back through the motion, but there is nothing to
+    store and one loop instead of two: less time to run and to compile. A derivative in u0 is the one of `integrate`.
+    """
+
+    def derivative(primals, tangents):
+        if not isinstance(tangents[1], SymbolicZero):
+            tangents = [jnp.zeros(t.shape, t.dtype) if isinstance(t, SymbolicZero) else t for t in tangents]
+            return jax.jvp(run, primals, tuple(tangents))
+        x, u0 = primals
+        columns = functools.partial(jax.jvp, lambda x: run(x, u0), (x,))
+        u, jacobian = jax.vmap(columns, out_axes=(None, 1))((jnp.eye(2, dtype=x.dtype),))
+        return u, jacobian @ tangents[0]
+
+    simulate = jax.custom_jvp(run)
+    simulate.defjvp(derivative, symbolic_zeros=True)
+    return simulate
+
+
 @functools.lru_cache(maxsize=32)
 def kuramoto_sivashinsky(
     *,
@@ -235,9 +257,11 @@ def kuramoto_sivashinsky(
     float64 = horizon > FLOAT32_HORIZON if float64 is None else bool(float64)
     forcing = default_forcing(num_points)
 
-    def simulate(x, context):
+    def run(x, context):
         alpha, beta = coefficients_of(x)
         return integrate(context, alpha, beta, horizon=horizon, dt=dt, forcing=forcing, domain_extent=domain_extent, order=order)
+
+    simulate = _jacobian_carried_along(run)
 
     def loss(output, y):
         return jnp.mean(jnp.square(output - y))
