@@ -5,7 +5,8 @@
     const whole = new Uint16Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
     return Float64Array.from(whole, (v) => low + (v / 65535) * (high - low));
   };
-  const median = (values) => { const s = Float64Array.from(values).sort(), n = s.length; return n % 2 ? s[(n - 1) / 2] : 0.5 * (s[n / 2 - 1] + s[n / 2]); };
+  const median = (values) => { const s = Float64Array.from(values).sort(),
+    n = s.length; return n % 2 ? s[(n - 1) / 2] : 0.5 * (s[n / 2 - 1] + s[n / 2]); };
   const NAMES = { joint: ["JPO", "circle"], bfgs: ["BFGS", "diamond"] };
   const RATE = 12; // frames per second
 
@@ -22,26 +23,31 @@
     const pair = tools.html("div", { class: "pair even" }, stage);
     const scatter = (name) => tools.chart(pair, {
       label: `Answers of ${NAMES[name][0]} against the true centres.`,
-      x: { domain: [data.bounds[0] - 1, data.bounds[1] + 1], label: "true centre (radians)" }, y: { domain: [data.bounds[0] - 4, data.bounds[1] + 4], label: `${NAMES[name][0]}: answer (radians)` }, height: (width) => (width < 400 ? 210 : 250),
+      x: { domain: [data.bounds[0] - 1, data.bounds[1] + 1], label: "true centre (radians)" }, y: { domain: [data.bounds[0] - 4,
+        data.bounds[1] + 4], label: `${NAMES[name][0]}: answer (radians)` }, height: (width) => (width < 400 ? 210 : 250),
       render(c) {
         c.path([[data.bounds[0] - 9, data.bounds[0] - 9], [data.bounds[1] + 9, data.bounds[1] + 9]], "line truth");
         const [m, k] = now(name), x = row(m.x, k), ratio = row(m.ratio, k);
-        data.truth.forEach((truth, i) => c.mark(NAMES[name][1], truth, clamp(x[i], data.bounds[0] - 3.7, data.bounds[1] + 3.7), `${name} ${ratio[i] < 1 ? "" : "hollow"}`, 5));
+        data.truth.forEach((truth, i) => c.mark(NAMES[name][1], truth, clamp(x[i], data.bounds[0] - 3.7, data.bounds[1] + 3.7),
+          `${name} ${ratio[i] < 1 ? "" : "hollow"}`, 5));
       },
     });
     const scatters = Object.keys(NAMES).map(scatter);
 
     const controls = tools.html("div", { class: "controls player" }, stage);
     const buttons = tools.html("div", { class: "buttons" }, controls);
-    const slider = tools.slider(controls, { label: "Training step", min: 0, max: last, step: 1, value: 0, show: (k) => String(steps[k]), input: (k) => { stop(); show(k); } });
+    const slider = tools.slider(controls, { label: "Training step", min: 0, max: last, step: 1, value: 0, show: (k) => String(steps[k]),
+      input: (k) => { stop(); show(k); } });
     const says = tools.speaker(stage);
 
-    const playhead = (c) => c.path([[steps[frame], 1e-9], [steps[frame], 1e9]].map(([x, y]) => [x, c === curves ? y : Math.sign(y - 1) * 9]), "line you");
+    const playhead = (c) => c.path([[steps[frame], 1e-9], [steps[frame], 1e9]].map(([x, y]) => [x,
+      c === curves ? y : Math.sign(y - 1) * 9]), "line you");
     const all = [...joint.ratio, ...bfgs.ratio], losses = [0.8 * Math.min(...all), 1.25 * Math.max(...all)];
     const evaluations = [1, Math.max(steps[last], data.bfgs.count)];
     const curves = tools.chart(stage, {
       label: "Loss divided by the threshold below which a problem counts as solved, of all problems, against evaluations.",
-      x: { domain: evaluations, log: true, label: "evaluations per problem, training steps" }, y: { domain: losses, log: true, label: "loss / threshold" }, height: (width) => (width < 500 ? 230 : 260),
+      x: { domain: evaluations, log: true, label: "evaluations per problem, training steps" }, y: { domain: losses, log: true,
+        label: "loss / threshold" }, height: (width) => (width < 500 ? 230 : 260),
       render(c) {
         c.path([[1, 1], [evaluations[1], 1]], "line limit");
         for (const [name, m, at] of [["bfgs", bfgs, Array.from({ length: data.bfgs.count }, (_, k) => k + 1)], ["joint", joint, steps]]) {
@@ -63,8 +69,11 @@
         playhead(c);
       },
     });
-    tools.html("p", { class: "signs" }, stage, "Losses: JPO blue, BFGS black (white on a dark page), thick lines are medians. Alignment: solid, the update of the network; dashed, the own gradient of each problem. All numbers are dimensionless.");
-    const tell = tools.numbers(stage, { joint: "JPO: solved now", bfgs: "BFGS: solved so far", "joint-median": "JPO: median of loss / threshold", "bfgs-median": "BFGS: median of loss / threshold", aligned: "alignment of the update", own: "alignment of the own gradients" });
+    tools.html("p", { class: "signs" }, stage, "Losses: JPO blue, BFGS black (white on a dark page), thick lines are medians. "
+      + "Alignment: solid, the update of the network; dashed, the own gradient of each problem. All numbers are dimensionless.");
+    const tell = tools.numbers(stage, { joint: "JPO: solved now", bfgs: "BFGS: solved so far",
+      "joint-median": "JPO: median of loss / threshold", "bfgs-median": "BFGS: median of loss / threshold",
+      aligned: "alignment of the update", own: "alignment of the own gradients" });
 
     function show(k) {
       frame = clamp(k, 0, last);
@@ -76,7 +85,8 @@
         values[`${name}-median`] = median(ratio);
       }
       tell({ ...values, aligned: data.alignment.joint[frame], own: data.alignment.own[frame] });
-      if (!timer) says(`Step ${steps[frame]}: JPO solves ${values.joint.text}, BFGS ${values.bfgs.text}. Alignment of the update ${format(data.alignment.joint[frame], 2)}, of the own gradients ${format(data.alignment.own[frame], 2)}.`);
+      if (!timer) says(`Step ${steps[frame]}: JPO solves ${values.joint.text}, BFGS ${values.bfgs.text}. `
+        + `Alignment of the update ${format(data.alignment.joint[frame], 2)}, of the own gradients ${format(data.alignment.own[frame], 2)}.`);
       [...scatters, curves, direction].forEach((c) => c.redraw());
     }
     const stop = () => { clearInterval(timer); timer = null; play.textContent = label; };

@@ -57,7 +57,8 @@ def play_training(problem: InverseProblem, data: Dataset, *, num_steps: int | No
     box = [float(lower - 0.5 * room), float(upper + 0.5 * room)]
     error = truth - answers
     page = dict(
-        num_problems=len(data), steps=(steps + 1).tolist(), bounds=[float(lower), float(upper)], box=box, range=[LOW, HIGH], truth=rounded(truth[:, 0], 4),
+        num_problems=len(data), steps=(steps + 1).tolist(), bounds=[float(lower), float(upper)], box=box,
+        range=[LOW, HIGH], truth=rounded(truth[:, 0], 4),
         joint=dict(x=packed(answers[..., 0], *box), loss=packed(np.log10(losses / threshold), LOW, HIGH)),
         bfgs=dict(count=len(best), x=packed(bfgs.points[..., 0], *box), loss=packed(np.log10(best / threshold), LOW, HIGH)),
         alignment=dict(joint=rounded(alignment(answers_next - answers, error).mean(axis=1), 4),
@@ -65,13 +66,16 @@ def play_training(problem: InverseProblem, data: Dataset, *, num_steps: int | No
     )
     return InteractiveFigure(
         "play-training", page, draw=lambda figure: _draw(figure, page, losses / threshold, best / threshold), figsize=(7.4, 3.0),
-        alt="Left: the losses of all problems against evaluations on logarithmic axes; the lines of BFGS become level early, those of joint optimization go on changing. "
-            "Right: the alignment of the network's updates during training, and that of each problem's own gradient.",
-        caption="<strong>Watch the training.</strong> Press <em>Play</em>, or move the slider. Above: the answers for all problems against their true centres; on the diagonal an answer is right, "
-                "filled markers are solved. Middle: loss divided by the threshold of each problem, thin lines, and the medians, thick; for JPO the loss of the current answer, for BFGS the lowest "
-                "so far, with as many evaluations as the training has made steps. Below: the alignment, averaged over the problems: how well the network's update of each answer "
-                "points to the truth (1: all in the right direction, −1: all in the wrong one), and how well the problem's own gradient would at the same place. Because of the noise, the "
-                "lowest loss lies beside the truth, so that the alignment loses its meaning once an answer is that near.",
+        alt="Left: the losses of all problems against evaluations on logarithmic axes; the lines of BFGS become level early, those of "
+            "joint optimization go on changing. Right: the alignment of the network's updates during training, and that of each problem's "
+            "own gradient.",
+        caption="<strong>Watch the training.</strong> Press <em>Play</em>, or move the slider. Above: the answers for all problems against "
+                "their true centres; on the diagonal an answer is right, filled markers are solved. Middle: loss divided by the threshold "
+                "of each problem, thin lines, and the medians, thick; for JPO the loss of the current answer, for BFGS the lowest so far, "
+                "with as many evaluations as the training has made steps. Below: the alignment, averaged over the problems: how well the "
+                "network's update of each answer points to the truth (1: all in the right direction, −1: all in the wrong one), and how "
+                "well the problem's own gradient would at the same place. Because of the noise, the lowest loss lies beside the truth, so "
+                "that the alignment loses its meaning once an answer is that near.",
     )
 
 
