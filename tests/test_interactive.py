@@ -451,12 +451,12 @@ def test_the_figure_lives_in_the_book_from_files_alone(name, html_folder, browse
     figure.wait_for()
     assert figure.locator("svg[width]").count() >= 1 and not figure.locator("img.still").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    shown = figure.locator(".numbers").inner_text()
+    shown = figure.locator(".stage").inner_text()
     slider = figure.locator("input[type=range]").first
     slider.focus()
     for _ in range(8):
         page.keyboard.press("ArrowRight")
-    page.wait_for_function("([name, before]) => document.querySelector(`#${name} .numbers`).innerText !== before", arg=[name, shown])
+    page.wait_for_function("([name, before]) => document.querySelector(`#${name} .stage`).innerText !== before", arg=[name, shown])
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     red, green, blue = map(int, re.findall(r"\d+", figure.locator(".stage").evaluate("e => getComputedStyle(e).backgroundColor"))[:3])
     assert max(red, green, blue) < 60
