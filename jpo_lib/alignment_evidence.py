@@ -15,6 +15,7 @@ import xarray as xr
 from jpo_lib.alignment import noise_alignment
 
 EARLY = 0.25  # the part of the training that counts as early
+LARGEST = 0.999  # correlations above this have no finite atanh worth the name
 ORDER = ("data_seed", "group_size", "network_seed", "problem")
 
 
@@ -61,15 +62,19 @@ def _resampled(generator: np.random.Generator, arrays):
 
 
 def _estimate(statistic, data, count: int, num_resamples: int) -> Estimate:
-    """A statistic of a list of (alignment, solved), with the interval that drawing seeds and problems again gives it."""
+    """A statistic in [-1, 1] of a list of (alignment, solved), with the interval from drawing seeds and problems again.
+
+    Drawing again adds noise and so pulls correlations towards zero. The basic bootstrap takes that back: with
+    z = atanh(statistic) and quantiles q of z over the resamples, the interval is tanh(2 z - q_.975) to tanh(2 z - q_.025).
+    """
     value = statistic(data)
     if np.isnan(value):
         return Estimate(value, -1.0, 1.0, count)
     generator = np.random.default_rng(18)
     again = np.array([statistic([_resampled(generator, arrays) for arrays in data]) for _ in range(num_resamples)])
-    again = again[~np.isnan(again)]
-    low, high = np.quantile(again, [0.025, 0.975]) if again.size else (-1.0, 1.0)
-    return Estimate(float(value), float(low), float(high), count)
+    z, again = (np.arctanh(np.clip(v, -LARGEST, LARGEST)) for v in (value, again[~np.isnan(again)]))
+    low, high = np.tanh(2 * z - np.quantile(again, [0.975, 0.025])) if again.size else (-1.0, 1.0)
+    return Estimate(float(value), float(min(low, value)), float(max(high, value)), count)
 
 
 def rank_correlation(first, second, groups=None) -> float:
