@@ -29,11 +29,11 @@ class Estimate(NamedTuple):
 
     @property
     def sign(self) -> int:
-        """+1 or -1 where the interval lies on one side of zero, 0 where it does not or where nothing is known."""
+        """+1 or −1 where the interval lies on one side of zero, 0 where it does not or where nothing is known."""
         return int(self.low > 0) - int(self.high < 0)
 
     def __str__(self) -> str:
-        return "not known" if np.isnan(self.value) else f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+        return "not known" if np.isnan(self.value) else f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})".replace("-", "−")
 
 
 def not_solved(runs: xr.Dataset) -> xr.DataArray:
@@ -45,6 +45,34 @@ def early(runs: xr.Dataset, name: str = "alignment", fraction: float = EARLY) ->
     """Mean over the steps recorded in the first part of the training, for each run and problem."""
     step = runs.step.values.reshape(-1, runs.sizes["recorded"])[0]
     return runs[name].isel(recorded=np.flatnonzero(step <= fraction * step[-1])).mean("recorded")
+
+
+def mean_over_problems(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+    """Mean of a quantity, and its 95 % interval m +- 1.96 s / sqrt(count), s the deviation between problems. Missing values do not count.
+
+    Networks of several seeds share their problems, so a problem is averaged over the networks first.
+
+    Arguments:
+        values: with the dimensions data_seed, network_seed, problem, and others that are kept.
+    Returns:
+        mean, lower and upper end.
+    """
+    one = values.mean("network_seed").stack(one=("data_seed", "problem"))
+    middle = one.mean("one")
+    half = 1.96 * one.std("one", ddof=1) / np.sqrt(one.count("one"))
+    return middle, middle - half, middle + half
+
+
+def estimate_of_mean(values: xr.DataArray) -> Estimate:
+    """`mean_over_problems` of a quantity without further dimensions; not known for fewer than two problems."""
+    count = int(values.mean("network_seed").notnull().sum())
+    return Estimate(*(float(v) for v in mean_over_problems(values)), count) if count > 1 else Estimate(float("nan"), -1.0, 1.0, count)
+
+
+def late_unsolved(runs: xr.Dataset, name: str) -> xr.DataArray:
+    """A quantity of the problems that are not solved yet, averaged over the second half of the training; missing for the others."""
+    step = runs.step.values.reshape(-1, runs.sizes["recorded"])[0]
+    return runs[name].where(not_solved(runs)).isel(recorded=np.flatnonzero(step >= 0.5 * step[-1])).mean("recorded")
 
 
 def _arrays(runs: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
