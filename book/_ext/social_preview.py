@@ -7,6 +7,8 @@ the picture is relative. Most services then ignore it: set `html_baseurl`, and i
 
 from __future__ import annotations
 
+import html
+import re
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -52,7 +54,7 @@ def draw(path: Path, title: str, subtitle: str) -> None:
 
 def make_picture(app: Sphinx) -> None:
     if app.builder.format == "html":
-        draw(Path(app.outdir) / "_static" / NAME, app.config.html_title or app.config.project, "one network, many problems,\neverything computed anew")
+        draw(Path(app.outdir) / "_static" / NAME, app.config.html_title, "one network, many problems,\neverything computed anew")
 
 
 def name_picture(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
@@ -60,8 +62,8 @@ def name_picture(app: Sphinx, pagename: str, templatename: str, context: dict, d
     base = app.config.html_baseurl
     place = f"_static/{NAME}"
     address = urljoin(base.rstrip("/") + "/", place) if base else context["pathto"](place, 1)
-    title = context.get("title") or app.config.project
-    tags = {"og:type": "article", "og:title": _plain(title), "og:site_name": _plain(app.config.project), "og:image": address,
+    title = context.get("title") or app.config.html_title
+    tags = {"og:type": "article", "og:title": _plain(title), "og:site_name": _plain(app.config.html_title), "og:image": address,
             "og:image:width": SIZE[0], "og:image:height": SIZE[1],
             "og:image:alt": "Loss curves with many valleys, and their mean, which has one."}
     lines = [f'<meta property="{name}" content="{value}" />' for name, value in tags.items()]
@@ -70,9 +72,6 @@ def name_picture(app: Sphinx, pagename: str, templatename: str, context: dict, d
 
 
 def _plain(title: str) -> str:
-    import html
-    import re
-
     return html.escape(html.unescape(re.sub(r"<[^>]+>", "", title)), quote=True)
 
 
