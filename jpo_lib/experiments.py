@@ -13,12 +13,13 @@ import numpy as np
 import xarray as xr
 
 from jpo_lib.networks.by_name import named_network
-from jpo_lib.problem import Dataset, InverseProblem, Result
+from jpo_lib.networks.dense import network_for
+from jpo_lib.problem import Dataset, InverseProblem, Result, random_stream
 from jpo_lib.solvers import BFGS, Adam, GradientDescent, JointOptimization, MultiStart, solve
 from jpo_lib.solvers.evaluation import evaluation
 from jpo_lib.solvers.refinement import continued, first_problems, refine
 
-CLASSICAL_METHODS = ("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart")  # and "MultiStartAdam" where it is asked for
+CLASSICAL_METHODS = ("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart")  # and those only on request: see `run_classical`
 LARGE_VARIABLES = ("x", "x_initial", "loss_history", "evaluation")
 RECORDED = 60  # points of a loss history that are kept
 
@@ -83,7 +84,8 @@ def run_classical(
     """Solvers of single problems on one data set.
 
     "ClassicalStart" is BFGS from the start that a domain expert reads off the data; problems without one lack it.
-    "MultiStartAdam" restarts Adam as "MultiStart" does BFGS.
+    "MultiStartAdam" restarts Adam as "MultiStart" does BFGS. "NetworkMultiStart" is "MultiStart" whose first and further
+    starts are the answers of untrained networks: what the architecture gives to someone who restarts and never trains.
     Returns the results (solver, problem, ...) and the seconds of each method.
     """
     data = problem.sample_dataset(num_problems, data_seed)
@@ -99,7 +101,26 @@ def run_classical(
         with problem.precision():
             start = jax.vmap(problem.classical_start)(data.y, data.context)
         results["ClassicalStart"] = solve(problem, data, BFGS(), x0=start, seed=data_seed)
+    if "NetworkMultiStart" in methods:
+        starts = untrained_answers(problem, data, solvers["MultiStart"].num_starts, data_seed)
+        results["NetworkMultiStart"] = solve(problem, data, solvers["MultiStart"], x0=starts[:, 0], restarts=starts[:, 1:], seed=data_seed)
     return _add_data(_combined(results, ("problem",), data), data, problem), _seconds(results)
+
+
+def untrained_answers(problem: InverseProblem, data: Dataset, num_networks: int, seed: int) -> jax.Array:
+    """What K untrained networks with different weights answer to each problem, shape (N, K, d), unit of x."""
+    make_network = network_for(problem)
+
+    @jax.jit
+    def answers(keys, *inputs):
+        return jax.vmap(lambda key: jax.vmap(make_network(key))(*inputs), out_axes=1)(keys)
+
+    with problem.precision():
+        keys = jax.random.split(random_stream(seed, "networks"), num_networks)
+        x = answers(keys, data.y, data.context, data.identifiers)
+        if problem.defaults.get("JointOptimization", {}).get("clip_to_bounds"):
+            x = jax.numpy.clip(x, *(jax.numpy.asarray(bound, x.dtype) for bound in problem.bounds))
+        return x.astype(data.x0.dtype)
 
 
 def run_joint(
