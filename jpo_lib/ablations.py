@@ -20,6 +20,7 @@ from jpo_lib.reporting import percent, with_interval
 DEFAULT = "default"
 SUBJECTS = {"inputs": ("inputs",), "network": ("network", "group_size"), "training": ("learning_rate", "optimizer", "batch_size")}
 INPUTS = {"targets": "targets only", "targets+identifiers": "targets and γ", "identifiers": "γ only"}
+OPTIMIZERS = {"adam": "Adam", "rmsprop": "RMSprop", "sgd": "gradient descent"}
 HEADER = ["experiment", "change", "JPO solved", "JPO refined, solved (95 % interval)", "refined, better / tie / worse than the default",
           "effect on the raw answers", "effect on the refined ones"]
 
@@ -33,7 +34,8 @@ def changes(cells: Iterable) -> dict[str, dict[str, Any]]:
 
 def label(change: Mapping[str, Any]) -> str:
     """A change as text."""
-    return ", ".join(_words(name, value) for name, value in change.items()) or DEFAULT
+    ordered = sorted(change.items(), key=lambda item: item[0] != "optimizer")
+    return ", ".join(_words(name, value) for name, value in ordered) or DEFAULT
 
 
 def _words(name: str, value) -> str:
@@ -46,7 +48,7 @@ def _words(name: str, value) -> str:
         return "a network per problem" if value == 1 else f"n = {value}"
     if name == "learning_rate":
         return f"rate {value:g}"
-    return f"batch of {value}" if name == "batch_size" else str(value)
+    return f"batch of {value}" if name == "batch_size" else OPTIMIZERS[value]
 
 
 def about(cells: Iterable, subject: str) -> dict[str, dict[str, Any]]:

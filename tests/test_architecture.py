@@ -14,7 +14,7 @@ LAYERS = {
     "plotting": 5, "settings_tables": 5, "agreement": 5,
     "reporting": 6, "interactive": 6,
     "attempts": 7, "claims": 7, "ledger_pages": 7, "timings": 7,
-    "ledger": 8, "ablations": 8,
+    "ledger": 8, "ablations": 8, "generalization": 8,
     "notebooks": 9,
     "cli": 10,
 }

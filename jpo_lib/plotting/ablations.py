@@ -51,7 +51,7 @@ def plot_variants(ax, rows: Sequence[tuple[str, xr.Dataset]], methods: Sequence[
             ax.plot(count / total, k + shift, linestyle="none", marker=marker, color=color, label=label if k == 0 else None)
         ax.annotate(f"{count}/{total}", (1.02, k), xycoords=("axes fraction", "data"), va="center", fontsize=6.5, color=color, annotation_clip=False)
     ax.set_yticks(range(len(rows)), [label for label, _ in rows])
-    ax.set(xlim=(-0.03, 1.03), ylim=(len(rows) - 0.5, -0.5), xlabel="fraction of problems solved (dimensionless)")
+    ax.set(xlim=(-0.03, 1.03), ylim=(len(rows) - 0.5, -0.5), xlabel="fraction of problems solved")
     ax.grid(axis="y", visible=False)
 
 
@@ -72,9 +72,13 @@ def plot_rates(ax, points: Mapping[str, Sequence[tuple[float, xr.Dataset]]], def
             ax.plot(rates, [s.mean() for s in solved], color=color, marker=marker, linestyle=line, markerfacecolor=fill,
                     label=f"{label}, {'refined' if fill == color else 'raw'}")
     ax.axvline(default, color="#777777", linewidth=0.8, linestyle=":")
-    ax.set(xscale="log", xlabel="learning rate at the start (unit of the weights)", ylabel="fraction of problems solved", ylim=(-0.03, 1.03))
-    totals = {study.solved.sel(solver="Joint").size for values in points.values() for _, study in values}
-    ax.set_title(f"each point: {' or '.join(map(str, sorted(totals)))} answers", loc="right", fontsize=7, color="#555555")
+    ax.set(xscale="log", xlabel="learning rate at the start (dimensionless)", ylabel="fraction of problems solved", ylim=(-0.03, 1.03))
+    _count(ax, {study.solved.sel(solver="Joint").size for values in points.values() for _, study in values})
+
+
+def _count(ax, totals: set[int]) -> None:
+    """Say above the panel how many answers a point stands for."""
+    ax.text(1.0, 1.01, f"{' or '.join(map(str, sorted(totals)))} answers each", transform=ax.transAxes, ha="right", va="bottom", fontsize=6.5, color="#555555")
 
 
 def _curves(ax, study: xr.Dataset, methods: Sequence[str], measure) -> None:
@@ -111,6 +115,5 @@ def plot_answers_solved(ax, study: xr.Dataset, methods: Sequence[str], levels: S
         label, color, _, line = ANSWERS[method]
         values = rate(method).values
         ax.plot(sizes, np.full(len(sizes), values.mean()), color=color, linestyle=line, label=label)
-    count = study.sizes["problem"] * study.sizes["data_seed"] * study.sizes["network_seed"]
-    ax.set_title(f"each point: {count} answers", loc="right", fontsize=7, color="#555555")
+    _count(ax, {study.sizes["problem"] * study.sizes["data_seed"] * study.sizes["network_seed"]})
     ax.set(ylabel="fraction of problems solved", ylim=(-0.03, 1.03))
