@@ -1,6 +1,7 @@
 """Figures: functions that take Axes and problems or results of studies, and draw one panel each."""
 
 from jpo_lib.plotting.alignment import plot_alignment, plot_coupling, plot_outcomes
+from jpo_lib.plotting.ablations import not_computed, plot_answer_errors, plot_answers_solved, plot_rates, plot_variants
 from jpo_lib.plotting.billiards import film_of_shot, plot_shot, plot_shot_landscape, plot_shots
 from jpo_lib.plotting.costs import plot_costs
 from jpo_lib.plotting.figure_data import figure_data
@@ -24,5 +25,5 @@ __all__ = [
     "plot_coupling", "plot_evolution", "plot_final_states", "plot_flows", "plot_fraction_better", "plot_histories",
     "plot_joint_landscape", "plot_landscape", "plot_loss_distribution", "plot_loss_history", "plot_loss_map", "plot_memory_per_problem",
     "plot_outcomes", "plot_shot", "plot_shot_landscape", "plot_shots", "plot_signals", "plot_solved", "plot_time_per_problem",
-    "plot_trajectory", "plot_waveform", "show_film", "use_book_style",
+    "plot_trajectory", "plot_waveform", "not_computed", "plot_answer_errors", "plot_answers_solved", "plot_rates", "plot_variants", "show_film", "use_book_style",
 ]
