@@ -116,6 +116,14 @@ def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float 
     return rows
 
 
+def empty_row(name: str, title: str, *, seconds: float | None = None, ratio: float | None = None, target=None, reached: bool | None = None,
+              text: str = "", numbers=None, turns: int = 1, note: str = "") -> dict[str, Any]:  # fmt: skip
+    """A row without another side."""
+    ours = {"seconds": seconds, "turns": turns, "accuracy_text": text, "accuracy": dict(numbers or {})}
+    return {"name": name, "title": title, "beside": "", "ours": ours, "peer": None, "arguments": {}, "target": target, "ratio": ratio,
+            "ratio_low": None, "ratio_high": None, "reached": reached, "note": note}  # fmt: skip
+
+
 def take_turns(sides: dict[str, Callable[[], float]], turns: int, seconds: float, failures: dict[str, str]) -> dict[str, list[float]]:
     """Seconds of each side, in turns: every side once, then every side again. A side that fails is left out and noted."""
     times: dict[str, list[float]] = {side: [] for side in sides}
