@@ -217,7 +217,7 @@ def kuramoto_sivashinsky(
         sample_context=lambda key: random_state(key, num_points),
         threshold=lambda output, y: 1e-3 * jnp.var(y),
         bounds=((-1.0, -1.0), (1.0, 1.0)),
-        make_network=lambda key: RingEncoder(key, num_points=num_points),
+        make_network=lambda key, **changes: RingEncoder(key, num_points=num_points, **changes),
         defaults={
             "JointOptimization": {
                 "learning_rate": 1e-2, "final_rate": 0.01, "num_steps": 480, "batch_size": 64,
