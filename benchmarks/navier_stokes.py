@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.cases import Side
-from jpo_lib.problems import navier_stokes as flow
+from jpo_lib.problems.navier_stokes import integrate, velocity
 
 NUM_POINTS, VISCOSITY, DT, SEED = 64, 0.01, 0.02, 990
 LARGEST_MODE = 5
@@ -55,14 +55,14 @@ def _side(final, batch: int, num_steps: int, sign: float = 1.0, dtype=jnp.float3
 
 
 def ours(batch: int, order: int, num_steps: int) -> Side:
-    return _side(functools.partial(flow.integrate, viscosity=VISCOSITY, dt=DT, num_steps=num_steps, order=order), batch, num_steps)
+    return _side(functools.partial(integrate, viscosity=VISCOSITY, dt=DT, num_steps=num_steps, order=order), batch, num_steps)
 
 
 def reference(batch: int, order: int, num_steps: int) -> Side:
     """float64, order 4, an eighth of the time step."""
     del order
     with jax.enable_x64(True):
-        final = functools.partial(flow.integrate, viscosity=VISCOSITY, dt=DT / 8, num_steps=8 * num_steps, order=4)
+        final = functools.partial(integrate, viscosity=VISCOSITY, dt=DT / 8, num_steps=8 * num_steps, order=4)
         made = _side(final, batch, num_steps, dtype=jnp.float64)
     made.run = lambda: None
     return made
@@ -140,8 +140,8 @@ def phiflow_side(batch: int, order: int, num_steps: int) -> Side:
     seconds = time.perf_counter() - begin
 
     with jax.enable_x64(True):
-        exact = flow.integrate(jnp.asarray(vorticity(1)[0]), VISCOSITY, DT / 8, 8 * steps)
-        u = np.asarray(flow.velocity(exact))
+        exact = integrate(jnp.asarray(vorticity(1)[0]), VISCOSITY, DT / 8, 8 * steps)
+        u = np.asarray(velocity(exact))
     error = float(np.linalg.norm(np.asarray(centred(last)) - u) / np.linalg.norm(u))
 
     return Side(lambda: centred(program(first)[1]), steps, seconds, text=f"relative error of the velocity after {steps} steps {error:.1e}", numbers={"velocity": error})
