@@ -106,6 +106,8 @@
     const shootButton = tools.button(buttons, "Shoot", () => (playing ? stop() : play()));
     tools.button(buttons, "Reset", () => open(data.first));
 
+    const says = tools.speaker(stage);
+
     // --- the landscape
     const pair = tools.html("div", { class: "pair" }, stage);
     const map = tools.chart(pair, {
@@ -132,9 +134,8 @@
     tools.colours(map.box, "10⁻²", "10²", "loss (dimensionless)");
 
     const side = tools.html("div", { class: "side" }, pair);
-    const says = tools.speaker(side);
     const show = tools.numbers(side, { x: "target ball rests at x", y: "and y", distance: "distance to the cross", loss: "loss", slope: "length of the gradient" });
-    const legend = tools.html("div", { class: "legends", role: "group", "aria-label": "Ways on the map" }, side);
+    const legend = tools.html("div", { class: "legends long", role: "group", "aria-label": "Ways on the map" }, side);
     const entries = {};
     for (const [name, [, shape]] of Object.entries(METHODS)) entries[name] = tools.toggle(legend, "", shape, `on-map ${name}`, (on) => { shown[name] = on; map.redraw(); });
     const signs = tools.html("p", { class: "signs" }, side);

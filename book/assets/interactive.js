@@ -64,7 +64,7 @@
       const room = horizontal ? c.right - c.left : c.bottom - c.ceiling;
       let { found, digits } = axis.log
         ? { found: ticks(axis.domain.map(Math.log10), 5).found.filter((k) => Number.isInteger(k)).map((k) => 10 ** k), digits: 0 }
-        : ticks(axis.domain, Math.max(2, Math.floor(room / (horizontal ? 62 : 36))));
+        : ticks(axis.domain, Math.max(3, Math.floor(room / (horizontal ? 62 : 36))));
       const name = axis.format || (axis.log ? (v) => "10" + [...String(Math.round(Math.log10(v)))].map((s) => (s === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[s])).join("")
         : (v) => (Math.abs(v) < 1e-12 ? 0 : v).toFixed(digits).replace("-", "−"));
       for (const value of found) {

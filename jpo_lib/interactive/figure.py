@@ -70,6 +70,11 @@ def rounded(values, digits: int) -> list:
 
 
 def packed(values, low: float, high: float) -> str:
-    """Numbers between two limits as bytes 0 to 255 in base64; the script spreads them out again. Error: (high - low) / 510."""
-    scaled = np.round(255 * (np.clip(np.asarray(values, np.float64), low, high) - low) / (high - low))
-    return base64.b64encode(scaled.astype(np.uint8).tobytes()).decode()
+    """Numbers between two limits as whole numbers 0 to 65535 in base64; the script spreads them out again."""
+    scaled = np.round(65535 * (np.clip(np.asarray(values, np.float64), low, high) - low) / (high - low))
+    return base64.b64encode(scaled.astype("<u2").tobytes()).decode()
+
+
+def doubles(values) -> str:
+    """Numbers in full precision as base64."""
+    return base64.b64encode(np.asarray(values, "<f8").tobytes()).decode()
