@@ -132,10 +132,14 @@ def compare_cell(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 
     }
     num_runs, num_problems = parts["cost"].shape
     generator = np.random.default_rng(0)
-    # Row 0 of the weights is the sample itself, the others count how often a run or a problem was drawn again.
-    of_runs = np.vstack([np.ones(num_runs), generator.multinomial(num_runs, np.full(num_runs, 1 / num_runs), size=num_resamples)]) / num_runs
-    of_problems = np.vstack([np.ones(num_problems), generator.multinomial(num_problems, np.full(num_problems, 1 / num_problems), size=num_resamples)])
-    means = {name: np.einsum("kr,rp,kp->k", of_runs, values, of_problems / num_problems, optimize=True) for name, values in parts.items()}
+
+    def weights(count):
+        """Row 0 is the sample itself; the others count how often each run or problem was drawn again."""
+        drawn = generator.multinomial(count, np.full(count, 1 / count), size=num_resamples)
+        return np.vstack([np.ones(count), drawn]) / count
+
+    of_runs, of_problems = weights(num_runs), weights(num_problems)
+    means = {name: np.einsum("kr,rp,kp->k", of_runs, values, of_problems, optimize=True) for name, values in parts.items()}
     means["cost_ratio"] = means["cost"] / means["rival"]
     pays = (means["difference"] >= -MARGIN) & (means["cost_ratio"] <= 1)
     result = {"pays": float(pays[0]), "certainty": float(pays[1:].mean()),
@@ -173,7 +177,8 @@ def build_map(what: Map, plans: Mapping[str, Sequence[studies.Cell]], known: Seq
         name: (("difficulty", "group_size"), np.array([[found.get((row, n), {}).get(name, np.nan) for n in what.sizes] for row in rows]))
         for name in names
     }
-    return xr.Dataset(arrays, coords={"difficulty": [label for _, label in rows], "group_size": list(what.sizes)}, attrs={"title": what.title, "axis": what.axis})
+    coordinates = {"difficulty": [label for _, label in rows], "group_size": list(what.sizes)}
+    return xr.Dataset(arrays, coordinates, attrs={"title": what.title, "axis": what.axis, "confidence": CONFIDENCE})
 
 
 def build_maps(plans: Mapping[str, Sequence[studies.Cell]], seed: int = 0) -> list[xr.Dataset]:
@@ -182,7 +187,8 @@ def build_maps(plans: Mapping[str, Sequence[studies.Cell]], seed: int = 0) -> li
     return [build_map(what, plans, known) for what in MAPS]
 
 
-HEADER = ["map", "difficulty", "n", "problems", "networks", *(f"{v}{end}" for v in VALUES for end in ("", "_low", "_high")), "pays", "certainty"]
+INTERVALS = [f"{name}{end}" for name in VALUES for end in ("", "_low", "_high")]
+HEADER = ["map", "difficulty", "n", "problems", "networks", *INTERVALS, "pays", "certainty"]
 
 
 def rows_of(maps: Sequence[xr.Dataset]) -> list[list[object]]:

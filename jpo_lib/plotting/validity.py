@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from jpo_lib.validity import CONFIDENCE
-
 NOT_COMPUTED = "#ececec"
 
 
@@ -40,10 +38,11 @@ def draw_map(ax, values: xr.Dataset, name: str):
             if name == "difference":
                 lines.append(f"cost × {_short(float(cell.cost_ratio))}")
             lines.append(f"{int(cell.num_problems)} × {int(cell.num_networks)}")
-            ax.text(column, row, "\n".join(lines), ha="center", va="center", fontsize=6, linespacing=1.15, color="white" if abs(value) > 0.62 else "black")
+            ax.text(column, row, "\n".join(lines), ha="center", va="center", fontsize=6, linespacing=1.15,
+                    color="white" if abs(value) > 0.62 else "black")
             if name == "difference" and cell.pays == 1:
                 ax.add_patch(Rectangle((column - 0.45, row - 0.44), 0.9, 0.88, fill=False, edgecolor="black", linewidth=1.6,
-                                       linestyle="-" if cell.certainty >= CONFIDENCE else (0, (2, 1.5))))
+                                       linestyle="-" if cell.certainty >= values.attrs["confidence"] else (0, (2, 1.5))))
     ax.set_xticks(range(columns), [str(n) for n in values.group_size.values])
     ax.set_yticks(range(rows), [str(label) for label in values.difficulty.values])
     ax.set_xticks(np.arange(columns - 1) + 0.5, minor=True)
