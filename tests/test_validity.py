@@ -34,6 +34,8 @@ def test_a_cell_worked_out_by_hand():
     # Ten problems more are solved, and those that both or neither solve tie; (30 * 5 + 10 * 9) / 40 = 6 evaluations.
     assert cell["advantage"] == pytest.approx(0.25) and cell["difference"] == pytest.approx(0.25)
     assert cell["cost_ratio"] == pytest.approx(6 / 20)
+    # With six evaluations for each problem, the opponent has solved none yet.
+    assert cell["equal_cost"] == pytest.approx(0.75)
     assert cell["pays"] == 1 and cell["certainty"] > 0.99
     assert cell["num_problems"] == 2 * N and cell["num_networks"] == 3
     for name in validity.VALUES:
@@ -41,12 +43,15 @@ def test_a_cell_worked_out_by_hand():
 
 
 @pytest.mark.parametrize("joint, pays", [
-    (dict(solved=20, at=10, total=30), 1),  # the same at the same cost
+    (dict(solved=20, at=10, total=30), 0),  # the same at the same cost
     (dict(solved=20, at=8, total=30, training=4), 0),  # the same, dearer
-    (dict(solved=18, at=1, total=2), 0),  # cheaper, but fewer
-    (dict(solved=40, at=60, total=60), 0),  # more, but dearer
+    (dict(solved=22, at=8, total=24), 1),  # more, cheaper
+    (dict(solved=20, at=8, total=24), 0),  # the same, cheaper: but at this cost the opponent has solved them, too
+    (dict(solved=18, at=1, total=2), 1),  # fewer, but more than the opponent at this cost
+    (dict(solved=18, at=12, total=22), 0),  # fewer, and not more than the opponent at this cost
+    (dict(solved=40, at=60, total=60), 0),  # more, but dearer: the opponent could have gone on
 ])
-def test_joint_optimization_pays_only_where_it_solves_as_many_at_no_more_cost(joint, pays):
+def test_joint_optimization_pays_only_where_it_solves_more_at_equal_cost(joint, pays):
     cell = validity.compare_cell(results(solved=20, at=10, total=30), results(networks=2, **joint), num_resamples=50)
     assert cell["pays"] == pays
 
