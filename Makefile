@@ -7,10 +7,12 @@ export PYTHON
 # Programs are called as modules of this Python: their scripts name the folder in which they were installed.
 RUN := .venv/bin/python
 
-.PHONY: help env book test bench lock clean
+
+.PHONY: help env book pdf test bench lock clean
 help:
 	@echo "make env     install the pinned environment into .venv     (ACCELERATOR=cpu, or cuda13 for NVIDIA GPUs)"
 	@echo "make book    run all studies and notebooks, build the book (PROFILE=laptop, or smoke, or paper)"
+	@echo "make pdf     the same, and the whole book as one PDF (needs Chromium)"
 	@echo "make test    run all tests, a small build of the book included"
 	@echo "make bench   measure speed beside other software    (QUICK=1: in three minutes; MACHINE=name-of-the-results)"
 	@echo "make lock    resolve the dependencies of pyproject.toml anew (UPGRADE=1: to their newest versions)"
@@ -22,8 +24,11 @@ env:
 book: env
 	@exec $(RUN) workflow/build.py "$(PROFILE)"
 
+pdf: book
+	@exec $(RUN) workflow/pdf.py
+
 test: env
-	@exec $(RUN) -m pytest
+	@exec $(RUN) -m pytest -n 2
 
 bench:
 	@sh workflow/environment.sh bench

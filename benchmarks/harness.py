@@ -65,7 +65,8 @@ class Worker:
         self.process.wait()
 
 
-def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float = 40.0, say: Callable[[str], None] = print) -> list[dict[str, Any]]:
+def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float = 40.0, together: bool = False,
+             say: Callable[[str], None] = print) -> list[dict[str, Any]]:  # fmt: skip
     """Measure one case: a row for each peer, or one row without a peer.
 
     Arguments:
@@ -73,15 +74,18 @@ def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float 
         quick: the short version.
         turns: how often each side runs; fewer, but at least three, where `seconds` are over.
         seconds: for all turns of the case.
+        together: prepare all sides at the same time. Times of compilation then say nothing.
     """
     arguments = {**case.arguments, **(case.quick if quick else {})}
     failures: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         sides: dict[str, Worker] = {}
         facts: dict[str, dict[str, Any]] = {}
+        wanted = [case.ours, *(p.side for p in case.peers), *([case.reference] if case.reference else [])]
+        started = {side: Worker(side, arguments, Path(folder)) for side in wanted} if together else {}
         try:
-            for side in [case.ours, *(p.side for p in case.peers), *([case.reference] if case.reference else [])]:
-                worker = Worker(side, arguments, Path(folder))  # one after the other: compilation is timed, too
+            for side in wanted:
+                worker = started.get(side) or Worker(side, arguments, Path(folder))  # one after the other: compilation is timed, too
                 try:
                     facts[side] = worker.answer()
                 except SideFailed as failure:
@@ -96,7 +100,7 @@ def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float 
             times = take_turns({side: worker.run for side, worker in sides.items()}, turns, seconds, failures)
             outputs = {side: dict(np.load(Path(folder) / (re.sub(r"\W", "_", side) + ".npz"))) for side in facts}
         finally:
-            for worker in sides.values():
+            for worker in [*sides.values(), *started.values()]:
                 worker.close()
     reference = outputs.get(case.reference)
     described = {side: describe(facts[side], times[side], judge(outputs[side], reference)) for side in times}
@@ -114,6 +118,14 @@ def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float 
         say(f"{case.title} | {row['beside']}: " + (f"ratio {row['ratio']:.3g}" if row["ratio"] else "no ratio")
             + ("" if row["reached"] is None else ", target reached" if row["reached"] else ", target not reached"))
     return rows
+
+
+def empty_row(name: str, title: str, *, seconds: float | None = None, ratio: float | None = None, target=None, reached: bool | None = None,
+              text: str = "", numbers=None, turns: int = 1, note: str = "") -> dict[str, Any]:  # fmt: skip
+    """A row without another side."""
+    ours = {"seconds": seconds, "turns": turns, "accuracy_text": text, "accuracy": dict(numbers or {})}
+    return {"name": name, "title": title, "beside": "", "ours": ours, "peer": None, "arguments": {}, "target": target, "ratio": ratio,
+            "ratio_low": None, "ratio_high": None, "reached": reached, "note": note}  # fmt: skip
 
 
 def take_turns(sides: dict[str, Callable[[], float]], turns: int, seconds: float, failures: dict[str, str]) -> dict[str, list[float]]:

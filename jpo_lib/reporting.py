@@ -89,6 +89,40 @@ def results_rows(classical: xr.Dataset, joint: xr.Dataset, methods: Sequence[str
     return rows
 
 
+LEDGER_HEADER = ["experiment", "solver", "n", "data sets × networks", "solved", "better than BFGS", "tie", "worse", "evaluations per problem"]
+
+
+def ledger_rows(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[list[object]]:
+    """Rows under `LEDGER_HEADER` for every method and every n of an experiment, with 95 % intervals and the numbers of seeds."""
+    reference = classical.sel(solver="BFGS", drop=True)
+    studies = [(method, "", classical.sel(solver=method, drop=True)) for method in classical.solver.values]
+    studies += [(method, int(n), joint.sel(solver=method, group_size=n, drop=True))
+                for method in joint.solver.values for n in joint.group_size.values]
+    rows = []
+    for method, n, study in studies:
+        outcome = comparison(study, reference)
+        seeds = " × ".join(str(study.sizes[axis]) for axis in ("data_seed", "network_seed") if axis in study.dims)
+        rates = (outcome.solved, outcome.better, outcome.tie, outcome.worse)
+        rows.append([name, METHODS[method][0], n, seeds, *map(with_interval, rates), f"{float(study.num_evaluations.mean()):.0f}"])
+    return rows
+
+
+def csv_link(header: Sequence[str], rows: Sequence[Sequence[object]], filename: str):
+    """A link that holds a table as CSV, so that a page needs no file beside it; shown as HTML in a notebook."""
+    import base64
+    import csv
+    import html
+    import io
+
+    from IPython.display import HTML
+
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    address = f"data:text/csv;charset=utf-8;base64,{base64.b64encode(text.getvalue().encode()).decode()}"
+    name = html.escape(filename)
+    return HTML(f'<a download="{name}" href="{address}">{name}</a> ({len(rows)} rows)')
+
+
 def results_table(classical: xr.Dataset, joint: xr.Dataset, *, label: str, caption: str):
     """The rows of `results_rows` as a numbered table."""
     return markdown_table(RESULTS_HEADER, results_rows(classical, joint), label=label, caption=caption)

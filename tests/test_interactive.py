@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 from pathlib import Path
 
@@ -14,12 +15,15 @@ import pytest
 from PIL import Image
 
 import jpo_lib as jpo
-from jpo_lib import interactive
+from jpo_lib import interactive, plotting
+from jpo_lib.interactive.packet import trained_network
 from jpo_lib.interactive.paths import follow
+from jpo_lib.interactive.training import alignment
 from jpo_lib.problems.billiards import simulate_shot
+from jpo_lib.problems.kuramoto_sivashinsky import coefficients_of, trajectory
 
 ASSETS = Path(__file__).resolve().parents[1] / "book" / "assets"
-PAGES = {"aim-cue-ball": "04_billiards"}
+PAGES = {"aim-cue-ball": "04_billiards", "move-packet": "03_wave_packet", "turn-up-chaos": "05_kuramoto_sivashinsky", "play-training": "01_method"}
 
 
 def page_of(figure, *, script=True):
@@ -177,12 +181,224 @@ def test_balls_roll_only_when_asked_and_jump_under_reduced_motion(aim, open_figu
     assert still.get_by_role("button", name="Stop").count() == 0
 
 
+# --- move the packet ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wave():
+    return jpo.wave_packet()
+
+
+@pytest.fixture(scope="module")
+def packet(wave):
+    return interactive.move_packet(wave, num_problems=16, num_steps=20, seed=901)
+
+
+def test_the_packet_opens_with_the_first_problem_that_bfgs_does_not_solve(wave, packet):
+    data = wave.sample_dataset(16, seed=901)
+    first = int(np.flatnonzero(~jpo.solve(wave, data, jpo.BFGS()).solved)[0])
+    shown = packet.data
+    assert shown["centre"] == pytest.approx(float(data.x_true[first, 0]), abs=1e-3) and shown["start"] == pytest.approx(float(data.x0[first, 0]), abs=1e-3)
+    signal = np.asarray(wave.simulate(data.x_true[first], None)) + shown["noise"] * np.array(shown["unit_noise"])
+    np.testing.assert_allclose(signal, data.y[first], atol=1e-4)
+
+
+def test_methods_end_in_the_browser_where_they_end_in_the_library(wave, packet, open_figure):
+    """Loss and derivative to 1e-9; ends of BFGS and gradient descent in float64 to 1e-6, with as many evaluations; the network to 1e-3."""
+    page, shown = open_figure(packet), packet.data
+    settings = [(20.0, 0.1, 22.0), (31.05, 0.4, 16.0), (40.0, 0.0, 44.0), (47.95, 1.0, 30.5), (33.0, 0.2, 32.5), (25.0, 0.7, 24.0)]
+    joint = jpo.solve(wave, wave.sample_dataset(16, seed=901), jpo.JointOptimization(num_steps=20), seed=901)
+    network = trained_network(joint)
+    with jax.enable_x64(True):
+        truth = jax.numpy.array([[s[0]] for s in settings])
+        clean = jax.vmap(lambda x: wave.simulate(x, None))(truth)
+        y = clean + np.array([[s[1]] for s in settings]) * np.array(shown["unit_noise"])
+        data = wave.dataset(y, np.array([[s[2]] for s in settings]))
+        bfgs, descent = jpo.solve(wave, data, jpo.BFGS()), jpo.solve(wave, data, jpo.GradientDescent())
+        measure = jax.jit(jax.vmap(jax.value_and_grad(wave.objective), (0, None, 0)))
+        loss, slope = measure(data.x0, None, data.y)
+        threshold = jax.vmap(wave.threshold)(clean, y)
+    answers = np.asarray(jax.vmap(network)(np.asarray(y, np.float32)))
+    refined = []
+    for k, (centre, noise, begin) in enumerate(settings):
+        for label, value in (("Packet centre (radians)", centre), ("Noise (dimensionless)", noise), ("Search starts at (radians)", begin)):
+            move_slider(page, label, value)
+        assert number(page, "loss") == pytest.approx(float(loss[k]), rel=1e-9)
+        assert number(page, "slope") == pytest.approx(float(slope[k, 0]), rel=1e-9)
+        assert number(page, "threshold") == pytest.approx(float(threshold[k]), rel=1e-9)
+        assert number(page, "bfgs") == pytest.approx(bfgs.x[k, 0], abs=1e-6)
+        assert number(page, "gd") == pytest.approx(descent.x[k, 0], abs=1e-6)
+        assert number(page, "joint") == pytest.approx(answers[k, 0], abs=1e-3)
+        refined.append(number(page, "refined"))
+        assert ("not solved" not in page.locator(".number-bfgs").inner_text()) == bool(bfgs.loss[k] < threshold[k])
+        page.wait_for_function(f"document.querySelector('.says').textContent.includes('after {bfgs.num_evaluations[k]} evaluations')")
+    with jax.enable_x64(True):
+        again = jpo.solve(wave, data, jpo.BFGS(), x0=answers.astype(float))
+    np.testing.assert_allclose(refined, again.x[:, 0], atol=1e-3)
+    assert len({bool(v) for v in bfgs.loss < threshold}) == 2  # some are solved and some are not
+
+
+def test_the_packet_moves_with_pointer_and_keyboard(packet, open_figure):
+    page = open_figure(packet)
+    for handle, label, key in zip(page.locator("svg .handle").all(), ("Packet centre (radians)", "Search starts at (radians)"), ("centre", "start")):
+        slider = page.get_by_label(label, exact=True)
+        handle.focus()
+        page.keyboard.press("Shift+ArrowLeft")
+        assert float(slider.input_value()) == pytest.approx(packet.data[key] - 1.0, abs=0.03)
+        page.keyboard.press("Home")
+        assert float(slider.input_value()) == pytest.approx(packet.data[key], abs=0.03)
+        box = handle.bounding_box()
+        page.mouse.move(box["x"] + 22, box["y"] + 22)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 72, box["y"] + 22, steps=3)
+        page.mouse.up()
+        assert float(slider.input_value()) > packet.data[key] + 1.0
+    slider.focus()
+    before = float(slider.input_value())
+    page.keyboard.press("ArrowLeft")
+    assert float(slider.input_value()) == pytest.approx(before - 0.05)
+    page.get_by_role("button", name="Reset").click()
+    assert float(slider.input_value()) == pytest.approx(packet.data["start"], abs=0.03)
+
+
+# --- turn up chaos --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def motion_problem():
+    return jpo.kuramoto_sivashinsky(float64=True)
+
+
+@pytest.fixture(scope="module")
+def chaos(motion_problem):
+    return interactive.turn_up_chaos(motion_problem, motion_problem.sample_dataset(1, seed=903), index=0)
+
+
+def unpacked(figure):
+    low, high = figure.data["range"]
+    numbers = np.frombuffer(base64.b64decode(figure.data["landscape"]), "<u2").reshape(len(figure.data["horizons"]), -1)
+    return 10 ** (low + (high - low) * numbers / 65535)
+
+
+def test_the_landscape_of_all_horizons_is_that_of_each_horizon(motion_problem, chaos):
+    data = motion_problem.sample_dataset(1, seed=903)
+    expected = plotting.beta_landscapes([jpo.kuramoto_sivashinsky(horizon=T, float64=True) for T in (10.0, 40.0)], data)
+    for T in (10.0, 40.0):
+        row = chaos.data["horizons"].index(T)
+        curve = expected.loss.sel(horizon=T).isel(problem=0)
+        np.testing.assert_allclose(unpacked(chaos)[row], np.clip(curve, 1e-6, 10), rtol=2e-4)
+        assert chaos.data["valleys"][row] == int(expected.valleys.sel(horizon=T)[0])
+    assert chaos.data["horizons"][chaos.data["first"]] == motion_problem.settings["horizon"]
+    assert chaos.data["valleys"][-1] > chaos.data["valleys"][0]
+
+
+def test_a_motion_in_the_browser_is_the_motion_of_the_library(motion_problem, chaos, open_figure):
+    """The loss of a chosen beta: to 1e-8 at T = 10, and to 1e-4 at T = 80, where chaos has amplified the round-off."""
+    page, data = open_figure(chaos), motion_problem.sample_dataset(1, seed=903)
+    with jax.enable_x64(True):
+        u0, (alpha, beta) = np.asarray(data.context[0]), coefficients_of(np.asarray(data.x_true[0]))
+        states = jax.jit(lambda b: trajectory(u0, alpha, b, horizon=80.0))
+        truth = np.asarray(states(beta))
+        for trial in (0.5, 0.8, 1.5):
+            move_slider(page, "Your β", trial)
+            motion = np.asarray(states(trial))
+            for T, tolerance in ((10.0, 1e-8), (40.0, 1e-6), (80.0, 1e-4)):
+                row, step = chaos.data["horizons"].index(T), round(T / 0.25)
+                move_slider(page, "Length T of the motion", row)
+                expected = np.mean((motion[step] - truth[step]) ** 2) / np.var(truth[step])
+                assert number(page, "loss") == pytest.approx(expected, rel=tolerance)
+                assert number(page, "horizon") == T and number(page, "valleys") == chaos.data["valleys"][row]
+
+
+def test_a_descent_leads_to_a_valley_by_pointer_and_keyboard(chaos, open_figure):
+    page = open_figure(chaos)
+    landscape, betas = unpacked(chaos), np.linspace(0.5, 1.5, 401)
+    length, slider, handle = page.get_by_label("Length T of the motion", exact=True), page.get_by_label("Your β", exact=True), page.locator("svg .handle")
+    length.focus()
+    page.keyboard.press("End")
+    handle.focus()
+    for _ in range(3):
+        page.keyboard.press("Shift+ArrowLeft")
+    assert float(slider.input_value()) == pytest.approx(1.0 - 30 * 0.0025)
+    page.get_by_role("button", name="Descend").click()
+    k = int(np.argmin(np.abs(betas - number(page, "end"))))
+    assert float(slider.input_value()) == pytest.approx(betas[k])
+    assert landscape[-1, k] <= landscape[-1, k - 1] and landscape[-1, k] <= landscape[-1, k + 1]
+    box = handle.bounding_box()
+    page.mouse.move(box["x"] + 22, box["y"] + 22)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 122, box["y"] + 30, steps=2)
+    page.mouse.up()
+    assert float(slider.input_value()) > betas[k] + 0.05
+    page.get_by_role("button", name="Reset").click()
+    assert float(slider.input_value()) == 1.0 and number(page, "horizon") == 20
+
+
+# --- the training player --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def training(wave):
+    return interactive.play_training(wave, wave.sample_dataset(16, seed=901), num_steps=30, seed=1)
+
+
+def test_alignment_is_the_cosine_of_each_problem():
+    update = np.array([[3.0, 4.0], [0.0, 2.0], [0.0, 0.0], [-1.0, 0.0]])
+    error = np.array([[6.0, 8.0], [5.0, 0.0], [1.0, 1.0], [7.0, 0.0]])
+    np.testing.assert_allclose(alignment(update, error), [1.0, 0.0, 0.0, -1.0], atol=1e-15)
+    np.testing.assert_allclose(alignment(2 * update, 5 * error), alignment(update, error))
+
+
+def test_the_player_shows_the_training_and_bfgs_of_the_library(wave, training, open_figure):
+    page, data = open_figure(training), wave.sample_dataset(16, seed=901)
+    joint = jpo.solve(wave, data, jpo.JointOptimization(num_steps=30, num_recorded=30), seed=[1])
+    bfgs = jpo.solve(wave, data, jpo.BFGS())
+    threshold, truth = np.asarray(data.threshold), np.asarray(data.x_true)
+    measure = jax.jit(jax.vmap(jax.value_and_grad(wave.objective), (0, None, 0)))
+    assert training.data["steps"] == list(range(1, 31))
+    slider = page.get_by_label("Training step", exact=True)
+    slider.focus()
+    page.keyboard.press("Home")
+    for frame in (0, 1, 12, 29):
+        while int(slider.input_value()) < frame:
+            page.keyboard.press("ArrowRight")
+        x = joint.extras["x_recorded"][0, frame]
+        loss, gradient = (np.asarray(v) for v in measure(x, None, data.y))
+        done = min(frame, bfgs.loss_history.shape[1] - 1)
+        best = bfgs.loss_history[:, done]
+        assert number(page, "joint") == np.sum(loss < threshold) and number(page, "bfgs") == np.sum(best < threshold)
+        assert number(page, "joint-median") == pytest.approx(np.median(loss / threshold), rel=1e-3)
+        assert number(page, "bfgs-median") == pytest.approx(np.median(best / threshold), rel=1e-3)
+        step = joint.extras["x_recorded_next"][0, frame] - x
+        assert number(page, "aligned") == pytest.approx(np.mean(np.sign(step) * np.sign(truth - x)), abs=1e-4)
+        assert number(page, "own") == pytest.approx(np.mean(np.sign(-gradient) * np.sign(truth - x)), abs=1e-4)
+    assert bfgs.solved.any() and not bfgs.solved.all()
+
+
+def test_the_player_plays_stops_and_steps(training, open_figure):
+    page = open_figure(training, reduced_motion="no-preference")
+    slider = page.get_by_label("Training step", exact=True)
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function("Number(document.querySelector('input[type=range]').value) >= 3")
+    page.get_by_role("button", name="Pause").click()
+    stopped = slider.input_value()
+    page.wait_for_timeout(300)
+    assert slider.input_value() == stopped
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function("document.querySelector('input[type=range]').value === '29' && document.querySelector('.buttons button').textContent.includes('Play')")
+    page.get_by_role("button", name="Reset").click()
+    assert slider.input_value() == "0"
+    still = open_figure(training)
+    still.get_by_role("button", name="Next").click()
+    assert still.get_by_label("Training step", exact=True).input_value() == "5"
+
+
 # --- all figures ----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", params=list(PAGES))
 def figure(request):
-    return request.getfixturevalue({"aim-cue-ball": "aim"}[request.param])
+    return request.getfixturevalue({"aim-cue-ball": "aim", "move-packet": "packet", "turn-up-chaos": "chaos", "play-training": "training"}[request.param])
 
 
 def test_without_the_script_and_on_paper_a_picture_stands_there(figure, open_figure):
@@ -216,9 +432,43 @@ def test_every_control_has_a_name_a_size_and_a_place_on_a_phone(figure, open_fig
     assert page.evaluate("[...document.querySelectorAll('.stage svg[role=img], .stage svg[role=group]')].every(e => e.getAttribute('aria-label').length > 20)")
 
 
+@pytest.fixture(scope="module")
+def html_folder(request):
+    folder = Path(os.environ["JPO_BOOK_HTML"]) if os.environ.get("JPO_BOOK_HTML") else request.getfixturevalue("built_book")
+    return next(place for place in (folder, folder / "_build" / "html") if (place / "index.html").is_file())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_figure_lives_in_the_book_from_files_alone(name, html_folder, browser):
+    """Opened from the disk, without a server: nothing else is asked for, nothing complains, and the keyboard moves it."""
+    page, complaints = browser.new_page(viewport={"width": 390, "height": 844}), []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: complaints.append(request.url) if not request.url.startswith(("file:", "data:", "blob:")) else None)
+    page.goto((html_folder / "_executed" / f"{PAGES[name]}.html").as_uri(), wait_until="load")
+    figure = page.locator(f"figure#{name}.live")
+    figure.wait_for()
+    assert figure.locator("svg[width]").count() >= 1 and not figure.locator("img.still").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    shown = figure.locator(".numbers").inner_text()
+    slider = figure.locator("input[type=range]").first
+    slider.focus()
+    for _ in range(8):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("([name, before]) => document.querySelector(`#${name} .numbers`).innerText !== before", arg=[name, shown])
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    red, green, blue = map(int, re.findall(r"\d+", figure.locator(".stage").evaluate("e => getComputedStyle(e).backgroundColor"))[:3])
+    assert max(red, green, blue) < 60
+    page.close()
+    assert not complaints
+
+
 @pytest.mark.parametrize("change, words", [
     (lambda: interactive.aim_cue_ball(jpo.billiards(layout="blocked")), "expected billiards on the open table"),
     (lambda: interactive.aim_cue_ball(jpo.billiards(), num_problems=4, first=4), "expected a problem from 0 to 3, got 4"),
+    (lambda: interactive.move_packet(jpo.wave_packet(noise=0.0)), "expected a wave packet with noise"),
+    (lambda: interactive.turn_up_chaos(jpo.wave_packet(), None), "expected Kuramoto–Sivashinsky of order 4"),
+    (lambda: interactive.play_training(jpo.billiards(), None), "expected one unknown, a box and known truths"),
     (lambda: interactive.InteractiveFigure("x", {"a": "b" * 200_000}, draw=None, figsize=(1, 1), alt="", caption=""), "expected at most 150000 bytes"),
 ])
 def test_bad_input_is_refused_in_one_sentence(change, words):

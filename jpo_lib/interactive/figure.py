@@ -40,7 +40,8 @@ class InteractiveFigure:
         self._picture.save(png, "PNG", optimize=True)
         values = {
             "NAME": self.name, "DATA": self._text.replace("</", "<\\/"), "STILL": base64.b64encode(webp.getvalue()).decode(),
-            "WIDTH": self._picture.width, "HEIGHT": self._picture.height, "ALT": html.escape(self.alt, quote=True), "CAPTION": self._caption,
+            "WIDTH": self._picture.width, "HEIGHT": self._picture.height,
+            "ALT": html.escape(self.alt, quote=True), "CAPTION": self._caption,
         }
         page = TEMPLATE.read_text(encoding="utf-8")
         for name, value in values.items():
@@ -62,14 +63,17 @@ def _paint(draw: Callable, figsize: tuple[float, float]):
 
 
 def rounded(values, digits: int) -> list:
-    """Nested lists of numbers with so many digits after the point; what is not finite becomes None."""
+    """Nested lists of numbers with so many digits after the point."""
     array = np.asarray(values, np.float64)
-    if not np.isfinite(array).all():
-        return [None if not np.isfinite(v) else round(float(v), digits) for v in array] if array.ndim == 1 else [rounded(v, digits) for v in array]
     return (np.round(array, digits) + 0.0).tolist()
 
 
 def packed(values, low: float, high: float) -> str:
-    """Numbers between two limits as bytes 0 to 255 in base64; the script spreads them out again. Error: (high - low) / 510."""
-    scaled = np.round(255 * (np.clip(np.asarray(values, np.float64), low, high) - low) / (high - low))
-    return base64.b64encode(scaled.astype(np.uint8).tobytes()).decode()
+    """Numbers between two limits as whole numbers 0 to 65535 in base64; the script spreads them out again."""
+    scaled = np.round(65535 * (np.clip(np.asarray(values, np.float64), low, high) - low) / (high - low))
+    return base64.b64encode(scaled.astype("<u2").tobytes()).decode()
+
+
+def doubles(values) -> str:
+    """Numbers in full precision as base64."""
+    return base64.b64encode(np.asarray(values, "<f8").tobytes()).decode()
