@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import xarray as xr
 
+from jpo_lib.networks.by_name import named_network
 from jpo_lib.networks.dense import network_for
 from jpo_lib.problem import Dataset, InverseProblem, Result, random_stream
 from jpo_lib.solvers import BFGS, Adam, GradientDescent, JointOptimization, MultiStart, solve
@@ -19,6 +20,7 @@ from jpo_lib.solvers.evaluation import evaluation
 from jpo_lib.solvers.refinement import continued, first_problems, refine
 
 CLASSICAL_METHODS = ("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart")  # and those only on request: see `run_classical`
+LARGE_VARIABLES = ("x", "x_initial", "loss_history", "evaluation")
 RECORDED = 60  # points of a loss history that are kept
 
 
@@ -69,8 +71,11 @@ def run_classical_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[
 
 
 def run_joint_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[str, float]]:
-    """`run_joint` for a cell of a study."""
-    return run_joint(problem, cell.num_problems, cell.data_seed, cell.group_size, cell.network_seeds, cell.options)
+    """`run_joint` for a cell of a study. With the option `compact` the file leaves out solutions and histories, most of its size."""
+    options = dict(cell.options)
+    compact = options.pop("compact", False)
+    results, seconds = run_joint(problem, cell.num_problems, cell.data_seed, cell.group_size, cell.network_seeds, options)
+    return results.drop_vars(LARGE_VARIABLES) if compact else results, seconds
 
 
 def run_classical(
@@ -127,12 +132,14 @@ def run_joint(
     restarts of problems that recommend one (the evaluations of both include the training), and "NetworkStart" BFGS
     from the output of the untrained network: what the architecture gives without training. A group may be larger
     than the number of problems: the network then learns from further problems of the same data set, and only the
-    first `num_problems` are refined and reported, so that all n are compared on the same problems.
+    first `num_problems` are refined and reported, so that all n are compared on the same problems. Options are those of
+    JointOptimization; a network is named by plain data, see `named_network`.
     Returns the results (solver, network_seed, problem, ...) and the seconds of each method.
     """
     everything = problem.sample_dataset(max(num_problems, group_size), data_seed)
     data = everything[:num_problems]
     seeds = list(network_seeds)
+    options = with_network(problem, options)
     joint = first_problems(solve(problem, everything, JointOptimization(group_size=group_size, **options), seed=seeds), num_problems)
     refinements = {"JointRefined": solve(problem, data, BFGS(), x0=joint.x, seed=seeds)}
     if "refine" in problem.defaults:
@@ -145,6 +152,11 @@ def run_joint(
     study = _combined(results, ("network_seed", "problem"), data).assign_coords(network_seed=seeds)
     study["x_initial"] = (("network_seed", "problem", "parameter"), joint.extras["x_initial"])
     return _add_data(study, data, problem), _seconds({**results, **refinements})
+
+
+def with_network(problem: InverseProblem, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a solver that trains networks, with a network named by plain data replaced by the function that makes it."""
+    return {**options, "network": named_network(problem, options["network"])} if "network" in options else dict(options)
 
 
 def _seconds(results: Mapping[str, Result]) -> dict[str, float]:

@@ -16,6 +16,7 @@ import inspect
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -28,9 +29,12 @@ import pydantic
 import xarray as xr
 import yaml
 
+from jpo_lib.combining import combine, combine_variants
 from jpo_lib.problem import check_integer
 from jpo_lib.problems import PROBLEMS
 from jpo_lib.source_identity import hash_of_code
+
+__all__ = ["STUDIES", "Cell", "adopt", "check", "combine", "combine_variants", "load_or_run", "load_profile", "plan", "profiles", "run_cell", "source_hash"]
 
 FORMAT = "jpo-study-1"
 PACKAGE = Path(__file__).resolve().parent
@@ -199,6 +203,32 @@ def _write_atomically(path: Path, write) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _processor() -> str:
+    """Model of the processor where the system tells it: it decides how sums are rounded."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def reference_folder() -> Path:
+    """Where the reference results of the paper profile lie: results/ of the clone."""
+    return (repository_root() or Path.cwd()) / "results"
+
+
+def adopt(cells: Iterable[Cell], folder: Path) -> int:
+    """Copy valid reference results to the places where results are missing. Returns how many."""
+    count = 0
+    for cell in cells:
+        if check(cell, folder) == "missing" and check(cell, reference_folder()) == "valid":
+            for ending in (".nc", ".json"):  # the manifest last: without it a result does not count
+                source = reference_folder() / f"{cell.name}{ending}"
+                _write_atomically(Path(folder) / f"{cell.name}{ending}", lambda target: shutil.copyfile(source, target))
+            count += 1
+    return count
+
+
 def run_cell(cell: Cell, folder: Path) -> Path:
     """Compute a cell and write its result file, then its manifest. Returns the path of the result file."""
     begin = time.perf_counter()
@@ -218,7 +248,7 @@ def run_cell(cell: Cell, folder: Path) -> Path:
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": {"total": round(time.perf_counter() - begin, 3), **seconds},
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{_processor()}, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version(), "jax": jax.__version__, **{
             name: importlib.metadata.version(name) for name in ("jaxlib", "numpy", "optax", "equinox", "xarray")}},
     }
@@ -252,7 +282,7 @@ def load_or_run(cells: Iterable[Cell], folder: Path | None = None, quiet: bool =
         FileExistsError: if a file of something else stands where a result belongs.
     """
     folder = studies_folder() if folder is None else Path(folder)
-    reference = (repository_root() or Path.cwd()) / "results"
+    reference = reference_folder()
     loaded, counts = {}, {}
     for cell in cells:
         state = check(cell, folder)
@@ -273,47 +303,3 @@ def load_or_run(cells: Iterable[Cell], folder: Path | None = None, quiet: bool =
     if not quiet:
         print(f"{counts.get('valid', 0)} of {len(loaded)} result files were there and valid.")
     return loaded
-
-
-def combine(cells: Sequence[Cell], loaded: dict[str, xr.Dataset]) -> tuple[xr.Dataset, xr.Dataset]:
-    """A study without variants as two data sets: classical solvers (data_seed, solver, problem, ...), and joint
-    optimization (data_seed, group_size, solver, network_seed, problem, ...)."""
-    return _joined([c for c in cells if c.kind == "classical"], loaded), _joined([c for c in cells if c.kind != "classical"], loaded)
-
-
-def combine_variants(cells: Sequence[Cell], loaded: dict[str, xr.Dataset]) -> dict[str, tuple[xr.Dataset | None, xr.Dataset]]:
-    """`combine` for each variant, by name. Variants that leave the problem as it is share the classical results;
-    kinds of studies that have none get None."""
-    classical = {name: [c for c in cells if c.kind == "classical" and c.variant == name] for name in {c.variant for c in cells}}
-    result = {}
-    for name in dict.fromkeys(c.variant for c in cells if c.kind != "classical"):
-        opponents = classical.get(name) or classical.get("")
-        result[name] = (
-            _joined(opponents, loaded) if opponents else None,
-            _joined([c for c in cells if c.kind != "classical" and c.variant == name], loaded),
-        )
-    return result
-
-
-def _joined(cells: Sequence[Cell], loaded: dict[str, xr.Dataset]) -> xr.Dataset:
-    """Cells that differ in their data and in n as one data set with the axes data_seed and, where they have one, group_size."""
-
-    def concatenated(parts: Sequence[xr.Dataset], axis: xr.DataArray) -> xr.Dataset:
-        return xr.concat([_filled(p, parts) for p in parts], axis, data_vars="all", coords="minimal", compat="override", join="outer")
-
-    data_seeds = sorted({c.data_seed for c in cells})
-    rows = []
-    for data_seed in data_seeds:
-        row = [c for c in cells if c.data_seed == data_seed]
-        parts = [loaded[c.name] for c in row]
-        sizes = xr.DataArray([c.group_size for c in row], dims="group_size", name="group_size")
-        rows.append(parts[0] if row[0].group_size is None else concatenated(parts, sizes))
-    return concatenated(rows, xr.DataArray(data_seeds, dims="data_seed", name="data_seed"))
-
-
-def _filled(part: xr.Dataset, parts: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Put a part on the evaluation numbers of all parts; between recorded numbers the best loss stays."""
-    if "evaluation" not in part.dims:
-        return part
-    evaluations = sorted(set().union(*(p.evaluation.values.tolist() for p in parts)))
-    return part.reindex(evaluation=evaluations, method="ffill")

@@ -172,3 +172,13 @@ def test_a_variant_that_changes_something_unknown_is_refused(monkeypatch):
 def test_every_kind_of_cell_has_code_of_its_own_that_decides_its_identity():
     hashes = {kind: study.source_hash("wave_packet", kind) for kind in ("classical", "joint")}
     assert hashes["classical"] == hashes["joint"] != study.source_hash("billiards", "joint")
+
+
+def test_reference_results_are_taken_where_results_are_missing_and_nowhere_else(cells, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "reference_folder", lambda: folder)
+    spoil(folder, cells[0], "one byte")
+    place = tmp_path / "new"
+    assert study.adopt(cells, place) == len(cells) - 1
+    assert [study.check(c, place) for c in cells] == ["missing"] + ["valid"] * (len(cells) - 1)
+    spoil(place, cells[1], "one byte")
+    assert study.adopt(cells, place) == 0 and study.check(cells[1], place).startswith("damaged")
