@@ -40,7 +40,12 @@ def wilson_interval(count, total, confidence: float = 0.95):
 
 @dataclasses.dataclass(frozen=True)
 class Rate:
-    """A proportion with its 95 % Wilson interval."""
+    """k / m, a proportion, with its 95 % Wilson interval; dimensionless.
+
+    Attributes:
+        count: k, number of successes.
+        total: m, number of trials.
+    """
 
     count: int
     total: int
@@ -68,6 +73,10 @@ class Comparison:
 
     The intervals treat all problems and seeds as independent trials. Problems that share a network are not quite
     that; figures therefore show every seed as well.
+
+    Attributes:
+        better, tie, worse: shares of the problems, a `Rate` each; they add up to 1.
+        solved, solved_reference: shares that a and b solved.
     """
 
     better: Rate
@@ -88,6 +97,13 @@ def outcome(loss, solved, reference_loss, reference_solved, tolerance: float = R
 
     Two solutions tie when both are solved, or when |a - b| <= tolerance * max(a, b). A loss that is not finite
     is worse than any that is.
+
+    Arguments:
+        loss, reference_loss: a and b, of equal or broadcastable shapes, unit of the loss.
+        solved, reference_solved: whether each is solved, of the same shapes.
+        tolerance: relative tolerance, dimensionless.
+    Returns:
+        whole numbers, of the common shape.
     """
     a, b = np.broadcast_arrays(np.asarray(loss, float), np.asarray(reference_loss, float))
     a, b = (np.where(np.isfinite(v), v, np.inf) for v in (a, b))
@@ -98,9 +114,9 @@ def outcome(loss, solved, reference_loss, reference_solved, tolerance: float = R
 
 
 def compare(result, reference, tolerance: float = RELATIVE_TOLERANCE) -> Comparison:
-    """Compare two results on the same problems: better / tie / worse with tolerance, and solved rates.
+    """Better where L_a < L_b, worse where L_a > L_b, tie where |L_a - L_b| <= tolerance max(L_a, L_b) or both are solved.
 
-    Two solutions tie when both are solved or their losses differ by at most `tolerance`, relative to the larger.
+    The shares of better, tie and worse, and both solved rates, have 95 % Wilson intervals; see `wilson_interval`.
     "Strictly better" alone is never reported: among failed runs it is a coin toss.
 
     Arguments:

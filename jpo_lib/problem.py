@@ -42,7 +42,7 @@ def _register(cls, static: tuple[str, ...]):
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """N inverse problems of one kind: the targets y_i, and what is known about each problem.
+    """N inverse problems of one kind, y_i = observe(F(x_i, c_i)): the targets, and what is known about each problem.
 
     Attributes:
         y: targets, shape (N, ...), unit of the simulator's output.
@@ -64,13 +64,18 @@ class Dataset:
 
     @property
     def num_problems(self) -> int:
+        """N, the number of problems."""
         return self.x0.shape[0]
 
     def __len__(self) -> int:
         return self.num_problems
 
     def __getitem__(self, index) -> Dataset:
-        """Select problems by slice or index array; the selection keeps the axis of problems."""
+        """Select problems by slice or index array; the selection keeps the axis of problems.
+
+        Arguments:
+            index: whole number, slice, or array of numbers or of truth values, shape (N,).
+        """
         index = np.atleast_1d(np.arange(self.num_problems)[index])
         with jax.enable_x64(True):  # keeps the precision of each array, whatever JAX's flag
             return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[index]), self)  # on the host: nothing to compile
@@ -86,7 +91,7 @@ class InverseProblem:
     Arguments:
         name: short name, used in files and messages.
         dimension: d, the number of unknown parameters.
-        simulate: F, (x (d,), context) -> output.
+        simulate: F, (x (d,), context) -> output, of any shape and unit. JAX must be able to differentiate it.
         loss: L, (output, y) -> scalar.
         sample_x: prior of x, key -> (d,). Problems are drawn from it.
         sample_x0: distribution of starting points, key -> (d,); the prior when None.
@@ -108,6 +113,8 @@ class InverseProblem:
         pack_lanes: whether classical solvers pack unfinished problems into smaller batches on the way. Each size of batch
             is compiled anew, in seconds, which does not pay for a simulator of some microseconds.
         settings: the settings that define this family, for manifests; plain numbers and texts.
+
+    Source: the formulation is that of Holl & Thuerey (2024), arXiv 2408.08119.
     """
 
     name: str
@@ -135,15 +142,31 @@ class InverseProblem:
         return contextlib.nullcontext() if self.float64 is None else jax.enable_x64(self.float64)
 
     def objective(self, x, context, y):
-        """L(F(x, c), y) for one problem: x (d,), y as the simulator's output -> scalar."""
+        """L(F(x, c), y) for one problem.
+
+        Arguments:
+            x: parameters, shape (d,), unit of x.
+            context: c, as `sample_context` returns it; None when the simulator needs none.
+            y: target, of the shape and unit of the simulator's output.
+        Returns:
+            a scalar, unit of the loss.
+        """
         return self.loss(self.simulate(x, context), y)
 
     def draw_start(self, key):
-        """One random starting point, shape (d,)."""
+        """x0 ~ p(x0): one random starting point, shape (d,), unit of x.
+
+        Arguments:
+            key: JAX key.
+        """
         return (self.sample_x0 or self.sample_x)(key)
 
     def draw_restart(self, key):
-        """One random starting point for a restart, shape (d,)."""
+        """x0 ~ p(restart): one random starting point for a restart, shape (d,), unit of x.
+
+        Arguments:
+            key: JAX key.
+        """
         return (self.sample_restart or self.sample_x0 or self.sample_x)(key)
 
     def sample_dataset(self, num_problems: int = 256, seed: int = 0) -> Dataset:
@@ -155,6 +178,8 @@ class InverseProblem:
         Arguments:
             num_problems: N, at least 1.
             seed: non-negative integer.
+        Returns:
+            a `Dataset`.
         Raises:
             ValueError: if either is out of range.
         """
@@ -178,6 +203,8 @@ class InverseProblem:
                 counts as solved.
             x_true: the true parameters where known, shape (N, d).
             seed: draws the identifiers.
+        Returns:
+            a `Dataset`.
         Raises:
             ValueError: if a shape does not fit or a value is not finite.
         """

@@ -38,7 +38,10 @@ STATUS_TEXTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a solver found for each of N problems. With several seeds all arrays have a leading axis (S, ...).
+    """x_i = the point of lowest L(F(x, c_i), y_i) among all that were evaluated, for each of N problems.
+
+    With several seeds all arrays have a leading axis (S, ...). Losses have the unit of the problem's loss; counts and
+    codes are dimensionless.
 
     Attributes:
         x: best parameters seen, shape (N, d), unit of x.
@@ -47,7 +50,7 @@ class Result:
         num_evaluations: evaluations of the loss and its gradient spent on each problem, shape (N,).
         solved: loss < threshold, shape (N,).
         status: why the solver stopped, codes of `Status`, shape (N,).
-        compile_seconds, run_seconds: wall time of compilation and of the work itself.
+        compile_seconds, run_seconds: wall time of compilation and of the work itself, seconds.
         solver: name and hyperparameters of the solver.
         seed: seed or seeds that it ran with.
         extras: further arrays of the solver (see its docstring).
@@ -71,7 +74,11 @@ class Result:
         return np.vectorize(lambda code: STATUS_TEXTS[Status(code)], otypes=[object])(self.status)
 
     def to_dataset(self) -> xr.Dataset:
-        """The arrays with named dimensions; timings are left out, so that equal runs give equal datasets."""
+        """The arrays with named dimensions; timings are left out, so that equal runs give equal datasets.
+
+        Returns:
+            an `xarray.Dataset` with the dimensions problem, parameter and evaluation, and seed where there are several.
+        """
         lead = ("seed",) if self.loss.ndim == 2 else ()
         variables = {
             "x": (*lead, "problem", "parameter"),
