@@ -88,7 +88,8 @@ def some_map(monkeypatch):
     """A map with one computed cell, of two rows and several n."""
     what = validity.MAPS[1]
     cells = study.plan("wave_packet_validity", "smoke", group_sizes=[1])
-    made = {c.name: results(20, 10, 30).isel(data_seed=0) if c.kind == "classical" else results(30, 3, 7, networks=2).isel(data_seed=0) for c in cells}
+    opponent, joint = results(20, 10, 30).isel(data_seed=0), results(30, 3, 7, networks=2).isel(data_seed=0)
+    made = {c.name: opponent if c.kind == "classical" else joint for c in cells}
     monkeypatch.setattr(study, "load_or_run", lambda wanted, quiet: made)
     return validity.build_map(what, {"wave_packet_validity": cells}, study.plan("wave_packet", "smoke"))
 
@@ -122,6 +123,20 @@ def test_a_link_holds_the_whole_table():
 
     link = reporting.csv_link(["a", "b"], [[1, "x, y"], [2, "z"]], "t.csv").data
     assert base64.b64decode(link.split("base64,")[1].split('"')[0]).decode() == 'a,b\n1,"x, y"\n2,z\n'
+
+
+def test_the_table_of_all_results_has_every_method_and_n_with_its_seeds():
+    joint = xr.concat([results(30, 3, 7, networks=3), results(36, 3, 7, networks=3)], "group_size").assign_coords(group_size=[1, 16])
+    records = reporting.ledger_records("shots", results(20, 10, 30), joint)
+    assert [(r["solver"], r["n"], r["data_sets"], r["networks"]) for r in records] == [
+        ("BFGS", "", 2, ""), ("multi-start BFGS", "", 2, ""),
+        ("JPO", 1, 2, 3), ("JPO", 16, 2, 3), ("JPO, refined", 1, 2, 3), ("JPO, refined", 16, 2, 3)]
+    for record in records:
+        assert record["better"] + record["tie"] + record["worse"] == pytest.approx(1)
+        assert all(record[f"{rate}_low"] <= record[rate] <= record[f"{rate}_high"] for rate in reporting.RATES)
+    assert records[-1]["solved"] == pytest.approx(0.9) and records[-1]["better"] == pytest.approx(0.4)
+    row = reporting.ledger_rows(records)[-1]
+    assert len(row) == len(reporting.LEDGER_HEADER) and row[3] == "2 × 3" and row[4].startswith("90 (8")
 
 
 def test_restarts_from_untrained_networks_begin_at_their_answers():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from jpo_lib.costs import costs_of_runs, refined_method
+from jpo_lib.costs import costs_of_runs, joint_costs, refined_method
 from jpo_lib.plotting.results import METHODS, group_size_axis
 
 COST_LEVELS = {0.5: ("o", ":"), 0.9: ("s", "-"), 0.99: ("D", "--")}
@@ -15,7 +15,6 @@ def plot_costs(ax, classical: xr.Dataset, joint: xr.Dataset, opponents=("MultiSt
                levels=tuple(COST_LEVELS)) -> None:
     """Evaluations per problem until a fraction of the problems is solved, against n: mean of the seeds that get there, and their range.
 
-    A study that also holds supervised networks ("SupervisedRefined", whose training is that of "Supervised") gets their curve.
     Level lines are opponents that do not depend on n. A line is missing where no run solves that many problems.
     """
     sizes = joint.group_size.values
@@ -29,13 +28,9 @@ def plot_costs(ax, classical: xr.Dataset, joint: xr.Dataset, opponents=("MultiSt
         ax.fill_between(sizes, np.where(np.isnan(middle), np.nan, values.min(axis=1)), np.where(np.isnan(middle), np.nan, values.max(axis=1)),
                         color=METHODS[method][1], alpha=0.12, linewidth=0)
 
-    curves = {refined_method(joint): "Joint", "SupervisedRefined": "Supervised"}  # and where their training is counted
-    for method, trained in curves.items():
-        if method in joint.solver:
-            training = joint.num_evaluations.sel(solver=trained, drop=True)
-            for level in levels:
-                draw(costs_of_runs(joint.sel(solver=method, drop=True), level, training), method, level,
-                     f"{METHODS[method][0]}, {100 * level:g} %")
+    refined = refined_method(joint)
+    for level in levels:
+        draw(joint_costs(joint, level), refined, level, f"{METHODS[refined][0]}, {100 * level:g} %")
     for method in (m for m in opponents if m in classical.solver or m in joint.solver):
         for level in levels:
             if method in classical.solver:
@@ -47,6 +42,21 @@ def plot_costs(ax, classical: xr.Dataset, joint: xr.Dataset, opponents=("MultiSt
                         label=f"{METHODS[method][0]}, {100 * level:g} %")
     group_size_axis(ax, sizes)
     ax.set(yscale="log", ylabel="evaluations per problem")
+
+
+def plot_supervised_cost(ax, study: xr.Dataset, levels=tuple(COST_LEVELS)) -> None:
+    """Evaluations per problem of supervised training with BFGS from its answers, against n, where all runs solve a fraction of the problems.
+
+    The study of generalization counts each simulated pair as one evaluation and lets BFGS run to its end, so that these are upper bounds.
+    """
+    refined = study.sel(solver="SupervisedRefined", drop=True)
+    label, color, _, _ = METHODS["SupervisedRefined"]
+    runs = [d for d in refined.solved.dims if d not in ("group_size", "problem")]
+    for level in levels:
+        reached = (refined.solved.mean("problem") >= level).all(runs)
+        costs = refined.num_evaluations.mean(["problem", *runs]).where(reached)
+        marker, line = COST_LEVELS[level]
+        ax.plot(study.group_size, costs, color=color, marker=marker, linestyle=line, label=f"{label}, {100 * level:g} %")
 
 
 def plot_not_computed(ax, reason: str) -> None:

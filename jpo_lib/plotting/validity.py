@@ -70,6 +70,7 @@ def plot_validity(maps: Sequence[xr.Dataset]):
         draw_map(left, one, "advantage")
         image = draw_map(right, one, "equal_cost")
         right.set_ylabel("")
+        right.set_yticklabels([])
         left.set_title(f"({letter}) {one.attrs['title']}")
     axes[0, 0].set_title(f"against one run of BFGS\n\n{axes[0, 0].get_title(loc='left')}")
     axes[0, 1].set_title("against multi-start BFGS, at equal cost\n\n")
