@@ -55,9 +55,11 @@ class Worker:
             raise SideFailed(late or (said[-1].strip() if said else "it ended without a word"))
         return json.loads(line)
 
-    def run(self) -> float:
+    def run(self) -> tuple[float, float | None]:
+        """Wall time and processor time of one turn, seconds; the latter None where it cannot be told apart."""
         self.process.stdin.write("run\n")
-        return self.answer()["seconds"]
+        answer = self.answer()
+        return answer["seconds"], answer["processor"]
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -108,14 +110,17 @@ def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float 
     for peer in case.peers or (None,):
         row = {"name": case.name, "title": case.title, "beside": peer.name if peer else "", "ours": described[case.ours],
                "peer": described.get(peer.side) if peer else None, "arguments": arguments, "target": dict(peer.target) if peer and peer.target else None,
-               "ratio": None, "ratio_low": None, "ratio_high": None, "reached": None, "note": peer.note if peer else ""}  # fmt: skip
+               "ratio": None, "ratio_low": None, "ratio_high": None, "processor_ratio": None, "reached": None,
+               "note": peer.note if peer else ""}  # fmt: skip
         if peer and peer.side in failures:
             row["note"] = f"It did not run here: {failures[peer.side]}. {peer.note}".strip()
         elif peer:
             scale = facts[case.ours]["count"] / facts[peer.side]["count"]
-            compare(row, [scale * there / here for here, there in zip(times[case.ours], times[peer.side])])
+            turns_of_both = list(zip(times[case.ours], times[peer.side]))
+            compare(row, [scale * there / here for (here, _), (there, _) in turns_of_both])
+            compare_processors(row, [scale * there / here for (_, here), (_, there) in turns_of_both if here and there])
         rows.append(row)
-        say(f"{case.title} | {row['beside']}: " + (f"ratio {row['ratio']:.3g}" if row["ratio"] else "no ratio")
+        say(f"{case.title} | {row['beside']}: " + (f"ratio {row['ratio']:.3g}, of processor times {row['processor_ratio']}" if row["ratio"] else "no ratio")
             + ("" if row["reached"] is None else ", target reached" if row["reached"] else ", target not reached"))
     return rows
 
@@ -125,12 +130,12 @@ def empty_row(name: str, title: str, *, seconds: float | None = None, ratio: flo
     """A row without another side."""
     ours = {"seconds": seconds, "turns": turns, "accuracy_text": text, "accuracy": dict(numbers or {})}
     return {"name": name, "title": title, "beside": "", "ours": ours, "peer": None, "arguments": {}, "target": target, "ratio": ratio,
-            "ratio_low": None, "ratio_high": None, "reached": reached, "note": note}  # fmt: skip
+            "ratio_low": None, "ratio_high": None, "processor_ratio": None, "reached": reached, "note": note}  # fmt: skip
 
 
-def take_turns(sides: dict[str, Callable[[], float]], turns: int, seconds: float, failures: dict[str, str]) -> dict[str, list[float]]:
-    """Seconds of each side, in turns: every side once, then every side again. A side that fails is left out and noted."""
-    times: dict[str, list[float]] = {side: [] for side in sides}
+def take_turns(sides: dict[str, Callable[[], Any]], turns: int, seconds: float, failures: dict[str, str]) -> dict[str, list[Any]]:
+    """What each side says, in turns: every side once, then every side again. A side that fails is left out and noted."""
+    times: dict[str, list[Any]] = {side: [] for side in sides}
     begin = time.monotonic()
     for turn in range(turns):
         if turn >= 3 and time.monotonic() - begin > seconds:
@@ -145,12 +150,13 @@ def take_turns(sides: dict[str, Callable[[], float]], turns: int, seconds: float
     return {side: values for side, values in times.items() if side not in failures}
 
 
-def describe(facts: dict[str, Any], times: Sequence[float], judged: tuple[str, dict[str, float]]) -> dict[str, Any]:
+def describe(facts: dict[str, Any], turns: Sequence[tuple[float, float | None]], judged: tuple[str, dict[str, float]]) -> dict[str, Any]:
     """What the result file says about one side; times are divided by its count."""
     text, numbers = judged
+    times, processor = [wall for wall, _ in turns], [spent for _, spent in turns if spent]
     return {
         "seconds": statistics.median(times) / facts["count"], "low": min(times) / facts["count"], "high": max(times) / facts["count"],
-        "turns": len(times), "count": facts["count"], "compile_seconds": round(facts["compile_seconds"], 3),
+        "processor_seconds": statistics.median(processor) / facts["count"] if processor else None, "turns": len(times), "count": facts["count"], "compile_seconds": round(facts["compile_seconds"], 3),
         "accuracy_text": "; ".join(part for part in (facts["text"], text) if part), "accuracy": {**facts["numbers"], **numbers},
     }
 
@@ -164,6 +170,13 @@ def compare(row: dict[str, Any], faster: Sequence[float]) -> None:
     row["ratio_low"], row["ratio_high"] = (float(value) for value in np.percentile(ratios, [25, 75]))
     if bound is not None:
         row["reached"] = bool(row["ratio"] <= bound if kind == "at_most" else row["ratio"] >= bound)
+
+
+def compare_processors(row: dict[str, Any], faster: Sequence[float]) -> None:
+    """The same ratio of processor times. Other programs on the machine disturb it less; but two processors count as twice the time."""
+    if faster:
+        ratio = float(np.median(faster))
+        row["processor_ratio"] = 1 / ratio if row["target"] and "at_most" in row["target"] else ratio
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------

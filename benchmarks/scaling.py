@@ -18,8 +18,8 @@ SIZES = {
     "navier_stokes": {"evaluation": (16, 64, 256), "training": (64,)},
 }
 QUICK = {
-    "wave_packet": {"evaluation": (256, 4096, 65536), "training": (256,)},
-    "billiards": {"evaluation": (256, 4096, 65536), "training": (256,), "solution": (256,)},
+    "wave_packet": {"evaluation": (256, 4096, 65536), "training": (256,), "solution": (256,)},
+    "billiards": {"evaluation": (256, 4096, 65536)},
     "kuramoto_sivashinsky": {"evaluation": (64, 256)},
     "navier_stokes": {"evaluation": (16, 64)},
 }

@@ -35,7 +35,7 @@ def ours(problem: str, num_problems: int) -> Side:
         few, many = (jpo.solve(problem, data, s).run_seconds for s in (short, long))
         return (many - few) / (STEPS[1] - STEPS[0])
 
-    return Side(step, 1, compile_seconds, text=f"minibatch of {batch}", timed=True)
+    return Side(step, 1, compile_seconds, text=f"minibatch of {batch}", timed=True, whole=False)
 
 
 def parts(problem: str, num_problems: int) -> Side:

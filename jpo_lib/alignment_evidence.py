@@ -136,7 +136,7 @@ def rank_correlation(first, second, groups=None) -> float:
     return float(ranks[0] @ ranks[1] / norms.prod()) if norms.all() else float("nan")
 
 
-def predicts_solved_rate(experiments: Mapping[str, xr.Dataset], within: bool, name: str = "alignment", num_resamples: int = 500) -> Estimate:
+def predicts_solved_rate(experiments: Mapping[str, xr.Dataset], within: bool, name: str = "alignment", num_resamples: int = 300) -> Estimate:
     """Rank correlation of a run's mean early alignment with its solved rate after refinement; a point for each run and n.
 
     Arguments:
@@ -166,7 +166,7 @@ def ordered_pairs(values, solved) -> tuple[float, int]:
     return float((2 * wins - yes * no).sum()), int((yes * no).sum())
 
 
-def predicts_solved_problems(runs: xr.Dataset, name: str = "alignment", num_resamples: int = 500) -> Estimate:
+def predicts_solved_problems(runs: xr.Dataset, name: str = "alignment", num_resamples: int = 300) -> Estimate:
     """P(a_s > a_u) - P(a_s < a_u) over pairs of problems of the same run, s solved in the end and u not; a: early alignment.
 
     1 where alignment tells exactly which problems of a run will be solved, 0 where it tells nothing. Since both problems

@@ -111,6 +111,8 @@ def findings(study: xr.Dataset) -> dict[str, str]:
         "restarts-words": difference(large, "JointUnseenRefined", "MultiStartUnseen")["words"],
         "restarts-cost": f"{float(large.num_evaluations.sel(solver='MultiStartUnseen').mean()):.0f}",
         "unseen-cost": f"{float(large.num_evaluations.sel(solver='JointUnseenRefined').mean()):.0f}",
+        "known-cost": f"{float(large.num_evaluations.sel(solver='JointRefined').mean()):.0f}",
+        "supervised-cost": f"{float(large.num_evaluations.sel(solver='SupervisedRefined').mean()):.0f}",
         "error-known": f"{error('JointLast', 'threshold'):.2g}", "error-unseen": f"{error('JointUnseen', 'threshold_unseen'):.2g}",
         "error-supervised": f"{error('SupervisedUnseen', 'threshold_unseen'):.2g}",
     }
@@ -128,6 +130,8 @@ def findings_rows(runs: Mapping[str, xr.Dataset]) -> tuple[list[str], list[list[
         "gap between them": "gap", "gap of the raw answers": "raw-gap", "unseen, supervised and refined": "supervised-solved",
         "JPO minus supervised, unseen, refined": "supervised", "JPO minus supervised, unseen, raw": "supervised-raw",
         "JPO minus one run of BFGS, unseen": "bfgs", "JPO minus multi-start BFGS, unseen": "restarts",
+        "evaluations per known problem, JPO refined (training counted)": "known-cost",
+        "evaluations per problem of the data, supervised and refined (pairs counted)": "supervised-cost",
         "evaluations per unseen problem, JPO refined (training not counted)": "unseen-cost", "evaluations per unseen problem, multi-start BFGS": "restarts-cost",
     }
     found = {name: findings(study) for name, study in runs.items()}

@@ -214,7 +214,7 @@ def read_benchmarks(folder: Path | None = None) -> list[dict[str, Any]]:
     return found
 
 
-BENCHMARK_HEADER = ["work", "this library", "beside", "time there", "ratio", "target", "reached", "accuracy here", "accuracy there"]
+BENCHMARK_HEADER = ["work", "this library", "beside", "time there", "ratio", "of processor times", "target", "reached", "accuracy here", "accuracy there"]
 
 
 def benchmark_rows(benchmark: Mapping[str, Any]) -> list[list[str]]:
@@ -224,7 +224,7 @@ def benchmark_rows(benchmark: Mapping[str, Any]) -> list[list[str]]:
         ours, peer = row["ours"], row["peer"]
         rows.append([
             row["title"], "" if ours["seconds"] is None else duration(ours["seconds"]), row["beside"], duration(peer["seconds"]) if peer else "",
-            ratio_text(row), target_text(row["target"]), {True: "yes", False: "**no**", None: ""}[row["reached"]],
+            ratio_text(row), "" if row["processor_ratio"] is None else f"{row['processor_ratio']:.3g}", target_text(row["target"]), {True: "yes", False: "**no**", None: ""}[row["reached"]],
             ours.get("accuracy_text", ""), peer.get("accuracy_text", "") if peer else "",
         ])
     return rows
@@ -248,7 +248,7 @@ def _caption(benchmark: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in benchmark["versions"].items())
     return (f"Benchmarks on {machine['name']} ({machine['device']}, {machine['cores']} cores), {amount}, {benchmark['created'][:10]}. "
             f"Times are medians. A ratio with a target ≥ is the time there divided by the time here, with ≤ the time here divided by that "
-            f"there; in brackets the middle half of the single ratios. {versions}")
+            f"there; in brackets the middle half of the single ratios. Processor times are the sum over all processors. {versions}")
 
 
 def ratio_text(row: Mapping[str, Any]) -> str:

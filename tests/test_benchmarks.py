@@ -32,6 +32,7 @@ def test_a_case_gives_a_row_for_each_other_side(rows):
     assert row["arguments"] == {"batch": 2} and row["ours"]["count"] == 2
     assert row["ours"]["turns"] == row["peer"]["turns"] == 3
     assert row["ours"]["low"] <= row["ours"]["seconds"] <= row["ours"]["high"]
+    assert row["processor_ratio"] > 0
     assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"] and row["reached"] == (row["ratio"] <= 1.5)
 
 
@@ -91,7 +92,7 @@ def test_the_file_is_read_back_and_shown(rows, tmp_path):
     (benchmark,) = timings.read_benchmarks(tmp_path)
     shown = timings.benchmark_rows(benchmark)
     assert [len(row) for row in shown] == [len(timings.BENCHMARK_HEADER)] * 2
-    assert shown[0][5] == "≤ 1.5" and shown[0][6] in ("yes", "**no**") and shown[0][7] == rows[0]["ours"]["accuracy_text"]
+    assert shown[0][6] == "≤ 1.5" and shown[0][7] in ("yes", "**no**") and shown[0][8] == rows[0]["ours"]["accuracy_text"]
     assert shown[0][4].startswith(f"{rows[0]['ratio']:.3g}") and shown[1][4] == ""
     text = timings.benchmark_tables([benchmark], label="table-x").data
     assert ":name: table-x" in text and "short version" in text and rows[1]["note"] in text
