@@ -7,11 +7,14 @@ export PYTHON
 # Programs are called as modules of this Python: their scripts name the folder in which they were installed.
 RUN := .venv/bin/python
 
-.PHONY: help env book test lock clean
+
+.PHONY: help env book pdf test bench lock clean
 help:
 	@echo "make env     install the pinned environment into .venv     (ACCELERATOR=cpu, or cuda13 for NVIDIA GPUs)"
 	@echo "make book    run all studies and notebooks, build the book (PROFILE=laptop, or smoke, or paper)"
+	@echo "make pdf     the same, and the whole book as one PDF (needs Chromium)"
 	@echo "make test    run all tests, a small build of the book included"
+	@echo "make bench   measure speed beside other software    (QUICK=1: in three minutes; MACHINE=name-of-the-results)"
 	@echo "make lock    resolve the dependencies of pyproject.toml anew (UPGRADE=1: to their newest versions)"
 	@echo "make clean   remove what was built: results, executed notebooks, pages, caches; .venv stays"
 
@@ -21,8 +24,15 @@ env:
 book: env
 	@exec $(RUN) workflow/build.py "$(PROFILE)"
 
+pdf: book
+	@exec $(RUN) workflow/pdf.py
+
 test: env
-	@exec $(RUN) -m pytest
+	@exec $(RUN) -m pytest -n 2
+
+bench:
+	@sh workflow/environment.sh bench
+	@exec .venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(MACHINE),--machine "$(MACHINE)")
 
 LOCK = $(RUN) -m uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-header --no-annotate --quiet $(if $(UPGRADE),--upgrade)
@@ -31,6 +41,8 @@ ALL_EXTRAS = pyproject.toml requirements/build.in --extra book --extra test --ex
 lock: env
 	@$(LOCK) $(ALL_EXTRAS) --output-file requirements/cpu.lock >/dev/null
 	@$(LOCK) $(ALL_EXTRAS) --extra cuda13 --output-file requirements/cuda13.lock >/dev/null
+	@$(LOCK) pyproject.toml requirements/build.in --extra bench --constraints requirements/cpu.lock \
+		--output-file requirements/bench.lock >/dev/null
 	@$(LOCK) requirements/bootstrap.in --output-file requirements/bootstrap.lock >/dev/null
 	@$(RUN) workflow/environment_yml.py
 

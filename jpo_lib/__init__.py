@@ -18,7 +18,7 @@ _HOMES = {
     **dict.fromkeys(["compare", "wilson_interval"], "jpo_lib.metrics"),
     **dict.fromkeys(["STATUS_TEXTS", "Dataset", "InverseProblem", "Result", "Status"], "jpo_lib.problem"),
     **dict.fromkeys(["PROBLEMS", "billiards", "kuramoto_sivashinsky", "navier_stokes", "simulate_shot", "wave_packet"], "jpo_lib.problems"),
-    **dict.fromkeys(["SOLVERS", "Adam", "BFGS", "GradientDescent", "JointOptimization", "MultiStart", "solve"], "jpo_lib.solvers"),
+    **dict.fromkeys(["SOLVERS", "Adam", "BFGS", "GradientDescent", "JointOptimization", "MultiStart", "Supervised", "solve"], "jpo_lib.solvers"),
     **dict.fromkeys(["continued", "refine"], "jpo_lib.solvers.refinement"),
     **dict.fromkeys(["load_or_run", "plan"], "jpo_lib.study"),
 }

@@ -142,7 +142,7 @@ def _list_cells(cells: list, profile: str, folder: Path, as_json: bool) -> None:
             "name": cell.name,
             "study": cell.study,
             "state": studies.check(cell, folder),
-            "source": studies.source_hash(cell.problem),
+            "source": studies.source_hash(cell.problem, cell.kind),
             "batch": json.dumps(cell.model_dump(mode="json", exclude=shared), sort_keys=True),
         }
         for cell in cells
@@ -157,6 +157,7 @@ def study(
     list_only: Annotated[bool, typer.Option("--list", help="Show the cells and their state, compute nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --list: everything that the workflow needs.")] = False,
     cell: Annotated[Optional[list[str]], typer.Option(help="Compute only this cell; may be repeated.")] = None,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Take reference results of results/ where they are valid, first of all.")] = False,
     folder: Folder = None,
 ) -> None:
     """Compute the cells of a study that are not there yet or not valid any more."""
@@ -164,6 +165,9 @@ def study(
     from jpo_lib import study as studies
 
     folder = folder if folder is not None else studies.studies_folder()
+    if adopt:
+        notebooks.check_output_folder(folder)
+        studies.adopt(cells, folder)
     if list_only:
         _list_cells(cells, profile, folder, as_json)
         return
@@ -201,51 +205,41 @@ def claims() -> None:
 @app.command()
 def verify(
     name: Annotated[Optional[str], typer.Argument(metavar="STUDY", help="Name of a study; none: all.")] = None,
-    profile: Profile = "laptop",
-    sample: Annotated[int, typer.Option(help="How many studies to recompute.", min=1)] = 2,
+    profile: Profile = "paper",
+    sample: Annotated[int, typer.Option(help="How many cells to recompute.", min=1)] = 2,
+    longest: Annotated[float, typer.Option(help="Leave out cells whose computation took more seconds than this.", min=0)] = 120.0,
     draw: Annotated[Optional[int], typer.Option(help="Seed of the drawing (default: a new one each time).")] = None,
-    folder: Folder = None,
+    folder: Annotated[Optional[Path], typer.Option(help="Folder of the study files (default: the reference results in results/).")] = None,
 ) -> None:
-    """Recompute a random sample of the stored studies and compare, bit for bit."""
+    """Recompute a random sample of the reference results and compare: bit for bit on the same machine, else within stated bounds."""
     import tempfile
 
     import xarray as xr
 
     cells = _plan(name, profile, None)
     from jpo_lib import study as studies
+    from jpo_lib.agreement import agreement
 
-    folder = folder if folder is not None else studies.studies_folder()
-    stored = [cell for cell in cells if studies.check(cell, folder) == "valid"]
+    folder = folder if folder is not None else studies.reference_folder()
+
+    def manifest(cell, place):
+        return json.loads((place / f"{cell.name}.json").read_text(encoding="utf-8"))
+
+    stored = [cell for cell in cells if studies.check(cell, folder) == "valid" and manifest(cell, folder)["seconds"]["total"] <= longest]
     if not stored:
-        raise notebooks.InputError(f"Expected valid studies of the profile {profile}, got none: run jpo study first.")
+        raise notebooks.InputError(f"Expected valid results of the profile {profile} in {folder.name}, got none that took at most {longest:g} s: "
+                                   "choose another --profile, --folder or --longest.")
     different = False
     for cell in random.Random(draw).sample(stored, min(sample, len(stored))):
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as scratch:
             with xr.open_dataset(studies.run_cell(cell, Path(scratch))) as new, \
                  xr.open_dataset(folder / f"{cell.name}.nc") as old:  # fmt: skip
-                verdict = compare_datasets(old, new)
-        different |= verdict != "equal bit for bit"
+                agrees, verdict = agreement(old, new, manifest(cell, folder), manifest(cell, Path(scratch)))
+        different |= not agrees
         _report(f"verify    {cell.name}: {verdict}", time.monotonic() - started)
     if different:
         raise typer.Exit(1)
-
-
-def compare_datasets(old, new) -> str:
-    """Say in words how two results agree: the arrays are compared bit for bit, NaN equal to NaN."""
-    import numpy as np
-
-    if set(old.variables) != set(new.variables):
-        return "different variables"
-    parts = []
-    for name in sorted(map(str, old.variables)):
-        a, b = old[name].values, new[name].values
-        if a.dtype != b.dtype or a.shape != b.shape:
-            parts.append(f"{name} has another shape or type")
-        elif a.tobytes() != b.tobytes() and not (a.dtype == object and (a == b).all()):
-            gap = np.nanmax(np.abs(a.astype(float) - b.astype(float))) if a.dtype.kind in "fiub" else None
-            parts.append(f"{name} differs" + ("" if gap is None else f" by up to {gap:.2g}"))
-    return "; ".join(parts) or "equal bit for bit"
 
 
 def _end_with_build() -> None:

@@ -16,6 +16,12 @@ import numpy as np
 import xarray as xr
 
 
+def spent(solved_at, num_evaluations, training) -> np.ndarray:
+    """What each problem spends when no budget is set: max(t_i, T_i) if it is solved, m_i if not. Arguments as in `cost_to_solve`."""
+    solved_at = np.asarray(solved_at)
+    return np.where(solved_at > 0, np.maximum(solved_at, training), num_evaluations)
+
+
 def cost_to_solve(solved_at, num_evaluations, training, fraction: float) -> float:
     """Mean evaluations per problem until a fraction of the problems is solved; NaN where that never happens.
 
@@ -35,8 +41,7 @@ def cost_to_solve(solved_at, num_evaluations, training, fraction: float) -> floa
     if solved.sum() < needed:
         return float("nan")
     budget = np.sort(solved_at[solved])[needed - 1]
-    spent = np.where(solved, np.maximum(solved_at, training), num_evaluations)
-    return float(np.minimum(spent, budget).mean())
+    return float(np.minimum(spent(solved_at, num_evaluations, training), budget).mean())
 
 
 def costs_of_runs(study: xr.Dataset, fraction: float, training: xr.DataArray | float = 0.0) -> xr.DataArray:
@@ -53,22 +58,29 @@ def costs_of_runs(study: xr.Dataset, fraction: float, training: xr.DataArray | f
     )
 
 
-def joint_costs(joint: xr.Dataset, fraction: float, method: str = "JointRefined") -> xr.DataArray:
+def refined_method(joint: xr.Dataset) -> str:
+    """The refinement that a problem recommends: with restarts where the study has them, one run of BFGS otherwise."""
+    return "JointRestarted" if "JointRestarted" in joint.solver else "JointRefined"
+
+
+def joint_costs(joint: xr.Dataset, fraction: float, method: str | None = None) -> xr.DataArray:
     """Costs of joint optimization with refinement, (data_seed, group_size, network_seed); its training counts in full."""
+    method = method or refined_method(joint)
     return costs_of_runs(joint.sel(solver=method, drop=True), fraction, joint.num_evaluations.sel(solver="Joint", drop=True))
 
 
-def crossing(joint: xr.Dataset, opponent: xr.Dataset, fraction: float, method: str = "JointRefined", num_resamples: int = 500) -> dict[str, float]:
+def crossing(joint: xr.Dataset, opponent: xr.Dataset, fraction: float, method: str | None = None, num_resamples: int = 500) -> dict[str, float]:
     """n*: the smallest tested n from which on JPO solves a fraction p at no more cost than the opponent.
 
     Costs are averaged over data and network seeds; an n for which a run never solves the fraction does not count.
     The interval comes from drawing seeds and problems again with replacement.
 
     Returns:
-        {"value", "low", "high"}; infinity stands for "not with any n that was tested".
+        {"value", "low", "high", "largest"}; infinity stands for "not with any n that was tested", NaN for "undefined", when
+        neither side solves the fraction with all seeds. "largest" is the largest n that was tested.
     """
     training = joint.num_evaluations.sel(solver="Joint", drop=True)
-    refined = joint.sel(solver=method, drop=True)
+    refined = joint.sel(solver=method or refined_method(joint), drop=True)
     sizes = joint.group_size.values
     arrays = {
         name: values.transpose("group_size", "data_seed", "network_seed", "problem").values
@@ -87,6 +99,9 @@ def crossing(joint: xr.Dataset, opponent: xr.Dataset, fraction: float, method: s
         first = 0 if len(expensive) == 0 else expensive[-1] + 1
         return float(sizes[first]) if first < len(sizes) else np.inf
 
+    own, theirs = joint_costs(joint, fraction, method), costs_of_runs(opponent, fraction)
+    if not own.notnull().all(("data_seed", "network_seed")).any() and bool(theirs.isnull().any()):
+        return {"value": np.nan, "low": np.nan, "high": np.nan, "largest": float(sizes[-1])}
     num_data, num_network, num_problems = (arrays["at"].shape[k] for k in (1, 2, 3))
     generator = np.random.default_rng(0)
     draws = [
@@ -95,4 +110,20 @@ def crossing(joint: xr.Dataset, opponent: xr.Dataset, fraction: float, method: s
         for _ in range(num_resamples)
     ]
     low, high = np.percentile(draws, [2.5, 97.5], method="nearest")
-    return {"value": smallest(range(num_data), range(num_network), slice(None)), "low": float(low), "high": float(high)}
+    return {"value": smallest(range(num_data), range(num_network), slice(None)), "low": float(low), "high": float(high), "largest": float(sizes[-1])}
+
+
+def crossing_words(point: dict[str, float], bound: str = "value") -> str:
+    """One of the numbers of `crossing` as text: "256", "more than 65536", or "undefined"."""
+    value = point[bound]
+    return "undefined" if np.isnan(value) else f"more than {point['largest']:.0f}" if np.isinf(value) else f"{value:.0f}"
+
+
+def spacing(sizes) -> str:
+    """How far apart the tested n lie, as text: "a factor of 4", or "factors of 4 to 64" where the gaps differ."""
+    sizes = np.unique(np.asarray(sizes, float))
+    if sizes.size < 2:
+        return "no other value"
+    ratios = sizes[1:] / sizes[:-1]
+    low, high = ratios.min(), ratios.max()
+    return f"a factor of {low:g}" if np.isclose(low, high) else f"factors of {low:g} to {high:g}"

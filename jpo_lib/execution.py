@@ -115,11 +115,17 @@ def _run_cells(job: Job) -> tuple[typing.Any, dict[str, typing.Any]]:
 
 
 def _tidy(notebook: typing.Any) -> None:
-    """Remove what differs from run to run and what names places of this machine; hide the injected values."""
+    """Remove what differs from run to run and what names places of this machine; hide the injected values.
+
+    The data that a figure carries move to its cell: an output of this kind would be shown nowhere.
+    """
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            if "text/csv" in output.get("data", {}):
+                cell.metadata["figure_data"] = output["data"].pop("text/csv")
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"].append("remove-cell")
             cell["id"] = "injected-parameters"

@@ -12,12 +12,14 @@ import jax
 import numpy as np
 import xarray as xr
 
-from jpo_lib.problem import Dataset, InverseProblem, Result
+from jpo_lib.networks.by_name import named_network
+from jpo_lib.networks.dense import network_for
+from jpo_lib.problem import Dataset, InverseProblem, Result, random_stream
 from jpo_lib.solvers import BFGS, Adam, GradientDescent, JointOptimization, MultiStart, solve
 from jpo_lib.solvers.evaluation import evaluation
 from jpo_lib.solvers.refinement import continued, first_problems, refine
 
-CLASSICAL_METHODS = ("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart")  # and "MultiStartAdam" where it is asked for
+CLASSICAL_METHODS = ("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart")  # and those only on request: see `run_classical`
 RECORDED = 60  # points of a loss history that are kept
 
 
@@ -62,13 +64,24 @@ def _add_data(study: xr.Dataset, data: Dataset, problem: InverseProblem) -> xr.D
     )
 
 
+def run_classical_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[str, float]]:
+    """`run_classical` for a cell of a study."""
+    return run_classical(problem, cell.num_problems, cell.data_seed, **cell.options)
+
+
+def run_joint_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[str, float]]:
+    """`run_joint` for a cell of a study."""
+    return run_joint(problem, cell.num_problems, cell.data_seed, cell.group_size, cell.network_seeds, cell.options)
+
+
 def run_classical(
     problem: InverseProblem, num_problems: int, data_seed: int, methods: Sequence[str] = CLASSICAL_METHODS
 ) -> tuple[xr.Dataset, dict[str, float]]:
     """Solvers of single problems on one data set.
 
     "ClassicalStart" is BFGS from the start that a domain expert reads off the data; problems without one lack it.
-    "MultiStartAdam" restarts Adam as "MultiStart" does BFGS.
+    "MultiStartAdam" restarts Adam as "MultiStart" does BFGS. "NetworkMultiStart" is "MultiStart" whose first and further
+    starts are the answers of untrained networks: what the architecture gives to someone who restarts and never trains.
     Returns the results (solver, problem, ...) and the seconds of each method.
     """
     data = problem.sample_dataset(num_problems, data_seed)
@@ -84,10 +97,29 @@ def run_classical(
         with problem.precision():
             start = jax.vmap(problem.classical_start)(data.y, data.context)
         results["ClassicalStart"] = solve(problem, data, BFGS(), x0=start, seed=data_seed)
+    if "NetworkMultiStart" in methods:
+        starts = untrained_answers(problem, data, solvers["MultiStart"].num_starts, data_seed)
+        results["NetworkMultiStart"] = solve(problem, data, solvers["MultiStart"], x0=starts[:, 0], restarts=starts[:, 1:], seed=data_seed)
     return _add_data(_combined(results, ("problem",), data), data, problem), _seconds(results)
 
 
-def run_joint_cell(
+def untrained_answers(problem: InverseProblem, data: Dataset, num_networks: int, seed: int) -> jax.Array:
+    """What K untrained networks with different weights answer to each problem, shape (N, K, d), unit of x."""
+    make_network = network_for(problem)
+
+    @jax.jit
+    def answers(keys, *inputs):
+        return jax.vmap(lambda key: jax.vmap(make_network(key))(*inputs), out_axes=1)(keys)
+
+    with problem.precision():
+        keys = jax.random.split(random_stream(seed, "networks"), num_networks)
+        x = answers(keys, data.y, data.context, data.identifiers)
+        if problem.defaults.get("JointOptimization", {}).get("clip_to_bounds"):
+            x = jax.numpy.clip(x, *(jax.numpy.asarray(bound, x.dtype) for bound in problem.bounds))
+        return x.astype(data.x0.dtype)
+
+
+def run_joint(
     problem: InverseProblem, num_problems: int, data_seed: int, group_size: int, network_seeds: Sequence[int], options: Mapping[str, Any]
 ) -> tuple[xr.Dataset, dict[str, float]]:
     """Joint optimization with groups of n problems on one data set, for several network seeds.
@@ -96,12 +128,14 @@ def run_joint_cell(
     restarts of problems that recommend one (the evaluations of both include the training), and "NetworkStart" BFGS
     from the output of the untrained network: what the architecture gives without training. A group may be larger
     than the number of problems: the network then learns from further problems of the same data set, and only the
-    first `num_problems` are refined and reported, so that all n are compared on the same problems.
+    first `num_problems` are refined and reported, so that all n are compared on the same problems. Options are those of
+    JointOptimization; a network is named by plain data, see `named_network`.
     Returns the results (solver, network_seed, problem, ...) and the seconds of each method.
     """
     everything = problem.sample_dataset(max(num_problems, group_size), data_seed)
     data = everything[:num_problems]
     seeds = list(network_seeds)
+    options = with_network(problem, options)
     joint = first_problems(solve(problem, everything, JointOptimization(group_size=group_size, **options), seed=seeds), num_problems)
     refinements = {"JointRefined": solve(problem, data, BFGS(), x0=joint.x, seed=seeds)}
     if "refine" in problem.defaults:
@@ -114,6 +148,11 @@ def run_joint_cell(
     study = _combined(results, ("network_seed", "problem"), data).assign_coords(network_seed=seeds)
     study["x_initial"] = (("network_seed", "problem", "parameter"), joint.extras["x_initial"])
     return _add_data(study, data, problem), _seconds({**results, **refinements})
+
+
+def with_network(problem: InverseProblem, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a solver that trains networks, with a network named by plain data replaced by the function that makes it."""
+    return {**options, "network": named_network(problem, options["network"])} if "network" in options else dict(options)
 
 
 def _seconds(results: Mapping[str, Result]) -> dict[str, float]:

@@ -62,8 +62,8 @@ def build_ledger(root: Path | str, verdicts: Verdicts | None = None) -> dict[str
         `jpo_lib.claims.verdicts`. Claims without a verdict count as planned.
 
     Returns {"items": [...]} with the keys id, kind, status ("built" or "planned"), title, page and
-    anchor (relative to the book's HTML folder; None while planned), notebook, parameters, results
-    (path and sha256 of each file) and for claims also verdict, effect, interval, rule, note,
+    anchor (relative to the book's HTML folder; None while planned), data (the download of a built figure
+    or table), notebook, parameters, results (path and sha256 of each file) and for claims also verdict, effect, interval, rule, note,
     by_experiment, fair_baseline and text. Raises ValueError for a damaged notebook or an unknown verdict.
     """
     root = Path(root)
@@ -84,7 +84,7 @@ def build_ledger(root: Path | str, verdicts: Verdicts | None = None) -> dict[str
             if holder is not None:
                 scan = scans[holder]
                 entry.update(status="built", page=f"_executed/{holder}.html", anchor=item["label"],
-                             notebook=f"notebooks/{holder}.ipynb")
+                             notebook=f"notebooks/{holder}.ipynb", data=f"_data/{item['label']}.csv")
         elif item["kind"] == "theorem" and item["label"] in theorems:
             entry.update(status="built", page="proofs.html", anchor=item["label"])
         if item["kind"] == "claim":

@@ -22,6 +22,8 @@ def fragments(ledger: dict[str, list[Item]], images: dict[str, dict[str, str]]) 
         "claims_table.md": _claims(items),
         "verdict_strip.md": _verdict_strip(items),
         "findings.md": _findings(items),
+        "held.md": _by_verdict(items, ("reproduced",), "None of the claims has been reproduced in this build."),
+        "not_held.md": _by_verdict(items, ("partly", "not reproduced", "out of budget", "planned"), "In this build there is no such claim."),
         "gallery.md": _gallery(items, images),
     }
 
@@ -159,6 +161,15 @@ def _findings(items: list[Item]) -> str:
         return "The experiments have not been run in this build, so there is no verdict yet.\n"
     lines = [f"- **{c['id']}, {c['verdict']}.** {_our_number(c)}. {_sentence(c['note'] or '')}".rstrip() for c in tested]
     return "\n".join(lines) + "\n"
+
+
+def _by_verdict(items: list[Item], words: tuple[str, ...], none: str) -> str:
+    """The claims with these verdicts, with our numbers."""
+    lines = []
+    for claim in (i for i in items if i["kind"] == "claim" and i["verdict"] in words):
+        number = f" {_our_number(claim)}. {_sentence(claim['note'] or '')}".rstrip() if claim["effect"] is not None else f" {NOT_RUN}"
+        lines.append(f"- [**{claim['id']}**](#{claim['anchor']}) {badge(claim['verdict'])} {claim['text'].strip()}{number}")
+    return "\n".join(lines or [none]) + "\n"
 
 
 def _our_number(claim: Item) -> str:

@@ -102,7 +102,10 @@ class InverseProblem:
             report L.
         threshold: (output at the truth, y) -> loss below which a problem counts as solved.
         bounds: (lower (d,), upper (d,)), the box of the prior; None when it has none.
-        make_network: key -> network, a callable (y, context, identifier) -> x; recommended for this problem.
+        periods: period of each parameter, shape (d,), infinity where it has none: x and x + period are the same parameters.
+            None if no parameter is periodic.
+        make_network: key -> network, a callable (y, context, identifier) -> x; recommended for this problem. With keywords
+            of its own it can also be made wider, deeper and so on, see `jpo_lib.networks.named_network`.
         classical_start: (y, context) -> x, a start that a domain expert reads off the data; None if none is known.
         defaults: recommended hyperparameters by name of the solver's class.
         float64: precision in which data are drawn and problems solved, whatever JAX's flag: True for float64, False for
@@ -126,6 +129,7 @@ class InverseProblem:
     observe: Callable | None = None
     training_loss: Callable | None = None
     bounds: tuple[Any, Any] | None = None
+    periods: tuple[float, ...] | None = None
     make_network: Callable | None = None
     classical_start: Callable | None = None
     defaults: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)

@@ -3,16 +3,20 @@
 A study consists of cells. A cell is one piece of work: a problem, a number of problems, a group size, seeds. Its
 results are a NetCDF file, and a manifest beside it (JSON) says what was computed, by which code, with which bytes
 as the outcome. A file counts only together with a manifest that agrees; everything else is computed again.
+
+A study may have variants: the same work with other settings of the problem or other options of joint optimization.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.metadata
 import inspect
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -25,13 +29,25 @@ import pydantic
 import xarray as xr
 import yaml
 
-from jpo_lib import experiments
+from jpo_lib.combining import combine, combine_variants
 from jpo_lib.problem import check_integer
 from jpo_lib.problems import PROBLEMS
 from jpo_lib.source_identity import hash_of_code
 
+__all__ = ["STUDIES", "Cell", "adopt", "check", "combine", "combine_variants", "load_or_run", "load_profile", "plan", "profiles", "run_cell", "source_hash"]
+
 FORMAT = "jpo-study-1"
 PACKAGE = Path(__file__).resolve().parent
+
+# What computes the cells of each kind: a module, whose code and imports decide the numbers, and a function in it,
+# (problem, cell) -> (results, seconds of each part).
+RUNNERS = {
+    "classical": ("jpo_lib.experiments", "run_classical_cell"),
+    "joint": ("jpo_lib.experiments", "run_joint_cell"),
+    "alignment": ("jpo_lib.experiments_alignment", "run_alignment_cell"),
+    "generalization": ("jpo_lib.experiments_generalization", "run_generalization_cell"),
+}
+VARIED = ("settings", "joint", "classical", "group_sizes")  # what a variant of a study may change
 
 
 class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -40,7 +56,8 @@ class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
     study: str
     problem: str
     settings: dict[str, Any] = {}
-    kind: Literal["classical", "joint"]
+    variant: str = ""
+    kind: Literal["classical", "joint", "alignment", "generalization"]
     num_problems: int
     data_seed: int
     group_size: int | None = None
@@ -52,16 +69,13 @@ class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
         """File name below the folder of studies, without its ending; unique by the settings."""
         digest = hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:10]
         size = "" if self.group_size is None else f"-n{self.group_size:05d}"
-        return f"{self.study}/{self.kind}{size}-seed{self.data_seed}-{digest}"
+        variant = f"{self.variant}-" if self.variant else ""
+        return f"{self.study}/{variant}{self.kind}{size}-seed{self.data_seed}-{digest}"
 
     def run(self) -> tuple[xr.Dataset, dict[str, float]]:
         """Compute the results and the seconds that each method took."""
-        problem = PROBLEMS[self.problem](**self.settings)
-        if self.kind == "classical":
-            return experiments.run_classical(problem, self.num_problems, self.data_seed, **self.options)
-        return experiments.run_joint_cell(
-            problem, self.num_problems, self.data_seed, self.group_size, self.network_seeds, self.options
-        )
+        module, function = RUNNERS[self.kind]
+        return getattr(importlib.import_module(module), function)(PROBLEMS[self.problem](**self.settings), self)
 
 
 def profiles() -> list[str]:
@@ -108,21 +122,32 @@ def plan(
         if count % size and (group_sizes is not None or size % count):
             nearest = min((n for n in range(1, count + 1) if count % n == 0), key=lambda n: abs(n - size))
             raise ValueError(f"group_sizes: expected divisors of the {count} problems, got {size}; the nearest is {nearest}.")
-    common = dict(study=study, problem=work.get("problem", study), settings=work.get("settings", {}), num_problems=count)
+    variants = work.get("variants", {"": {}})
+    for name, change in variants.items():
+        if not set(change) <= set(VARIED):
+            raise ValueError(f"{study}: expected a variant that changes {', '.join(VARIED)}, got {sorted(change)} for {name!r}; correct the profile.")
+    network_seeds = tuple(range(work["num_network_seeds"]))
+    kind = work.get("kind", "joint")
     cells = []
     for data_seed in range(seed, seed + work["num_data_seeds"]):
-        cells.append(Cell(kind="classical", data_seed=data_seed, options=work.get("classical", {}), **common))
-        cells += [
-            Cell(kind="joint", data_seed=data_seed, group_size=size, network_seeds=tuple(range(work["num_network_seeds"])),
-                 options=work.get("joint", {}), **common)
-            for size in sorted(set(sizes))
-        ]
+        for name, change in variants.items():
+            options = {part: {**work.get(part, {}), **change.get(part, {})} for part in ("settings", "joint", "classical")}
+            common = dict(study=study, problem=work.get("problem", study), settings=options["settings"], num_problems=count, data_seed=data_seed)
+            # Variants that leave the problem as it is are compared with the same classical results.
+            shared = not ({"settings", "classical"} & set(change))
+            classical = Cell(kind="classical", variant="" if shared else name, options=options["classical"], **common)
+            if kind == "joint" and classical not in cells:
+                cells.append(classical)
+            cells += [
+                Cell(kind=kind, variant=name, group_size=size, network_seeds=network_seeds, options=options["joint"], **common)
+                for size in sorted(set(change.get("group_sizes", sizes) if group_sizes is None else sizes))
+            ]
     return cells
 
 
-def source_hash(problem: str) -> str:
-    """Hash of all code of this library that decides the numbers of a problem's study. Comments do not count."""
-    return hash_of_code("jpo_lib.experiments", inspect.unwrap(PROBLEMS[problem]).__module__)
+def source_hash(problem: str, kind: str = "joint") -> str:
+    """Hash of all code of this library that decides the numbers of a problem's cells of a kind. Comments do not count."""
+    return hash_of_code(RUNNERS[kind][0], inspect.unwrap(PROBLEMS[problem]).__module__)
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -163,7 +188,7 @@ def check(cell: Cell, folder: Path) -> str:
         return "damaged: the result file is missing"
     if manifest.get("sha256") != _sha256(path):
         return "damaged: the bytes of the result file differ from its manifest"
-    if manifest.get("source_hash") != source_hash(cell.problem):
+    if manifest.get("source_hash") != source_hash(cell.problem, cell.kind):
         return "stale: the code that computes it has changed"
     return "valid"
 
@@ -176,6 +201,32 @@ def _write_atomically(path: Path, write) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _processor() -> str:
+    """Model of the processor where the system tells it: it decides how sums are rounded."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def reference_folder() -> Path:
+    """Where the reference results of the paper profile lie: results/ of the clone."""
+    return (repository_root() or Path.cwd()) / "results"
+
+
+def adopt(cells: Iterable[Cell], folder: Path) -> int:
+    """Copy valid reference results to the places where results are missing. Returns how many."""
+    count = 0
+    for cell in cells:
+        if check(cell, folder) == "missing" and check(cell, reference_folder()) == "valid":
+            for ending in (".nc", ".json"):  # the manifest last: without it a result does not count
+                source = reference_folder() / f"{cell.name}{ending}"
+                _write_atomically(Path(folder) / f"{cell.name}{ending}", lambda target: shutil.copyfile(source, target))
+            count += 1
+    return count
 
 
 def run_cell(cell: Cell, folder: Path) -> Path:
@@ -192,12 +243,12 @@ def run_cell(cell: Cell, folder: Path) -> Path:
         "format": FORMAT,
         "cell": cell.model_dump(mode="json"),
         "sha256": _sha256(path),
-        "source_hash": source_hash(cell.problem),
+        "source_hash": source_hash(cell.problem, cell.kind),
         "library_version": importlib.metadata.version("jpo-lib"),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": {"total": round(time.perf_counter() - begin, 3), **seconds},
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{_processor()}, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version(), "jax": jax.__version__, **{
             name: importlib.metadata.version(name) for name in ("jaxlib", "numpy", "optax", "equinox", "xarray")}},
     }
@@ -231,7 +282,7 @@ def load_or_run(cells: Iterable[Cell], folder: Path | None = None, quiet: bool =
         FileExistsError: if a file of something else stands where a result belongs.
     """
     folder = studies_folder() if folder is None else Path(folder)
-    reference = (repository_root() or Path.cwd()) / "results"
+    reference = reference_folder()
     loaded, counts = {}, {}
     for cell in cells:
         state = check(cell, folder)
@@ -252,30 +303,3 @@ def load_or_run(cells: Iterable[Cell], folder: Path | None = None, quiet: bool =
     if not quiet:
         print(f"{counts.get('valid', 0)} of {len(loaded)} result files were there and valid.")
     return loaded
-
-
-def combine(cells: Sequence[Cell], loaded: dict[str, xr.Dataset]) -> tuple[xr.Dataset, xr.Dataset]:
-    """The study as two data sets: classical solvers (data_seed, solver, problem, ...), and joint optimization
-    (data_seed, group_size, solver, network_seed, problem, ...)."""
-
-    def joined(kind: str, data_seed: int) -> xr.Dataset:
-        chosen = [c for c in cells if c.kind == kind and c.data_seed == data_seed]
-        parts = [loaded[c.name] for c in chosen]
-        if kind == "classical":
-            return parts[0]
-        return xr.concat([_filled(p, parts) for p in parts], xr.DataArray([c.group_size for c in chosen], dims="group_size", name="group_size"),
-                         data_vars="all", coords="minimal", compat="override", join="outer")
-
-    data_seeds = sorted({c.data_seed for c in cells})
-    axis = xr.DataArray(data_seeds, dims="data_seed", name="data_seed")
-    result = []
-    for kind in ("classical", "joint"):
-        parts = [joined(kind, s) for s in data_seeds]
-        result.append(xr.concat([_filled(p, parts) for p in parts], axis, data_vars="all", coords="minimal", compat="override", join="outer"))
-    return result[0], result[1]
-
-
-def _filled(part: xr.Dataset, parts: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Put a part on the evaluation numbers of all parts; between recorded numbers the best loss stays."""
-    evaluations = sorted(set().union(*(p.evaluation.values.tolist() for p in parts)))
-    return part.reindex(evaluation=evaluations, method="ffill")

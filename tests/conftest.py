@@ -36,7 +36,15 @@ def book(clone):
 # Before anything imports JAX, and for the processes that tests start.
 for name, value in {**compilation_cache.settings(ROOT / ".cache" / "jax"), "JPO_PROGRESS": "0"}.items():
     os.environ.setdefault(name, value)
-compilation_cache.remove_unfinished(ROOT / ".cache" / "jax")
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    compilation_cache.remove_unfinished(ROOT / ".cache" / "jax")
+
+
+def pytest_collection_modifyitems(items):
+    """With several workers: a file goes to one of them, since its tests share compiled programs, and so does everything
+    that needs the built book."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("book" if "built_book" in item.fixturenames else item.path.stem))
 
 
 @pytest.fixture(scope="session")

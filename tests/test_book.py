@@ -279,6 +279,16 @@ def visits(browser, site, pages):
     return seen
 
 
+def test_every_figure_and_table_tells_where_it_comes_from(book_ledger, book_folder):
+    for item in book_ledger:
+        if item["kind"] in ("figure", "table") and item["status"] == "built":
+            assert item["data"] == f"_data/{item['anchor']}.csv"
+            lines = [line for line in (book_folder / item["data"]).read_text().splitlines() if not line.startswith("#")]
+            assert len(lines) > 2, item["id"]
+            page = (book_folder / item["page"]).read_text()
+            assert f'../{item["data"]}" download' in page and f'jpo run {Path(item["notebook"]).stem} --profile' in page, item["id"]
+
+
 def test_all_chapters_are_there(pages, chapters):
     assert set(chapters) <= set(pages)
 

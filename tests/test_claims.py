@@ -59,3 +59,27 @@ def test_bootstrap_interval_covers_the_truth_as_often_as_it_says():
 
 def test_without_executed_pages_everything_is_planned(tmp_path):
     assert {v["verdict"] for v in claims.verdicts(tmp_path)} == {"planned"}
+
+
+def costs(training, refinement, restarts, fails=0):
+    """Studies of costs: JPO solves all problems but `fails` of 40 after training and refinement, restarts solve all."""
+    dims, shape = ("data_seed", "group_size", "solver", "network_seed", "problem"), (2, 1, 2, 3, 40)
+    at, total = np.zeros(shape, int), np.full(shape, training)
+    at[:, :, 1] = total[:, :, 1] = training + refinement
+    at[..., :fails] = 0
+    joint = xr.Dataset({"solved_at": (dims, at), "num_evaluations": (dims, total), "solved": (dims, at > 0)},
+                       coords={"group_size": [4096], "solver": ["Joint", "JointRefined"]})
+    spent = np.full((1, 2, 40), restarts)
+    dims = ("solver", "data_seed", "problem")
+    classical = xr.Dataset({"solved_at": (dims, spent), "num_evaluations": (dims, spent), "solved": (dims, spent > 0)}, coords={"solver": ["MultiStart"]})
+    return classical, joint
+
+
+def test_the_effect_on_cost_is_a_ratio_with_training_counted():
+    judged = claims.judge_cost(*costs(training=3, refinement=7, restarts=40), num_resamples=20)
+    assert judged["effect"] == 4.0 and judged["interval"] == (4.0, 4.0)
+    assert verdict("C5", ["wave_packet"], wave_packet=judged) == "reproduced"
+    dear = claims.judge_cost(*costs(training=93, refinement=7, restarts=40), num_resamples=20)
+    assert dear["effect"] == 0.4 and verdict("C5", ["wave_packet"], wave_packet=dear) == "not reproduced"
+    assert verdict("C5", ["wave_packet", "billiards"], wave_packet=judged, billiards=dear) == "partly"
+    assert claims.judge_cost(*costs(3, 7, 40, fails=8), num_resamples=20)["effect"] == 0.0  # nine in ten are never solved

@@ -10,7 +10,7 @@ import jpo_lib as jpo
 from jpo_lib.attempts import kuramoto_sivashinsky as attempts
 from jpo_lib.networks.kuramoto_sivashinsky import RingConvolution, RingEncoder
 from jpo_lib.problems._spectral import etdrk
-from jpo_lib.problems.kuramoto_sivashinsky import default_forcing, integrate, trajectory
+from jpo_lib.problems.kuramoto_sivashinsky import coefficients_of, default_forcing, integrate, trajectory
 from jpo_lib.verification import kuramoto_sivashinsky as measure
 
 
@@ -103,6 +103,18 @@ def test_the_whole_prior_box_stays_finite():
 def test_gradients_in_float64():
     assert measure.gradient_errors(20.0).max() <= 1e-6
     assert measure.gradient_errors(40.0).max() <= 1e-5  # the loss is rougher: central differences lose digits
+
+
+def test_the_derivatives_of_a_problem_are_those_of_its_simulator():
+    """The Jacobian is computed forward along with the motion; going back through the motion gives the same, also in u0."""
+    problem = jpo.kuramoto_sivashinsky(horizon=2.0, num_points=64, float64=True)
+    with problem.precision():
+        x, u0, weight = jnp.array([0.3, -0.4]), jnp.asarray(measure.example_state(64)), jnp.asarray(measure.example_state(64, seed=1))
+        back = jax.jit(jax.grad(lambda x, u0: weight @ integrate(u0, *coefficients_of(x), horizon=2.0), (0, 1)))(x, u0)
+        for derivative, arguments in ((jax.grad, (0, 1)), (jax.grad, 0), (jax.jacfwd, 0)):
+            ours = derivative(lambda x, u0: weight @ problem.simulate(x, u0), arguments)
+            for one, other in zip(jax.tree.leaves(jax.jit(ours)(x, u0)), back):
+                np.testing.assert_allclose(one, other, rtol=1e-11)
 
 
 def test_float32_stays_close_to_float64():

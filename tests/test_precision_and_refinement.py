@@ -118,7 +118,7 @@ def test_a_group_may_be_larger_than_what_is_reported():
     """16 problems in groups of 16 and 64: the same problems are reported, and the larger group costs more training."""
     problem = bumpy(defaults={"refine": {"num_starts": 2}})
     options = {"num_steps": 8, "batch_size": 16}
-    small, large = (experiments.run_joint_cell(problem, 16, 5, n, [0, 1], options)[0] for n in (16, 64))
+    small, large = (experiments.run_joint(problem, 16, 5, n, [0, 1], options)[0] for n in (16, 64))
     np.testing.assert_array_equal(small.x_true, large.x_true)
     assert small.sizes["problem"] == large.sizes["problem"] == 16
     assert list(small.solver.values) == ["Joint", "JointRefined", "JointRestarted", "NetworkStart"]

@@ -141,3 +141,44 @@ def test_combined_results_agree_with_the_cells(cells, computed):
     # Refinement never loses what was found, and its evaluations include the training.
     assert bool((joint.loss.sel(solver="JointRefined") <= joint.loss.sel(solver="Joint")).all())
     assert bool((joint.num_evaluations.sel(solver="JointRefined") > joint.num_evaluations.sel(solver="Joint")).all())
+
+
+VARIED = {"problem": "wave_packet", "num_problems": 8, "group_sizes": [8], "num_data_seeds": 1, "num_network_seeds": 1, "joint": {"num_steps": 3}, "variants": {
+    "as it is": {}, "one input less": {"joint": {"inputs": "identifiers"}}, "more noise": {"settings": {"noise": 0.2}, "group_sizes": [1, 8]}}}
+
+
+def test_variants_that_leave_the_problem_as_it_is_share_the_classical_results(monkeypatch):
+    monkeypatch.setattr(study, "STUDIES", ["varied"])
+    monkeypatch.setattr(study, "load_profile", lambda profile: {"varied": VARIED})
+    cells = study.plan("varied", "smoke")
+    assert [(c.kind, c.variant, c.group_size) for c in cells] == [
+        ("classical", "", None), ("joint", "as it is", 8), ("joint", "one input less", 8),
+        ("classical", "more noise", None), ("joint", "more noise", 1), ("joint", "more noise", 8)]
+    assert cells[2].options == {"num_steps": 3, "inputs": "identifiers"} and cells[5].settings == {"noise": 0.2}
+    loaded = {c.name: study.xr.Dataset({"loss": ("problem", np.full(8, float(k)))}) for k, c in enumerate(cells)}
+    combined = study.combine_variants(cells, loaded)
+    assert {name: float(classical.loss.mean()) for name, (classical, _) in combined.items()} == {"as it is": 0, "one input less": 0, "more noise": 3}
+    assert combined["more noise"][1].loss.mean("problem").values.tolist() == [[4.0, 5.0]]
+    assert combined["one input less"][1].loss.dims == ("data_seed", "group_size", "problem")
+
+
+def test_a_variant_that_changes_something_unknown_is_refused(monkeypatch):
+    monkeypatch.setattr(study, "STUDIES", ["varied"])
+    monkeypatch.setattr(study, "load_profile", lambda profile: {"varied": {**VARIED, "variants": {"wrong": {"sizes": [1]}}}})
+    with pytest.raises(ValueError, match="expected a variant that changes settings, joint, classical, group_sizes, got \\['sizes'\\]"):
+        study.plan("varied", "smoke")
+
+
+def test_every_kind_of_cell_has_code_of_its_own_that_decides_its_identity():
+    hashes = {kind: study.source_hash("wave_packet", kind) for kind in ("classical", "joint")}
+    assert hashes["classical"] == hashes["joint"] != study.source_hash("billiards", "joint")
+
+
+def test_reference_results_are_taken_where_results_are_missing_and_nowhere_else(cells, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "reference_folder", lambda: folder)
+    spoil(folder, cells[0], "one byte")
+    place = tmp_path / "new"
+    assert study.adopt(cells, place) == len(cells) - 1
+    assert [study.check(c, place) for c in cells] == ["missing"] + ["valid"] * (len(cells) - 1)
+    spoil(place, cells[1], "one byte")
+    assert study.adopt(cells, place) == 0 and study.check(cells[1], place).startswith("damaged")

@@ -1,8 +1,8 @@
 """Make `.venv` agree with the lock file, doing no more than is needed. Standard library only.
 
-    python3 workflow/environment.py [cpu|cuda13]
+    python3 workflow/environment.py [cpu|cuda13|bench]
 
-A stamp in `.venv` is written last. It names what the environment was made from, so that an unfinished one never
+"bench" makes `.venv-bench`, in which the benchmarks and what they compare with live; `.venv` knows nothing of them. A stamp in `.venv` is written last. It names what the environment was made from, so that an unfinished one never
 looks finished, a changed lock is installed again, and a moved clone is repaired without a network.
 """
 
@@ -17,10 +17,12 @@ import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-VENV = os.path.join(ROOT, ".venv")
+FOLDER = ".venv-bench" if sys.argv[1:] == ["bench"] else ".venv"
+COMMAND = "make bench" if FOLDER == ".venv-bench" else "make env"
+VENV = os.path.join(ROOT, FOLDER)
 PYTHON = os.path.join(VENV, "bin", "python")
 STAMP = os.path.join(VENV, "jpo-environment.json")
-ACCELERATORS = ("cpu", "cuda13")
+ACCELERATORS = ("cpu", "cuda13", "bench")
 NETWORK_TROUBLE = re.compile(
     r"name resolution|Name or service not known|nodename nor servname|dns error|Network is unreachable|No route to host"
     r"|Connection refused|Connection reset|timed out|NewConnectionError|ConnectTimeout|Max retries exceeded"
@@ -82,7 +84,7 @@ def create():
     """An empty environment that holds pip and uv."""
     if os.path.lexists(VENV):
         if not os.path.exists(os.path.join(VENV, "pyvenv.cfg")):
-            raise Failure(".venv is not a Python environment: move it away, then run make env again.")
+            raise Failure("{} is not a Python environment: move it away, then run {} again.".format(FOLDER, COMMAND))
         shutil.rmtree(VENV)
     run(sys.executable, "-m", "venv", VENV)
     with open(os.path.join(VENV, "pyvenv.cfg"), "a", encoding="utf-8") as file:
@@ -100,7 +102,7 @@ def install_lock(accelerator):
         if NETWORK_TROUBLE.search(error.output):
             raise
         # uv knows other sources of packages than pip does (pip.conf, say): what fails in one may work in the other.
-        print("make env: uv could not install the lock; trying pip, which is slower", flush=True)
+        print(COMMAND + ": uv could not install the lock; trying pip, which is slower", flush=True)
         run(PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "-r", lock)
 
 
@@ -136,7 +138,7 @@ def make(accelerator):
     if found is not None:
         os.remove(STAMP)  # from here on the environment is unfinished
     if found is None:
-        print("make env: creating .venv ({})".format(accelerator), flush=True)
+        print("{}: creating {} ({})".format(COMMAND, FOLDER, accelerator), flush=True)
         try:
             create()
         except BaseException:
@@ -146,7 +148,7 @@ def make(accelerator):
         install_lock(accelerator)
     install_package()
     write_stamp(wanted)
-    print("make env: ready ({:.0f} s)".format(time.monotonic() - started), flush=True)
+    print("{}: {}ready ({:.0f} s)".format(COMMAND, FOLDER + " " if FOLDER != ".venv" else "", time.monotonic() - started), flush=True)
 
 
 def main(arguments):

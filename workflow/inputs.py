@@ -25,8 +25,8 @@ def files_below(folder, *endings):
 
 
 def library_sources():
-    """Code and data of the library, and the results of attempts that pages show."""
-    return [*files_below("jpo_lib", ".py", ".yaml"), *files_below("results/attempts", ".csv")]
+    """Code and data of the library, and the results of attempts and benchmarks that pages show."""
+    return [*files_below("jpo_lib", ".py", ".yaml"), *files_below("results/attempts", ".csv"), *files_below("benchmarks/results", ".json")]
 
 
 def notebook_library_sources():

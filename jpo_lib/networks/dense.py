@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jpo_lib.problem import IDENTIFIER_SIZE
 
 
 class Dense(eqx.Module):
-    """x = m + s * MLP(inputs), a plain multilayer perceptron on the flattened target and/or the identifier.
+    """x = m + s * MLP(inputs), a plain multilayer perceptron on the flattened target with its context, and/or the identifier.
 
     Arguments:
-        inputs: "targets", "targets+identifiers" or "identifiers".
+        inputs: "targets", "targets+identifiers" or "identifiers". The context, what is known about a problem, comes with its target.
         middle, spread: m and s, shape (d,), unit of x.
-        target_size: number of values of the target; 0 when the target is no input.
+        target_size: number of values of the target and its context together; 0 when the target is no input.
+        width, depth: neurons and number of the hidden layers.
     """
 
     mlp: eqx.nn.MLP
@@ -35,8 +39,7 @@ class Dense(eqx.Module):
         self.spread = tuple(float(value) for value in spread)
 
     def __call__(self, y, context=None, identifier=None):
-        del context
-        parts = [jnp.ravel(y)] if "targets" in self.inputs else []
+        parts = [jnp.ravel(leaf) for leaf in jax.tree.leaves((y, context))] if "targets" in self.inputs else []
         parts += [identifier] if "identifiers" in self.inputs else []
         return jnp.array(self.middle) + jnp.array(self.spread) * self.mlp(jnp.concatenate(parts))
 
@@ -61,8 +64,9 @@ def _check_inputs(inputs: str) -> None:
         raise ValueError(f"inputs: expected one of {', '.join(options)}, got {inputs!r}; choose one of them.")
 
 
+@functools.lru_cache(maxsize=64)
 def network_for(problem, inputs: str = "targets") -> Callable:
-    """The function key -> network that JPO uses for a problem when none is given.
+    """The function key -> network that JPO uses for a problem when none is given; the same function for the same arguments.
 
     Arguments:
         problem: an `InverseProblem`.
@@ -78,18 +82,29 @@ def network_for(problem, inputs: str = "targets") -> Callable:
             f"network: expected a network for the problem {problem.name!r}, which has no bounds to scale a default one; "
             "pass JointOptimization(network=...)."
         )
-    lower, upper = (jnp.asarray(bound) for bound in problem.bounds)
-    middle, spread = (0.5 * (lower + upper)).tolist(), (0.5 * (upper - lower)).tolist()
 
     def build(key):
         key_network, key_correction = jax.random.split(key)
         if inputs == "targets+identifiers" and problem.make_network is not None:
-            return WithIdentifiers(key_correction, problem.make_network(key_network), spread=spread)
-        size = 0
-        if "targets" in inputs:
-            one = jax.eval_shape(lambda k: problem.simulate(
-                problem.sample_x(k), None if problem.sample_context is None else problem.sample_context(k)), key)
-            size = one.size
-        return Dense(key_network, inputs=inputs, target_size=size, middle=middle, spread=spread)
+            return WithIdentifiers(key_correction, problem.make_network(key_network), spread=middle_and_spread(problem)["spread"])
+        return Dense(key_network, inputs=inputs, target_size=input_size(problem) if "targets" in inputs else 0, **middle_and_spread(problem))
 
     return build
+
+
+def middle_and_spread(problem) -> dict[str, list[float]]:
+    """Middle and half width of the prior box, by the names that the networks use."""
+    lower, upper = (np.asarray(bound, float) for bound in problem.bounds)
+    return {"middle": (0.5 * (lower + upper)).tolist(), "spread": (0.5 * (upper - lower)).tolist()}
+
+
+def input_size(problem) -> int:
+    """Number of values of one target and its context."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(one_problem(problem)))
+
+
+def one_problem(problem):
+    """Shapes of the target and the context of one problem, without simulating it."""
+    key = jax.random.key(0)
+    context = None if problem.sample_context is None else jax.eval_shape(problem.sample_context, key)
+    return jax.eval_shape(problem.simulate, jax.eval_shape(problem.sample_x, key), context), context

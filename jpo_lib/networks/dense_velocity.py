@@ -10,7 +10,7 @@ from jpo_lib.networks.layers import he_normal
 
 
 class DenseVelocity(eqx.Module):
-    """v = m + s W_3 h_2,  h_k = silu(W_k h_{k-1} + b_k),  h_0 = (y - y_m) / y_s.
+    """v = m + s W_{K+1} h_K,  h_k = silu(W_k h_{k-1} + b_k),  h_0 = (y - y_m) / y_s.
 
     A plain multilayer perceptron from the rest position of the target ball to the velocity of the cue ball: the table
     has no symmetry that a special layer could use beyond its mirror, and neighbouring targets want similar shots.
@@ -23,7 +23,8 @@ class DenseVelocity(eqx.Module):
         target_middle, target_spread: y_m and y_s, shape (2,), length.
         middle: m, shape (2,), length / time.
         spread: s, length / time.
-        width: neurons of the two hidden layers.
+        width: neurons of each hidden layer.
+        depth: K, number of hidden layers.
     """
 
     weights: list[jax.Array]
@@ -33,9 +34,9 @@ class DenseVelocity(eqx.Module):
     middle: tuple[float, ...] = eqx.field(static=True)
     spread: float = eqx.field(static=True)
 
-    def __init__(self, key, *, target_middle, target_spread, middle, spread: float, width: int = 64):
-        sizes = [2, width, width, 2]
-        keys = jax.random.split(key, 3)
+    def __init__(self, key, *, target_middle, target_spread, middle, spread: float, width: int = 64, depth: int = 2):
+        sizes = [2, *depth * [width], 2]
+        keys = jax.random.split(key, depth + 1)
         self.weights = [he_normal(k, (fan_in, fan_out), fan_in) for k, fan_in, fan_out in zip(keys, sizes, sizes[1:])]
         self.biases = [jnp.zeros(size) for size in sizes[1:]]
         self.target_middle, self.target_spread, self.middle = tuple(target_middle), tuple(target_spread), tuple(middle)

@@ -12,7 +12,7 @@ from jpo_lib.networks.layers import Convolution1D
 class EnergyCentroid1D(eqx.Module):
     """x = m + a (c - m) + b,  c = sum_j t_j s_j / sum_j s_j,  s_j = (mean over channels of h_j^2)^q.
 
-    h is the output of two convolutions on the signal and m the middle of the window. Shifting the signal
+    h is the output of two convolutions (or `depth` of them) on the signal and m the middle of the window. Shifting the signal
     shifts x by the same amount (away from the ends of the window), for any weights: the network has the
     symmetry of the problem. Squaring makes s blind to the sign of the carrier wave, so that s follows the
     envelope. Trained: the convolutions, the scale a and the offset b.
@@ -31,13 +31,11 @@ class EnergyCentroid1D(eqx.Module):
     stride: int = eqx.field(static=True)
     contrast: float = eqx.field(static=True)
 
-    def __init__(self, key, *, num_points: int, extent: float, stride: int = 2, channels: int = 8, kernel_size: int = 9,
+    def __init__(self, key, *, num_points: int, extent: float, stride: int = 2, channels: int = 8, depth: int = 2, kernel_size: int = 9,
                  contrast: float = 1.3):
-        keys = jax.random.split(key, 2)
-        self.layers = [
-            Convolution1D(keys[0], 1, channels, kernel_size),
-            Convolution1D(keys[1], channels, channels, kernel_size),
-        ]
+        sizes = [1] + depth * [channels]
+        keys = jax.random.split(key, depth)
+        self.layers = [Convolution1D(k, fan_in, fan_out, kernel_size) for k, fan_in, fan_out in zip(keys, sizes, sizes[1:])]
         self.scale = jnp.ones(())
         self.offset = jnp.zeros(())
         self.num_points = num_points

@@ -1,7 +1,9 @@
 """Figures: functions that take Axes and problems or results of studies, and draw one panel each."""
 
+from jpo_lib.plotting.alignment import plot_alignment, plot_coupling, plot_outcomes
 from jpo_lib.plotting.billiards import film_of_shot, plot_shot, plot_shot_landscape, plot_shots
 from jpo_lib.plotting.costs import plot_costs
+from jpo_lib.plotting.figure_data import figure_data
 from jpo_lib.plotting.film import show_film
 from jpo_lib.plotting.kuramoto_sivashinsky import (
     beta_landscapes, film_of_trajectory, plot_beta_landscapes, plot_cost, plot_final_states, plot_joint_landscape, plot_trajectory,
@@ -12,13 +14,15 @@ from jpo_lib.plotting.results import (
     plot_solved, use_book_style,
 )
 from jpo_lib.plotting.schematic import draw_schematic
+from jpo_lib.plotting.timings import plot_memory_per_problem, plot_time_per_problem
 from jpo_lib.plotting.verification import plot_convergence
 from jpo_lib.plotting.wave_packet import plot_landscape, plot_signals, plot_waveform
 
 __all__ = [
-    "MEASURED", "METHODS", "THEORY", "beta_landscapes", "draw_flow", "draw_schematic", "film_of_shot", "film_of_trajectory",
-    "fraction_better", "plot_beta_landscapes", "plot_convergence", "plot_cost", "plot_costs", "plot_evolution", "plot_final_states",
-    "plot_flows", "plot_fraction_better", "plot_histories", "plot_joint_landscape", "plot_landscape", "plot_loss_distribution",
-    "plot_loss_history", "plot_loss_map", "plot_shot", "plot_shot_landscape", "plot_shots", "plot_signals", "plot_solved",
+    "MEASURED", "METHODS", "THEORY", "beta_landscapes", "draw_flow", "draw_schematic", "figure_data", "film_of_shot",
+    "film_of_trajectory", "fraction_better", "plot_alignment", "plot_beta_landscapes", "plot_convergence", "plot_cost", "plot_costs",
+    "plot_coupling", "plot_evolution", "plot_final_states", "plot_flows", "plot_fraction_better", "plot_histories",
+    "plot_joint_landscape", "plot_landscape", "plot_loss_distribution", "plot_loss_history", "plot_loss_map", "plot_memory_per_problem",
+    "plot_outcomes", "plot_shot", "plot_shot_landscape", "plot_shots", "plot_signals", "plot_solved", "plot_time_per_problem",
     "plot_trajectory", "plot_waveform", "show_film", "use_book_style",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from jpo_lib.metrics import outcome
+from jpo_lib.plotting.figure_data import attach_figure_data
 
 # Colours after Okabe and Ito, which stay apart for colour-blind readers; markers and line styles differ as well.
 METHODS = {
@@ -28,7 +29,7 @@ THEORY, MEASURED = "#CC3377", "#0072B2"
 
 
 def use_book_style() -> None:
-    """Settings of all figures of the book: SVG that is equal byte for byte in equal runs, and readable type."""
+    """Settings of all figures of the book: SVG that is equal byte for byte in equal runs, readable type, data attached."""
     import matplotlib as mpl
 
     mpl.rcParams.update({
@@ -44,6 +45,7 @@ def use_book_style() -> None:
         set_matplotlib_formats("svg", metadata={"Date": None})
     except (ImportError, AttributeError):
         pass  # outside a notebook the caller chooses the format
+    attach_figure_data()
 
 
 def _style(method: str) -> dict:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -61,19 +62,30 @@ def etdrk(linear: np.ndarray, dt: float, order: int) -> ETDRK:
 
 
 def etdrk_step(coefficients: ETDRK, u, nonlinear: Callable):
-    """One step: Fourier coefficients u at time t -> at t + dt. N must not depend on time."""
-    real = jnp.zeros((), u.dtype).real.dtype
-    decay, decay_half, *stages = (jnp.asarray(c, real) for c in (coefficients.decay, coefficients.decay_half, *coefficients.stages))
+    """One step: Fourier coefficients u at time t -> at t + dt. N must not depend on time.
+
+    u is one array, or a tuple of arrays that belong to the rows of L.
+    """
+    dtype = jax.tree.leaves(u)[0].dtype
+
+    def like_u(values):
+        return tuple(jnp.asarray(row, dtype) for row in values) if isinstance(u, tuple) else jnp.asarray(values, dtype)
+
+    def combine(formula, *terms):
+        return jax.tree.map(formula, *terms)
+
+    decay, decay_half, *stages = map(like_u, (coefficients.decay, coefficients.decay_half, *coefficients.stages))
     n_u = nonlinear(u)
     if coefficients.order == 2:
         first, second = stages
-        a = decay * u + first * n_u
-        return a + second * (nonlinear(a) - n_u)
+        a = combine(lambda e, f, u, n: e * u + f * n, decay, first, u, n_u)
+        return combine(lambda f, a, n_a, n_u: a + f * (n_a - n_u), second, a, nonlinear(a), n_u)
     q, f1, f2, f3 = stages
-    a = decay_half * u + q * n_u
+    a = combine(lambda e, q, u, n: e * u + q * n, decay_half, q, u, n_u)
     n_a = nonlinear(a)
-    b = decay_half * u + q * n_a
+    b = combine(lambda e, q, u, n: e * u + q * n, decay_half, q, u, n_a)
     n_b = nonlinear(b)
-    c = decay_half * a + q * (2 * n_b - n_u)
+    c = combine(lambda e, q, a, n_b, n_u: e * a + q * (2 * n_b - n_u), decay_half, q, a, n_b, n_u)
     n_c = nonlinear(c)
-    return decay * u + f1 * n_u + 2 * f2 * (n_a + n_b) + f3 * n_c
+    return combine(lambda e, f1, f2, f3, u, n_u, n_a, n_b, n_c: e * u + f1 * n_u + 2 * f2 * (n_a + n_b) + f3 * n_c,
+                   decay, f1, f2, f3, u, n_u, n_a, n_b, n_c)

@@ -260,7 +260,7 @@ def _problem(items) -> InverseProblem:
         sample_x0=sample_shot,
         threshold=lambda output, y: jnp.asarray(SOLVED, output.dtype),
         bounds=((slow * math.cos(angle_max), -wide), (fast, wide)),
-        make_network=lambda key: DenseVelocity(key, **network),
+        make_network=lambda key, **changes: DenseVelocity(key, **network, **changes),
         classical_start=classical_start,
         defaults={
             "JointOptimization": {"learning_rate": 5e-3, "num_steps": 150, "clip_problem": 1.0, **layout.get("joint", {})},

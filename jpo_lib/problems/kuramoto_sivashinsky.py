@@ -8,10 +8,12 @@ loss goes up and down in the unknowns.
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 
 from jpo_lib.networks.kuramoto_sivashinsky import FORCING_MODE, RingEncoder
 from jpo_lib.problem import InverseProblem, check_array, check_integer, check_positive
@@ -33,13 +35,48 @@ def default_forcing(num_points: int) -> np.ndarray:
     return np.cos(2 * np.pi * FORCING_MODE * np.arange(num_points) / num_points)
 
 
+class Discretization(NamedTuple):
+    """A state as four groups of coefficients: cosines and sines, of even and of odd modes, each with its own mirror symmetries.
+
+    On a grid that is shifted by half a cell, the values of a group on a quarter of the ring determine the others:
+    cosines are even about x = 0 and sines odd; about x = L / 4 even modes keep the one symmetry and odd modes take the
+    other. To change between coefficients and grid then takes four products with small matrices, which is a quarter of
+    the work of the full ones and on a CPU about half the time of fast Fourier transforms. Each group is filled with
+    empty modes to a multiple of 8 numbers, the length of a vector of the processor.
+    """
+
+    synthesis: np.ndarray  # (4, modes, quarter): functions at the quarter of the shifted grid
+    derivative: np.ndarray  # (4, quarter, modes): u^2 / 2 there, in the symmetry of the derivative -> coefficients of -(u^2 / 2)_x
+    to_grid: np.ndarray  # (4, modes, num_points): functions at the points x_j of the user
+    from_grid: np.ndarray  # (4, num_points, modes)
+    step: ETDRK
+
+
 @functools.lru_cache(maxsize=64)
-def _discretization(num_points: int, domain_extent: float, dt: float, order: int) -> tuple[np.ndarray, np.ndarray, ETDRK]:
-    """Which modes are kept, the factor -i k / 2 of the nonlinear term, and the coefficients of a step."""
-    mode = np.arange(num_points // 2 + 1)
-    k = 2 * np.pi * mode / domain_extent
-    kept = mode <= kept_modes(num_points)
-    return kept, -0.5j * k * kept, etdrk(k**2 - k**4, dt, order)
+def _discretization(num_points: int, domain_extent: float, dt: float, order: int) -> Discretization:
+    largest = kept_modes(num_points)
+    quarter = -(-(3 * largest + 1) // 4)
+    even = 2 * np.arange(-(-(largest // 2 + 1) // 8) * 8)
+    mode = np.array([even, even + 1, even, even + 1])
+    kept, mode = (mode <= largest)[..., None], np.where(mode <= largest, mode, 0)
+    k = 2 * np.pi / domain_extent * mode
+
+    def functions(numerators, denominator):
+        """cos (groups 0, 1) or sin (2, 3) of m x at x = 2 pi numerators / denominator; whole numbers are reduced first, to be exact."""
+        angle = 2 * np.pi / denominator * (mode[..., None] * numerators % denominator)
+        return kept * np.concatenate([np.cos(angle[:2]), np.sin(angle[2:])])
+
+    synthesis = functions(2 * np.arange(quarter) + 1, 8 * quarter)
+    # Partial integration moves the derivative to the functions: -(cos)' = k sin and -(sin)' = -k cos. Groups change places.
+    sign = np.array([-1.0, -1.0, 1.0, 1.0])[:, None, None]
+    derivative = sign * np.swapaxes(synthesis[[2, 3, 0, 1]] * k[[2, 3, 0, 1]][..., None], 1, 2) * (2 / quarter)
+    to_grid = functions(np.arange(num_points), num_points)
+    from_grid = np.swapaxes(to_grid, 1, 2) * (np.where(mode == 0, 1, 2) / num_points)[:, None, :]
+    return Discretization(synthesis, derivative, to_grid, from_grid, etdrk(k**2 - k**4, dt, order))
+
+
+def _products(groups, matrices):
+    return tuple(jnp.matmul(part, jnp.asarray(matrix, part.dtype), precision="highest") for part, matrix in zip(groups, matrices))
 
 
 def _check_grid(num_points, domain_extent, dt, horizon, order) -> int:
@@ -66,26 +103,33 @@ def _check_grid(num_points, domain_extent, dt, horizon, order) -> int:
     return steps
 
 
-def _states(u0, alpha, beta, forcing, discretization, num_steps: int, every_state: bool):
-    """Fourier coefficients after the last step, or after each step with the first state in front."""
-    kept, derivative, coefficients = discretization
-    num_points = u0.shape[-1]
-    spectrum = jnp.fft.rfft(u0) * kept
-    derivative = jnp.asarray(derivative, spectrum.dtype)
-    drive = alpha * (jnp.fft.rfft(jnp.asarray(forcing, u0.dtype)) * kept)
+def _states(u0, alpha, beta, forcing, discretization: Discretization, num_steps: int, every_state: bool):
+    """u(x_j) after the last step, or after each step with the first state in front."""
+    d = discretization
+    start = _products((u0,) * 4, d.from_grid)
+    drive = tuple(alpha * part for part in _products((jnp.asarray(forcing, u0.dtype),) * 4, d.from_grid))
 
     def nonlinear(v):
         """F[-beta u u_x + alpha G], with u u_x = (u^2 / 2)_x; the forcing is constant in time and belongs here."""
-        return beta * (derivative * jnp.fft.rfft(jnp.square(jnp.fft.irfft(v, n=num_points)))) + drive
+        even, odd, sine_even, sine_odd = _products(v, d.synthesis)
+        halved_square = (  # its four symmetries, each in the place where the derivative is needed
+            even * sine_even + odd * sine_odd,
+            even * sine_odd + odd * sine_even,
+            0.5 * (even * even + odd * odd + sine_even * sine_even + sine_odd * sine_odd),
+            even * odd + sine_even * sine_odd,
+        )
+        return tuple(beta * part + constant for part, constant in zip(_products(halved_square, d.derivative), drive))
 
     # To recompute a step in the backward pass is faster than to store its stages: they do not fit into the cache.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def step(v, _):
-        new = etdrk_step(coefficients, v, nonlinear)
+        new = etdrk_step(d.step, v, nonlinear)
         return new, new if every_state else None
 
-    last, states = jax.lax.scan(step, spectrum, None, length=num_steps)
-    return jnp.concatenate([spectrum[None], states]) if every_state else last
+    last, states = jax.lax.scan(step, start, None, length=num_steps)
+    if every_state:
+        last = tuple(jnp.concatenate([first[None], later]) for first, later in zip(start, states))
+    return sum(_products(last, d.to_grid))
 
 
 def _prepare(u0, horizon, dt, forcing, domain_extent, order):
@@ -125,8 +169,7 @@ def integrate(u0, alpha, beta, *, horizon: float, dt: float = 0.25, forcing=None
     Source: Kuramoto (1978), doi:10.1143/PTPS.64.346; Kassam & Trefethen (2005), doi:10.1137/S1064827502410633.
     """
     u0, forcing, discretization, num_steps = _prepare(u0, horizon, dt, forcing, domain_extent, order)
-    last = _states(u0, alpha, beta, forcing, discretization, num_steps, every_state=False)
-    return jnp.fft.irfft(last, n=u0.shape[0])
+    return _states(u0, alpha, beta, forcing, discretization, num_steps, every_state=False)
 
 
 def trajectory(u0, alpha, beta, *, horizon: float, dt: float = 0.25, forcing=None, domain_extent: float = 64.0, order: int = 4):
@@ -135,8 +178,7 @@ def trajectory(u0, alpha, beta, *, horizon: float, dt: float = 0.25, forcing=Non
     The first row is u0 projected on the modes that are kept.
     """
     u0, forcing, discretization, num_steps = _prepare(u0, horizon, dt, forcing, domain_extent, order)
-    states = _states(u0, alpha, beta, forcing, discretization, num_steps, every_state=True)
-    return jnp.fft.irfft(states, n=u0.shape[0])
+    return _states(u0, alpha, beta, forcing, discretization, num_steps, every_state=True)
 
 
 def coefficients_of(x):
@@ -150,6 +192,27 @@ def random_state(key, num_points: int):
     waves = np.concatenate([np.cos(modes), np.sin(modes)])
     amplitude = jax.random.normal(key, (2 * NUM_INITIAL_MODES,)) / np.sqrt(NUM_INITIAL_MODES)
     return amplitude @ jnp.asarray(waves, amplitude.dtype)
+
+
+def _jacobian_carried_along(run):
+    """The function u(T) = run(x, u0) of two unknowns x, whose derivative in x is computed forward, along with the motion.
+
+    The two columns of the Jacobian take as much arithmetic as going back through the motion, but there is nothing to
+    store and one loop instead of two: less time to run and to compile. A derivative in u0 is the one of `integrate`.
+    """
+
+    def derivative(primals, tangents):
+        if not isinstance(tangents[1], SymbolicZero):
+            tangents = [jnp.zeros(t.shape, t.dtype) if isinstance(t, SymbolicZero) else t for t in tangents]
+            return jax.jvp(run, primals, tuple(tangents))
+        x, u0 = primals
+        columns = functools.partial(jax.jvp, lambda x: run(x, u0), (x,))
+        u, jacobian = jax.vmap(columns, out_axes=(None, 1))((jnp.eye(2, dtype=x.dtype),))
+        return u, jacobian @ tangents[0]
+
+    simulate = jax.custom_jvp(run)
+    simulate.defjvp(derivative, symbolic_zeros=True)
+    return simulate
 
 
 @functools.lru_cache(maxsize=32)
@@ -194,9 +257,11 @@ def kuramoto_sivashinsky(
     float64 = horizon > FLOAT32_HORIZON if float64 is None else bool(float64)
     forcing = default_forcing(num_points)
 
-    def simulate(x, context):
+    def run(x, context):
         alpha, beta = coefficients_of(x)
         return integrate(context, alpha, beta, horizon=horizon, dt=dt, forcing=forcing, domain_extent=domain_extent, order=order)
+
+    simulate = _jacobian_carried_along(run)
 
     def loss(output, y):
         return jnp.mean(jnp.square(output - y))
@@ -217,7 +282,7 @@ def kuramoto_sivashinsky(
         sample_context=lambda key: random_state(key, num_points),
         threshold=lambda output, y: 1e-3 * jnp.var(y),
         bounds=((-1.0, -1.0), (1.0, 1.0)),
-        make_network=lambda key: RingEncoder(key, num_points=num_points),
+        make_network=lambda key, **changes: RingEncoder(key, num_points=num_points, **changes),
         defaults={
             "JointOptimization": {
                 "learning_rate": 1e-2, "final_rate": 0.01, "num_steps": 480, "batch_size": 64,

@@ -221,7 +221,8 @@ def navier_stokes(
         sample_x=sample_x,
         threshold=lambda output, y: jnp.full((), SOLVED, y.dtype),
         bounds=((-1.0, -1.0, -largest, -largest), (1.0, 1.0, largest, largest)),
-        make_network=lambda key: CentredFlow(key, spread=math.sqrt(scale)),
+        periods=(2.0, 2.0, math.inf, math.inf),
+        make_network=lambda key, **changes: CentredFlow(key, spread=math.sqrt(scale), **changes),
         classical_start=classical_start if target == "vorticity" else None,
         defaults={
             "JointOptimization": {

@@ -82,7 +82,7 @@ def wave_packet(
         observe=lambda key, output: output + noise * jax.random.normal(key, output.shape, output.dtype),
         threshold=lambda output, y: 1.05 * loss(output, y) + 1e-6 * num_points * amplitude**2,
         bounds=((lower,), (upper,)),
-        make_network=lambda key: EnergyCentroid1D(key, num_points=num_points, extent=window, stride=2),
+        make_network=lambda key, **changes: EnergyCentroid1D(key, num_points=num_points, extent=window, **changes),
         classical_start=classical_start,
         defaults={
             "JointOptimization": {"learning_rate": 1e-3, "num_steps": 400},

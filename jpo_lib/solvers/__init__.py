@@ -16,8 +16,10 @@ from jpo_lib.solvers.first_order import Adam, GradientDescent
 from jpo_lib.solvers.joint import JointOptimization, run_joint
 from jpo_lib.solvers.lanes import run_lanes
 from jpo_lib.solvers.multi_start import MultiStart
+from jpo_lib.solvers.supervised import Supervised, run_supervised
+from jpo_lib.solvers.training import NetworkTraining
 
-SOLVERS = {cls.__name__: cls for cls in (BFGS, GradientDescent, Adam, MultiStart, JointOptimization)}
+SOLVERS = {cls.__name__: cls for cls in (BFGS, GradientDescent, Adam, MultiStart, JointOptimization, Supervised)}
 
 __all__ = ["SOLVERS", "solve", *SOLVERS]
 
@@ -31,10 +33,14 @@ def complete(problem: InverseProblem, solver, num_problems: int | None = None):
         return dataclasses.replace(solver, solver=complete(problem, solver.solver))
     if not hasattr(solver, "with_defaults"):
         return solver
-    filled = solver.with_defaults(problem.defaults.get(type(solver).__name__, {}))
-    if isinstance(filled, JointOptimization) and solver.batch_size is None and filled.batch_size is not None and num_problems is not None:
-        group_size = filled.group_size or num_problems
-        batch = next(n for n in range(min(filled.batch_size, group_size), group_size + 1) if group_size % n == 0)
+    defaults = problem.defaults.get(type(solver).__name__, {})
+    if isinstance(solver, Supervised):  # the same network, steps and rates; gradients are other ones, and clipped otherwise
+        joint = problem.defaults.get("JointOptimization", {})
+        defaults = {**{name: value for name, value in joint.items() if name != "clip_problem"}, **defaults}
+    filled = solver.with_defaults(defaults)
+    if isinstance(filled, NetworkTraining) and solver.batch_size is None and filled.batch_size is not None and num_problems is not None:
+        size = filled.training_size(filled.group_size or num_problems)
+        batch = next(n for n in range(min(filled.batch_size, size), size + 1) if size % n == 0)
         filled = dataclasses.replace(filled, batch_size=batch)
     return filled
 
@@ -51,8 +57,8 @@ def solve(problem: InverseProblem, data: Dataset, solver, *, seed: int | Sequenc
         solver: a solver object, for example `BFGS()` or `JointOptimization(group_size=256)`.
         seed: seed of everything random in the solver. A sequence of S seeds solves S times; the arrays of the
             result then have a leading axis S.
-        x0: starting points (N, d), or (S, N, d) with a sequence of seeds, instead of data.x0; unit of x. A joint
-            optimization starts from its network and takes none.
+        x0: starting points (N, d), or (S, N, d) with a sequence of seeds, instead of data.x0; unit of x. Solvers that train a
+            network take none.
         restarts: starting points (N, K, d), or (S, N, K, d), of the first K restarts of `MultiStart`, instead of random
             ones; unit of x.
     Returns:
@@ -77,10 +83,11 @@ def _solve(problem: InverseProblem, data: Dataset, solver, seed, x0, restarts) -
     if restarts is not None and not isinstance(solver, MultiStart):
         raise ValueError(f"restarts: expected None for {type(solver).__name__}, got an array; only MultiStart starts again.")
 
-    if isinstance(solver, JointOptimization):
+    if isinstance(solver, NetworkTraining):
         if x0 is not None:
-            raise ValueError("x0: expected None for JointOptimization, got an array; its network makes the starting points.")
-        return _tidy(run_joint(problem, data, solver, seeds), several)
+            raise ValueError(f"x0: expected None for {type(solver).__name__}, got an array; its network makes the starting points.")
+        run = run_supervised if isinstance(solver, Supervised) else run_joint
+        return _tidy(run(problem, data, solver, seeds), several)
 
     def points(name, values, shape):
         """Starting points for all seeds, shape (S, N, ...)."""

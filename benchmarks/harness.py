@@ -1,0 +1,196 @@
+"""Run cases: start each side in a process of its own, let the sides take turns, and make rows of medians and ratios."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import select
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.accuracy import judge
+from benchmarks.cases import Case
+
+ROOT = Path(__file__).resolve().parent.parent
+FORMAT = "jpo-benchmark-1"
+PREPARATION = 400.0  # seconds that a side may take to get ready, and for one turn
+PACKAGES = ("jax", "jaxlib", "exponax", "jax-cfd", "optimistix", "phiflow", "scipy", "numpy")
+
+
+class SideFailed(RuntimeError):
+    """A side could not be prepared or run; the message is the last line that it said."""
+
+
+class Worker:
+    """A process with one side of a case."""
+
+    def __init__(self, side: str, arguments: dict[str, Any], folder: Path):
+        self.outputs = folder / (re.sub(r"\W", "_", side) + ".npz")
+        self.log = open(self.outputs.with_suffix(".log"), "w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", side, json.dumps(arguments), str(self.outputs)],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, bufsize=1,
+        )
+
+    def answer(self) -> dict[str, Any]:
+        ready, _, _ = select.select([self.process.stdout], [], [], PREPARATION)
+        line = self.process.stdout.readline() if ready else ""
+        if not line:
+            late = "took too long" if not ready else ""
+            self.close()
+            self.log.seek(0)
+            said = [text for text in self.log.read().strip().splitlines() if text.strip()]
+            raise SideFailed(late or (said[-1].strip() if said else "it ended without a word"))
+        return json.loads(line)
+
+    def run(self) -> float:
+        self.process.stdin.write("run\n")
+        return self.answer()["seconds"]
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float = 40.0, say: Callable[[str], None] = print) -> list[dict[str, Any]]:
+    """Measure one case: a row for each peer, or one row without a peer.
+
+    Arguments:
+        case: the work.
+        quick: the short version.
+        turns: how often each side runs; fewer, but at least three, where `seconds` are over.
+        seconds: for all turns of the case.
+    """
+    arguments = {**case.arguments, **(case.quick if quick else {})}
+    failures: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        sides: dict[str, Worker] = {}
+        facts: dict[str, dict[str, Any]] = {}
+        try:
+            for side in [case.ours, *(p.side for p in case.peers), *([case.reference] if case.reference else [])]:
+                worker = Worker(side, arguments, Path(folder))  # one after the other: compilation is timed, too
+                try:
+                    facts[side] = worker.answer()
+                except SideFailed as failure:
+                    if side in (case.ours, case.reference):
+                        raise
+                    failures[side] = str(failure)
+                    continue
+                if side == case.reference:
+                    worker.close()
+                else:
+                    sides[side] = worker
+            times = take_turns({side: worker.run for side, worker in sides.items()}, turns, seconds, failures)
+            outputs = {side: dict(np.load(Path(folder) / (re.sub(r"\W", "_", side) + ".npz"))) for side in facts}
+        finally:
+            for worker in sides.values():
+                worker.close()
+    reference = outputs.get(case.reference)
+    described = {side: describe(facts[side], times[side], judge(outputs[side], reference)) for side in times}
+    rows = []
+    for peer in case.peers or (None,):
+        row = {"name": case.name, "title": case.title, "beside": peer.name if peer else "", "ours": described[case.ours],
+               "peer": described.get(peer.side) if peer else None, "arguments": arguments, "target": dict(peer.target) if peer and peer.target else None,
+               "ratio": None, "ratio_low": None, "ratio_high": None, "reached": None, "note": peer.note if peer else ""}  # fmt: skip
+        if peer and peer.side in failures:
+            row["note"] = f"It did not run here: {failures[peer.side]}. {peer.note}".strip()
+        elif peer:
+            scale = facts[case.ours]["count"] / facts[peer.side]["count"]
+            compare(row, [scale * there / here for here, there in zip(times[case.ours], times[peer.side])])
+        rows.append(row)
+        say(f"{case.title} | {row['beside']}: " + (f"ratio {row['ratio']:.3g}" if row["ratio"] else "no ratio")
+            + ("" if row["reached"] is None else ", target reached" if row["reached"] else ", target not reached"))
+    return rows
+
+
+def take_turns(sides: dict[str, Callable[[], float]], turns: int, seconds: float, failures: dict[str, str]) -> dict[str, list[float]]:
+    """Seconds of each side, in turns: every side once, then every side again. A side that fails is left out and noted."""
+    times: dict[str, list[float]] = {side: [] for side in sides}
+    begin = time.monotonic()
+    for turn in range(turns):
+        if turn >= 3 and time.monotonic() - begin > seconds:
+            break
+        for side, run in sides.items():
+            if side in failures:
+                continue
+            try:
+                times[side].append(run())
+            except SideFailed as failure:
+                failures[side] = str(failure)
+    return {side: values for side, values in times.items() if side not in failures}
+
+
+def describe(facts: dict[str, Any], times: Sequence[float], judged: tuple[str, dict[str, float]]) -> dict[str, Any]:
+    """What the result file says about one side; times are divided by its count."""
+    text, numbers = judged
+    return {
+        "seconds": statistics.median(times) / facts["count"], "low": min(times) / facts["count"], "high": max(times) / facts["count"],
+        "turns": len(times), "count": facts["count"], "compile_seconds": round(facts["compile_seconds"], 3),
+        "accuracy_text": "; ".join(part for part in (facts["text"], text) if part), "accuracy": {**facts["numbers"], **numbers},
+    }
+
+
+def compare(row: dict[str, Any], faster: Sequence[float]) -> None:
+    """Enter the ratios of the single turns, time there / time here; the other way round where the target is an upper bound."""
+    target = row["target"] or {"at_least": None}
+    (kind, bound), = target.items()
+    ratios = [1 / value for value in faster] if kind == "at_most" else list(faster)
+    row["ratio"] = float(np.median(ratios))
+    row["ratio_low"], row["ratio_high"] = (float(value) for value in np.percentile(ratios, [25, 75]))
+    if bound is not None:
+        row["reached"] = bool(row["ratio"] <= bound if kind == "at_most" else row["ratio"] >= bound)
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def machine(name: str | None = None) -> dict[str, Any]:
+    """Neutral description of this machine: model of the processor or accelerator and number of cores, never the host's name."""
+    import jax
+
+    device, cores = jax.devices()[0], len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cpu = platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        cpu = found[1].strip() if found else cpu
+    on_cpu = jax.default_backend() == "cpu"
+    model = cpu if on_cpu else device.device_kind
+    slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-") + (f"-{cores}-cores" if on_cpu else "")
+    return {"name": name or slug, "cpu": cpu, "cores": cores, "device": f"{model}, {jax.default_backend().upper()}"}
+
+
+def versions() -> dict[str, str]:
+    found = {"Python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            pass
+    return found
+
+
+def write(path: Path, rows: Sequence[dict], scaling: Sequence[dict], *, quick: bool, described: dict[str, Any]) -> Path:
+    """Write the result file atomically: all of it or nothing."""
+    content = {"format": FORMAT, "machine": described, "created": datetime.now(timezone.utc).isoformat(timespec="seconds"), "quick": quick,
+               "versions": versions(), "rows": list(rows), "scaling": list(scaling)}  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,75 @@
+"""Do two computations of the same cell agree? On one machine bit for bit; elsewhere within bounds, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+
+SAME_MACHINE = ("device", "machine", "versions")  # entries of a manifest that decide how numbers are rounded
+
+# Variables that need no iteration differ by round-off alone, since another processor adds in another order: relative to
+# the largest value of the variable. Iterations may fall into another valley, so that of them only rates are compared.
+ROUND_OFF = {"x_true": 1e-5, "x0": 1e-5, "threshold": 1e-3, "loss_at_truth": 1e-3}
+
+def equal_bits(old: xr.Dataset, new: xr.Dataset) -> list[str]:
+    """What differs, in words: the arrays are compared bit for bit, NaN equal to NaN. Empty when nothing does."""
+    if set(old.variables) != set(new.variables):
+        return ["different variables"]
+    parts = []
+    for name in sorted(map(str, old.variables)):
+        a, b = old[name].values, new[name].values
+        if a.dtype != b.dtype or a.shape != b.shape:
+            parts.append(f"{name} has another shape or type")
+        elif a.tobytes() != b.tobytes() and not (a.dtype == object and (a == b).all()):
+            gap = np.nanmax(np.abs(a.astype(float) - b.astype(float))) if a.dtype.kind in "fiub" else None
+            parts.append(f"{name} differs" + ("" if gap is None else f" by up to {gap:.2g}"))
+    return parts
+
+
+def within_bounds(old: xr.Dataset, new: xr.Dataset) -> list[str]:
+    """What lies outside the bounds for another machine or device, in words. Empty when all is inside.
+
+    - Data and thresholds: relative difference at most `ROUND_OFF`.
+    - Solved rate of each solver, p over m problems and seeds: |p - p'| <= 4 sqrt(p (1 - p) / m) + 2 / m, with the p of the two nearer to 1/2.
+    - Mean number of evaluations of each solver: at most a fifth and two evaluations apart.
+    """
+    if set(old.variables) != set(new.variables):
+        return ["different variables"]
+    parts = []
+    for name, bound in ROUND_OFF.items():
+        if name in old:
+            a, b = (np.asarray(part[name].values, float) for part in (old, new))
+            gap = np.max(np.abs(a - b)) / max(float(np.max(np.abs(a))), 1e-30) if a.shape == b.shape else np.inf
+            if not gap <= bound:
+                parts.append(f"{name}: relative difference {gap:.2g} above {bound:g}")
+    if "solver" not in old.dims:
+        return parts
+    for solver in old.solver.values:
+        first, second = (part.sel(solver=solver) for part in (old, new))
+        p, q, size = float(first.solved.mean()), float(second.solved.mean()), first.solved.size
+        middle = min((p, q), key=lambda rate: abs(rate - 0.5))
+        bound = 4 * np.sqrt(middle * (1 - middle) / size) + 2 / size
+        if abs(p - q) > bound:
+            parts.append(f"{solver}: solved rate {q:.3f} instead of {p:.3f}, more than {bound:.3f} apart")
+        a, b = float(first.num_evaluations.mean()), float(second.num_evaluations.mean())
+        if abs(a - b) > 0.2 * max(a, b) + 2:
+            parts.append(f"{solver}: {b:.1f} evaluations per problem instead of {a:.1f}")
+    return parts
+
+
+def agreement(old: xr.Dataset, new: xr.Dataset, old_manifest: Mapping, new_manifest: Mapping) -> tuple[bool, str]:
+    """Whether two computations of a cell agree, and a sentence about it.
+
+    Arguments:
+        old, new: the results.
+        old_manifest, new_manifest: their manifests, which say where they were computed.
+    """
+    differences = equal_bits(old, new)
+    if not differences:
+        return True, "equal bit for bit"
+    if all(old_manifest.get(entry) == new_manifest.get(entry) for entry in SAME_MACHINE):
+        return False, "; ".join(differences)
+    outside = within_bounds(old, new)
+    return not outside, "; ".join(outside) or "computed elsewhere, and equal within the bounds for another machine"

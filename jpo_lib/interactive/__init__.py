@@ -1,0 +1,12 @@
+"""Interactive figures of the book: data from the library, a still picture, and a script that brings both to life.
+
+The scripts are plain JavaScript in `book/assets`; they work from static files, without a network. Where they simulate
+something themselves, a test compares their numbers with those of the library.
+"""
+
+from jpo_lib.interactive.aim import aim_cue_ball
+from jpo_lib.interactive.chaos import turn_up_chaos
+from jpo_lib.interactive.figure import InteractiveFigure
+from jpo_lib.interactive.packet import move_packet
+
+__all__ = ["InteractiveFigure", "aim_cue_ball", "move_packet", "turn_up_chaos"]

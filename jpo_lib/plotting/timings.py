@@ -1,0 +1,52 @@
+"""Panels on run time: time and memory per problem against the number of problems, by device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+COLOURS = {
+    "wave_packet": ("wave packet", "#0072B2", "o"),
+    "billiards": ("billiards", "#D55E00", "s"),
+    "kuramoto_sivashinsky": ("Kuramoto–Sivashinsky", "#009E73", "^"),
+    "navier_stokes": ("Navier–Stokes", "#CC79A7", "D"),
+}
+LINES = ("-", "--", ":", "-.")
+
+
+def plot_time_per_problem(ax, measured: Mapping[str, Sequence[Mapping[str, Any]]], work: str) -> None:
+    """Wall time per problem against N: colours are experiments, lines are devices, bars reach from the fastest to the slowest run.
+
+    Arguments:
+        measured: name of a device -> rows of `jpo_lib.timings.measure` or of a benchmark file.
+        work: which kind of work is drawn.
+    """
+    _plot(ax, measured, work, "seconds")
+    ax.set_ylabel("wall time per problem (s)")
+
+
+def plot_memory_per_problem(ax, measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Memory of the compiled evaluation per problem against N; arguments as for `plot_time_per_problem`."""
+    _plot(ax, measured, "evaluation", "bytes")
+    ax.set_ylabel("memory per problem (bytes)")
+
+
+def _plot(ax, measured, work: str, quantity: str) -> None:
+    sizes: set[int] = set()
+    for line, (device, rows) in zip(LINES * (1 + len(measured) // len(LINES)), measured.items()):
+        for problem, (label, colour, marker) in COLOURS.items():
+            chosen = sorted((r for r in rows if r["work"] == work and r["problem"] == problem and quantity in r), key=lambda r: r["n"])
+            if not chosen:
+                continue
+            n, middle = [r["n"] for r in chosen], [r[quantity] for r in chosen]
+            sizes.update(n)
+            ax.plot(n, middle, color=colour, marker=marker, linestyle=line, label=f"{label}, {device}")
+            if quantity == "seconds":
+                ax.vlines(n, [r["low"] for r in chosen], [r["high"] for r in chosen], color=colour, linewidth=1, alpha=0.6)
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log")
+    ticks = sorted(sizes)
+    ticks = ticks[:: max(1, -(-len(ticks) // 6))]
+    ax.set_xticks(ticks, [str(n) for n in ticks])
+    ax.minorticks_off()
+    ax.set_xlabel("problems N (dimensionless)")

@@ -1,0 +1,134 @@
+"""Supervised learning of the inverse map: the control that needs the prior and a simulator, but no gradient of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer, random_stream
+from jpo_lib.progress import progress_bar
+from jpo_lib.solvers.evaluation import evaluation
+from jpo_lib.solvers.training import NetworkTraining, Networks, check_groups, describe, grouped, joined, predict, stacked_networks, visiting_order
+
+
+@dataclasses.dataclass(frozen=True)
+class Supervised(NetworkTraining):
+    """min_theta sum_j |net(F(x_j, c_j), c_j; theta) - x_j|^2 / s^2 over m simulated pairs,  then  x_i = net(y_i, c_i; theta).
+
+    The pairs are drawn as the problems themselves are: x_j and c_j from the prior, the target with its noise. They share no random
+    numbers with any data set. The N problems of the data are split into N / n groups with one network each, as for
+    `JointOptimization`; each network has pairs of its own, and never sees the targets of its group before it answers them.
+    s is the half width of the prior box for each parameter, or the spread of the x_j where the problem has no box. Differences of
+    periodic parameters are taken the short way round.
+
+    The cost is counted in the same unit as that of all solvers: each simulated pair counts as one evaluation, although it needs no
+    gradient and so takes less time than an evaluation of the other solvers; and each answer counts as one, because its loss must
+    be known. A group of n problems shares the cost of its m pairs: num_evaluations adds up to m + n over the group. Training
+    steps simulate nothing and cost nothing in this unit, however many they are.
+
+    Arguments (those that are None take what the problem recommends for JointOptimization):
+        group_size: n, number of problems that share a network; all N when None. Must divide N.
+        num_pairs: m, number of pairs that each network learns from; n when None.
+        network, inputs, num_steps, optimizer, learning_rate, final_rate, clip_global: as for JointOptimization. "targets" is the
+            only input that makes sense, since identifiers of pairs say nothing about those of the problems.
+        batch_size: pairs per step; all of them when None. Must divide m when smaller than m.
+        clip_problem: largest norm of the gradient of each pair, unit 1 / unit x; infinity when None.
+        clip_to_bounds: clip the answers to the box of the prior; see JointOptimization.
+    Result extras: network, the trained networks stacked along their leading axes (groups), and solver, from which
+        `jpo_lib.solvers.training.predict` answers further problems; pairs, the data set of the pairs of all groups, in their
+        order (with several seeds its arrays have a leading axis, too); x_pairs (N m / n, d), what the trained networks answer to them.
+    Raises:
+        ValueError: if a number is out of range or sizes do not divide.
+    """
+
+    num_pairs: int | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.num_pairs is not None:
+            check_integer("num_pairs", self.num_pairs, 1)
+
+    def with_defaults(self, defaults):
+        return super().with_defaults({"clip_problem": np.inf, **defaults})
+
+    def training_size(self, group_size: int) -> int:
+        return self.num_pairs or group_size
+
+
+def draw_pairs(problem: InverseProblem, count: int, seed: int) -> Dataset:
+    """Pairs of parameters and targets from the prior; other draws than those of `sample_dataset` with the same seed."""
+    stream = int(jax.random.bits(random_stream(seed, "pairs"), dtype=jnp.uint32)) >> 1
+    return problem.sample_dataset(count, stream)
+
+
+def scaled_difference(problem: InverseProblem, x, x_true, scale):
+    """(x - x_true) / s, the short way round for periodic parameters; shape (M, d), dimensionless."""
+    difference = x - x_true
+    if problem.periods is not None:
+        period = np.asarray(problem.periods)
+        finite = np.isfinite(period)
+        period = np.where(finite, period, 1.0)
+        difference = jnp.where(finite, difference - period * jnp.round(difference / period), difference)
+    return (difference / scale).astype(x.dtype)
+
+
+def run_supervised(problem: InverseProblem, data: Dataset, solver: Supervised, seeds: tuple[int, ...]) -> Result:
+    """Train the networks of all groups and seeds on pairs of their own, then ask them about the data."""
+    count = data.num_problems
+    group_size = check_groups(problem, solver, count)
+    num_groups, num_pairs = count // group_size, solver.training_size(group_size)
+    batch = solver.batch_for(num_pairs)
+    pairs = [draw_pairs(problem, num_groups * num_pairs, seed) for seed in seeds]
+    if problem.bounds is None:
+        scale = np.std(np.concatenate([p.x_true for p in pairs]), axis=0) + 1e-30
+    else:
+        scale = 0.5 * (np.asarray(problem.bounds[1]) - np.asarray(problem.bounds[0]))
+
+    trained, x_pairs = [], []
+    with progress_bar(f"Supervised on {problem.name}, {num_pairs} pairs", total=solver.num_steps * len(seeds)) as report:
+        for number, (seed, known) in enumerate(zip(seeds, pairs)):
+            networks = Networks(problem, solver, grouped(known, num_groups), np.arange(num_groups), batch)
+            networks.initialize((seed,))
+            truth = np.asarray(known.x_true).reshape(num_groups, num_pairs, -1)
+            order = visiting_order((seed,), num_groups, num_pairs, batch, solver.num_steps)
+            for step in range(solver.num_steps):
+                chosen = order[:, step]
+                x, raw, pull_back = networks.propose(networks.gather(chosen)[0])
+                target = truth[np.arange(num_groups)[:, None], chosen].reshape(x.shape)
+                networks.learn(step, pull_back, raw, 2.0 * scaled_difference(problem, x, target, scale) / scale)
+                report(number * solver.num_steps + step + 1)
+            trained.append(networks)
+            x_pairs.append(networks.outputs())
+    run_seconds = sum(networks.run_seconds for networks in trained)
+    # Each problem pays its share of the pairs; the shares of a group add up to m.
+    shares = np.diff(np.arange(group_size + 1) * num_pairs // group_size)
+    result = Result(
+        **{name: None for name in ("x", "loss", "loss_history", "num_evaluations", "solved", "status")},
+        compile_seconds=sum(networks.compile_seconds for networks in trained), run_seconds=run_seconds, solver=describe(solver), seed=seeds,
+        extras={"network": stacked_networks(trained, len(seeds)), "solver": solver, "pairs": _stacked(pairs), "x_pairs": joined(x_pairs, len(seeds))},
+    )
+    return _with_answers(problem, data, result, np.tile(shares, num_groups))
+
+
+def _stacked(pairs: list[Dataset]) -> Dataset:
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *(dataclasses.replace(p, seed=None) for p in pairs))
+
+
+def _with_answers(problem: InverseProblem, data: Dataset, result: Result, shares: np.ndarray) -> Result:
+    """The result with what the networks answer to the problems of the data, and what that costs and is worth."""
+    x = predict(problem, result, data)
+    program, compile_seconds = evaluation(problem).compiled(jnp.asarray(x[0]), data.context, data.y)
+    loss = np.stack([np.asarray(program(jnp.asarray(answer), data.context, data.y)[0]) for answer in x])
+    finite = np.isfinite(loss)
+    solved = loss < np.asarray(data.threshold)
+    spent = np.broadcast_to(shares + 1, loss.shape).astype(np.int32)
+    history = np.full((*loss.shape, int(spent.max())), np.inf, loss.dtype)
+    np.put_along_axis(history, spent[..., None] - 1, loss[..., None], axis=-1)  # nothing is known before the answer
+    return dataclasses.replace(
+        result, x=x, loss=loss, loss_history=np.minimum.accumulate(history, axis=-1), num_evaluations=spent, solved=solved,
+        status=np.where(solved, Status.SOLVED, np.where(finite, Status.BUDGET_SPENT, Status.DIVERGED)).astype(np.int32),
+        compile_seconds=result.compile_seconds + compile_seconds,
+    )

@@ -1,0 +1,294 @@
+"""How networks are trained, whatever they learn from: the hyperparameters, the compiled programs, and M networks side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jpo_lib.networks.dense import network_for
+from jpo_lib.problem import Dataset, InverseProblem, Result, check_integer, check_positive, random_stream
+from jpo_lib.solvers.evaluation import Program
+
+OPTIMIZERS = {"adam": optax.scale_by_adam, "sgd": optax.identity, "rmsprop": optax.scale_by_rms}
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkTraining:
+    """Hyperparameters of all solvers that train networks; those solvers explain them."""
+
+    group_size: int | None = None
+    network: Callable | None = None
+    inputs: str = "targets"
+    num_steps: int | None = None
+    learning_rate: float | None = None
+    final_rate: float | None = None
+    batch_size: int | None = None
+    clip_problem: float | None = None
+    clip_global: float | None = None
+    clip_to_bounds: bool | None = None
+    optimizer: str = "adam"
+
+    def __post_init__(self):
+        for name in ("group_size", "num_steps", "batch_size"):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), 1)
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}; use one of them.")
+        if self.learning_rate is not None:
+            check_positive(learning_rate=self.learning_rate)
+        if self.final_rate is not None and not 0 <= self.final_rate <= 1:
+            raise ValueError(f"final_rate: expected a number between 0 and 1, got {self.final_rate!r}; it is a fraction of the learning rate.")
+        for name in ("clip_problem", "clip_global"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name}: expected a number above zero (infinity to switch it off), got {value!r}; pass such a number.")
+
+    def with_defaults(self, defaults):
+        general = dict(num_steps=400, learning_rate=1e-3, final_rate=0.0, clip_problem=np.inf, clip_global=np.inf, clip_to_bounds=False)
+        open_fields = {
+            name: defaults.get(name, value) for name, value in {**general, "batch_size": None}.items() if getattr(self, name) is None
+        }
+        return dataclasses.replace(self, **open_fields)
+
+    def training_size(self, group_size: int) -> int:
+        """Number of examples that a network of a group learns from."""
+        return group_size
+
+    def batch_for(self, size: int) -> int:
+        """Examples per step of a network that learns from `size`; a recommended batch larger than that means all of them."""
+        batch = size if self.batch_size is None else min(self.batch_size, size)
+        if size % batch:
+            raise ValueError(f"batch_size: expected a divisor of the group size {size}, got {batch}; choose such a number.")
+        return batch
+
+    def rates(self) -> np.ndarray:
+        """Learning rate of each step: half a cosine from the first rate to the last."""
+        progress = np.arange(self.num_steps) / self.num_steps
+        return self.learning_rate * (self.final_rate + (1.0 - self.final_rate) * 0.5 * (1.0 + np.cos(np.pi * progress)))
+
+
+def check_groups(problem: InverseProblem, solver: NetworkTraining, count: int) -> int:
+    """The size of the groups that N problems are split into; raises ValueError if the solver does not fit them."""
+    group_size = solver.group_size or count
+    if count % group_size:
+        nearest = min((n for n in range(1, count + 1) if count % n == 0), key=lambda n: abs(n - group_size))
+        raise ValueError(f"group_size: expected a divisor of the {count} problems, got {group_size}; the nearest is {nearest}.")
+    if solver.clip_to_bounds and problem.bounds is None:
+        raise ValueError(f"clip_to_bounds: expected a problem with bounds, got {problem.name!r} without; set it to False.")
+    return group_size
+
+
+def grouped(data: Dataset, num_groups: int):
+    """What networks see, (y, context, identifiers), with leaves (G, n, ...)."""
+    return jax.tree.map(lambda leaf: leaf.reshape(num_groups, -1, *leaf.shape[1:]), (data.y, data.context, data.identifiers))
+
+
+class Programs(NamedTuple):
+    """The compiled parts of a network, for a batch of M networks with b problems each."""
+
+    gather: Program  # data, group of each network (M,), chosen problems (M, b) -> inputs of the networks, context and targets
+    propose: Program  # weights, inputs -> x (M b, d), outputs before the box was applied, their pull-back
+    static: Any  # the part of a network that is not trained
+
+
+def _bounded(problem: InverseProblem | None, x):
+    """x in the box of the problem; as it is without a problem."""
+    if problem is None:
+        return x
+    lower, upper = (jnp.asarray(bound, x.dtype) for bound in problem.bounds)
+    return jnp.clip(x, lower, upper)
+
+
+# The programs know no sizes, rates or numbers of steps: those follow from the arguments, so that many solvers share them.
+
+
+@functools.lru_cache(maxsize=64)
+def _programs(make_network: Callable, box: InverseProblem | None) -> Programs:
+    static = eqx.partition(eqx.filter_eval_shape(make_network, jax.random.key(0)), eqx.is_array_like)[1]
+
+    def gather(inputs, groups, chosen):
+        part = jax.tree.map(lambda leaf: leaf[groups[:, None], chosen], inputs)
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), part)
+        return part, flat[1], flat[0]
+
+    def propose(weights, part):
+        def outputs(weights, part):
+            return jax.vmap(lambda *inputs: eqx.combine(weights, static)(*inputs))(*part)
+
+        raw, pull_back = jax.vjp(lambda weights: jax.vmap(outputs)(weights, part), weights)
+        return _bounded(box, raw).reshape(-1, raw.shape[-1]), raw, pull_back
+
+    return Programs(Program(gather), Program(propose), static)
+
+
+@functools.lru_cache(maxsize=64)
+def _initialize(make_network: Callable, optimizer: str) -> Program:
+    """keys (M,) -> weights, state of the optimizer"""
+    def one(key):
+        weights = jax.tree.map(jnp.asarray, eqx.partition(make_network(key), eqx.is_array_like)[0])
+        return weights, OPTIMIZERS[optimizer]().init(weights)
+
+    return Program(jax.vmap(one))
+
+
+@functools.lru_cache(maxsize=64)
+def _learn(optimizer: str, clip_problem: float, clip_global: float, box: InverseProblem | None) -> Program:
+    """weights, state of the optimizer, learning rate, pull-back, outputs, gradient in x (M b, d) -> weights, state"""
+    transformation, clip = OPTIMIZERS[optimizer](), optax.clip_by_global_norm(clip_global)
+
+    def update(gradient, state, weights):
+        if not np.isinf(clip_global):
+            gradient, _ = clip.update(gradient, clip.init(weights))
+        return transformation.update(gradient, state, weights)
+
+    def learn(weights, state, rate, pull_back, raw, gradient):
+        gradient = gradient.reshape(raw.shape)
+        if box is not None:
+            outside = raw - _bounded(box, raw)
+            gradient = jnp.where(outside * gradient < 0.0, 0.0, gradient) + outside
+        if not np.isinf(clip_problem):
+            norm = jnp.linalg.norm(gradient, axis=-1, keepdims=True)
+            gradient = gradient * jnp.minimum(1.0, clip_problem / jnp.maximum(norm, 1e-30))
+        (weight_gradient,) = pull_back(gradient / raw.shape[1])
+        change, state = jax.vmap(update)(weight_gradient, state, weights)
+        return jax.tree.map(lambda value, step: value - rate.astype(value.dtype) * step, weights, change), state
+
+    return Program(learn, donate=(0, 1))
+
+
+class Networks:
+    """M networks side by side.
+
+    Arguments:
+        problem, solver: the solver with all its hyperparameters filled in.
+        inputs: what the networks see, from `grouped`.
+        groups: which of the groups each network belongs to, shape (M,).
+        batch: b, problems of its group that each network sees at a time; a divisor of n.
+    """
+
+    def __init__(self, problem: InverseProblem, solver: NetworkTraining, inputs, groups, batch: int):
+        self.solver, self.inputs, self.groups = solver, inputs, jnp.asarray(groups)
+        self.make_network = solver.network or network_for(problem, solver.inputs)
+        self.box = problem if solver.clip_to_bounds else None
+        self.programs = _programs(self.make_network, self.box)
+        self.learning = _learn(solver.optimizer, float(solver.clip_problem), float(solver.clip_global), self.box)
+        self.clock, self.compile_seconds = time.perf_counter(), 0.0
+        self._ready: dict[Program, Callable] = {}  # each program meets arguments of one shape only
+        size = jax.tree.leaves(inputs)[0].shape[1]
+        self.blocks = [np.broadcast_to(np.arange(first, first + batch, dtype=np.int32), (len(groups), batch)) for first in range(0, size, batch)]
+        self._whole = self._gathered(self.blocks[0]) if len(self.blocks) == 1 else None
+
+    def call(self, program: Program, *arguments):
+        if program not in self._ready:
+            self._ready[program], seconds = program.compiled(*arguments)
+            self.compile_seconds += seconds
+        return self._ready[program](*arguments)
+
+    @property
+    def run_seconds(self) -> float:
+        """Wall time since the beginning, without compilation."""
+        return time.perf_counter() - self.clock - self.compile_seconds
+
+    def initialize(self, seeds) -> None:
+        """First weights; those of group g depend on the seed and on g alone. Networks are ordered by seed, then by group."""
+        num_groups = len(self.groups) // len(seeds)
+        keys = [jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "networks"), jnp.arange(num_groups)) for s in seeds]
+        self.weights, self.state = self.call(_initialize(self.make_network, self.solver.optimizer), jnp.concatenate(keys))
+        self._rates = self.solver.rates().astype(jax.tree.leaves(self.weights)[0].dtype)
+
+    def _gathered(self, chosen):
+        return self.call(self.programs.gather, self.inputs, self.groups, chosen)
+
+    def gather(self, chosen):
+        """Inputs of the networks, context and targets of the problems `chosen`, shape (M, b)."""
+        return self._gathered(chosen) if self._whole is None else self._whole
+
+    def propose(self, part):
+        """x (M b, d), the outputs before the box was applied (M, b, d), and their pull-back."""
+        return self.call(self.programs.propose, self.weights, part)
+
+    def learn(self, step: int, pull_back, raw, gradient) -> None:
+        """Descend the mean of L_i over the batch, given its gradients in x (M b, d)."""
+        self.weights, self.state = self.call(self.learning, self.weights, self.state, self._rates[step], pull_back, raw, gradient)
+
+    def outputs(self) -> np.ndarray:
+        """What the networks say now of all their problems, shape (M, n, d)."""
+        parts = [np.asarray(self.propose(self.gather(chosen)[0])[0]).reshape(*chosen.shape, -1) for chosen in self.blocks]
+        return np.concatenate(parts, axis=1)
+
+
+def joined(values, num_seeds: int) -> np.ndarray:
+    """(S G, n, ...) of all sweeps -> (S, N, ...)"""
+    array = np.concatenate(values)
+    return array.reshape(num_seeds, -1, *array.shape[2:])
+
+
+def stacked_networks(trained: list[Networks], num_seeds: int):
+    """The trained networks of all sweeps as one network whose arrays have the leading axes (S, G)."""
+    weights = jax.tree.map(
+        lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]).reshape(num_seeds, -1, *leaves[0].shape[1:]),
+        *(networks.weights for networks in trained))
+    return eqx.combine(weights, trained[0].programs.static)
+
+
+def visiting_order(seeds, num_groups: int, size: int, batch: int, num_steps: int) -> np.ndarray:
+    """Which of its examples each network sees in each step, shape (S * G, steps, b): a new permutation each epoch."""
+    if batch == size:
+        everything = np.arange(size, dtype=np.int32)
+        return np.broadcast_to(everything, (len(seeds) * num_groups, num_steps, size))
+    epochs = -(-num_steps * batch // size)
+    return np.array([
+        np.random.default_rng([seed, group, 1]).permuted(np.tile(np.arange(size, dtype=np.int32), (epochs, 1)), axis=1)
+        .reshape(-1, batch)[:num_steps] for seed in seeds for group in range(num_groups)
+    ])
+
+
+def describe(solver: NetworkTraining) -> str:
+    """The solver as text; a network function is named, since its address would differ between runs."""
+    values = {field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)}
+    if callable(values["network"]):
+        values["network"] = getattr(values["network"], "__qualname__", type(values["network"]).__name__)
+    return f"{type(solver).__name__}(" + ", ".join(f"{name}={value!r}" for name, value in values.items()) + ")"
+
+
+def predict(problem: InverseProblem, result: Result, data: Dataset) -> np.ndarray:
+    """x = net(y, c, gamma): what trained networks answer for any problems, without a simulation.
+
+    Arguments:
+        problem: the family that the networks were trained on.
+        result: of a solver that trains networks, with S seeds and G groups.
+        data: M problems; each of the G networks of a seed answers M / G neighbours.
+    Returns:
+        answers (S, M, d), or (M, d) for a result of a single seed; unit of x.
+    Raises:
+        ValueError: if the result has no networks or M is no multiple of G.
+    """
+    if "network" not in result.extras:
+        raise ValueError(f"result: expected that of a solver that trains networks, got that of {result.solver.partition('(')[0]}; "
+                         "train a network first.")
+    solver, several = result.extras["solver"], isinstance(result.seed, tuple)
+    weights = eqx.partition(result.extras["network"], eqx.is_array_like)[0]
+    if not several:
+        weights = jax.tree.map(lambda leaf: leaf[None], weights)
+    num_seeds, num_groups = jax.tree.leaves(weights)[0].shape[:2]
+    if data.num_problems % num_groups:
+        raise ValueError(f"data: expected a multiple of {num_groups} problems, one share for each network, got {data.num_problems}; "
+                         "pass another number.")
+    with problem.precision():
+        size = data.num_problems // num_groups
+        batch = size if solver.batch_size is None or size % solver.batch_size else solver.batch_size
+        networks = Networks(problem, solver, grouped(data, num_groups), np.arange(num_groups), batch)
+        answers = []
+        for seed in range(num_seeds):
+            networks.weights = jax.tree.map(lambda leaf: jnp.asarray(leaf[seed]), weights)
+            answers.append(networks.outputs().reshape(data.num_problems, -1))
+    return np.stack(answers) if several else answers[0]

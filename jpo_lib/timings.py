@@ -1,0 +1,275 @@
+"""Time: measured here, read from the manifests of studies, and read from the files of benchmarks.
+
+Times differ from run to run and from machine to machine. They are therefore kept apart from the results of studies, which
+are equal bit for bit whenever they are computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jpo_lib import study
+from jpo_lib.plotting import METHODS
+from jpo_lib.problem import InverseProblem, check_integer
+from jpo_lib.reporting import markdown_table
+from jpo_lib.solvers import BFGS, JointOptimization, solve
+from jpo_lib.solvers.evaluation import evaluation
+
+BENCHMARK_FORMAT = "jpo-benchmark-1"
+BATCH = 256  # problems per step when a network is trained on many
+EPOCHS = 4
+# What `measure` times, in words. Each is given per problem.
+WORKS = {
+    "evaluation": "one evaluation (loss and gradient)",
+    "training": "one visit by the training of a network",
+    "solution": "one solution by BFGS",
+}
+
+
+# --- measured here ----------------------------------------------------------------------------------------------------
+
+
+def median_seconds(call: Callable[[], Any], repeats: int = 5, shortest: float = 0.02) -> dict[str, float]:
+    """Wall time of a call in seconds: {"median", "low", "high", "repeats"}. The first call is not counted.
+
+    Arguments:
+        call: does the work; what it returns is waited for.
+        repeats: number of measurements.
+        shortest: each measurement repeats the call until it has lasted this long, seconds.
+    """
+    check_integer("repeats", repeats, 1)
+    begin = time.perf_counter()
+    jax.block_until_ready(call())
+    inner = max(1, int(shortest / max(time.perf_counter() - begin, 1e-9)))
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        for _ in range(inner):
+            result = call()
+        jax.block_until_ready(result)
+        seconds.append((time.perf_counter() - begin) / inner)
+    return {"median": float(np.median(seconds)), "low": min(seconds), "high": max(seconds), "repeats": repeats}
+
+
+def measure(problem: InverseProblem, work: str, num_problems: int, *, seed: int = 990, repeats: int = 5) -> dict[str, Any]:
+    """How long one kind of work takes on N problems together, per problem, on this machine.
+
+    "evaluation" is one call of the compiled loss and gradient; "training" four epochs of joint optimization of all N
+    problems with minibatches of at most 256, with the evaluation of all of them at its end; "solution" is `BFGS()`
+    from the starting points of the data. Compilation is not included.
+
+    Arguments:
+        problem: the family of problems.
+        work: "evaluation", "training" or "solution".
+        num_problems: N.
+        seed: of the data.
+        repeats: number of measurements.
+    Returns:
+        {"problem", "work", "n", "seconds", "low", "high", "repeats", "compile_seconds"}: seconds per problem (for
+        training: per visit of a problem), and for "evaluation" also "bytes": memory of arguments, results and
+        intermediate arrays per problem, as the compiler states it.
+    Raises:
+        ValueError: if the kind of work is unknown or a number is out of range.
+    """
+    if work not in WORKS:
+        raise ValueError(f"work: expected one of {', '.join(WORKS)}, got {work!r}; choose one of them.")
+    data = problem.sample_dataset(num_problems, seed)
+    row: dict[str, Any] = {"problem": problem.name, "work": work, "n": num_problems}
+    if work == "evaluation":
+        arguments = data.x0, data.context, data.y
+        with problem.precision():
+            program, row["compile_seconds"] = evaluation(problem).compiled(*arguments)
+            spent = median_seconds(lambda: program(*arguments), repeats)
+        memory = program.memory_analysis()
+        if memory is not None:
+            parts = memory.argument_size_in_bytes, memory.output_size_in_bytes, memory.temp_size_in_bytes
+            row["bytes"] = sum(parts) / num_problems
+        visits = 1
+    else:
+        solver = BFGS()
+        if work == "training":
+            batch = min(BATCH, num_problems)
+            solver = JointOptimization(group_size=num_problems, batch_size=batch, num_steps=EPOCHS * num_problems // batch)
+        results = [solve(problem, data, solver) for _ in range(repeats + 1)]
+        row["compile_seconds"] = results[0].compile_seconds
+        seconds = [result.run_seconds for result in results[1:]]
+        spent = {"median": float(np.median(seconds)), "low": min(seconds), "high": max(seconds), "repeats": repeats}
+        visits = EPOCHS if work == "training" else 1
+    row |= {name: spent[key] / num_problems / visits for name, key in (("seconds", "median"), ("low", "low"), ("high", "high"))}
+    return row | {"repeats": repeats}
+
+
+def this_machine() -> str:
+    """Device and number of cores, as the manifests of studies name them."""
+    return f"{_device(jax.devices()[0].device_kind, jax.default_backend())}, {os.cpu_count()} cores"
+
+
+def _device(kind: str, backend: str) -> str:
+    return backend.upper() if kind.lower() == backend.lower() else f"{kind} ({backend.upper()})"
+
+
+# --- manifests of studies ---------------------------------------------------------------------------------------------
+
+
+def read_manifest(cell: study.Cell, folder: Path | None = None) -> dict[str, Any]:
+    """The manifest of a cell that was computed, in the folder of studies or among the reference results.
+
+    Raises:
+        FileNotFoundError: if the cell has not been computed.
+    """
+    folders = [study.studies_folder() if folder is None else Path(folder), (study.repository_root() or Path.cwd()) / "results"]
+    for place in folders:
+        path = place / f"{cell.name}.json"
+        if path.is_file():
+            return json.loads(path.read_text(encoding="utf-8"))
+    raise FileNotFoundError(f"{cell.name}: expected the manifest of a computed study, got none; compute it with study.load_or_run.")
+
+
+COST_HEADER = ["experiment", "method", "n", "problems", "evaluations per problem", "time per problem", "compilation", "hardware"]
+
+
+def cost_rows(plans: Mapping[str, Sequence[study.Cell]], folder: Path | None = None) -> list[list[str]]:
+    """What each method of some studies cost: evaluations and wall time per problem, compilation, hardware.
+
+    Arguments:
+        plans: name of an experiment -> cells of its study, from `jpo_lib.study.plan`; computed where they are missing.
+        folder: of the study files.
+    Returns:
+        rows under COST_HEADER. Times of refined solutions include the training. Each is the mean over data sets and
+        networks; compilation is the longest of the cells, since later ones use the programs of the first.
+    """
+    rows = []
+    for name, cells in plans.items():
+        loaded = study.load_or_run(cells, folder, quiet=True)
+        for kind, size in dict.fromkeys((c.kind, c.group_size) for c in cells):
+            group = [c for c in cells if (c.kind, c.group_size) == (kind, size)]
+            manifests = [read_manifest(c, folder) for c in group]
+            hardware = "; ".join(dict.fromkeys(_hardware(m) for m in manifests))
+            for method in loaded[group[0].name].solver.values:
+                used = np.mean([float(loaded[c.name].num_evaluations.sel(solver=method).mean()) for c in group])
+                seconds = np.mean([seconds_per_problem(c, m["seconds"], method) for c, m in zip(group, manifests)])
+                compiling = max(m["seconds"].get(f"{method}.compile", 0.0) for m in manifests)
+                rows.append([name, METHODS[method][0], "" if size is None else str(size), str(group[0].num_problems), f"{used:.0f}",
+                             duration(seconds), f"{compiling:.1f} s", hardware])
+    return rows
+
+
+def seconds_per_problem(cell: study.Cell, seconds: Mapping[str, float], method: str) -> float:
+    """Wall time of a method divided by the problems that it worked on, without compilation.
+
+    Arguments:
+        cell: what was computed.
+        seconds: "<method>.run" of its manifest.
+        method: name of the method; "JointRefined" and "JointRestarted" include the training "Joint".
+    """
+    runs = max(1, len(cell.network_seeds))
+    own = seconds[f"{method}.run"] / (runs * cell.num_problems)
+    trained = seconds.get("Joint.run", 0.0) / (runs * max(cell.num_problems, cell.group_size or 0))
+    if method == "Joint":
+        return trained
+    return own + trained if method in ("JointRefined", "JointRestarted") else own
+
+
+def _hardware(manifest: Mapping[str, Any]) -> str:
+    kind, _, backend = manifest["device"].rstrip(")").partition(" (")
+    return f"{_device(kind, backend)}, {manifest['machine']}"
+
+
+# --- files of benchmarks ----------------------------------------------------------------------------------------------
+
+
+def read_benchmarks(folder: Path | None = None) -> list[dict[str, Any]]:
+    """The files that `make bench` has written, one for each machine, in the order of their names.
+
+    Arguments:
+        folder: where they are; benchmarks/results of the clone when None.
+    Raises:
+        ValueError: if a file there is not one of a benchmark.
+    """
+    if folder is None:
+        folder = (study.repository_root() or Path.cwd()) / "benchmarks" / "results"
+    found = []
+    for path in sorted(Path(folder).glob("*.json")):
+        content = path.read_bytes()
+        try:
+            benchmark = json.loads(content)
+            known = benchmark["format"] == BENCHMARK_FORMAT
+        except (ValueError, KeyError, TypeError):
+            known = False
+        if not known:
+            raise ValueError(f"{path.name}: expected a benchmark in the format {BENCHMARK_FORMAT}, got something else; run make bench again.")
+        found.append(benchmark)
+        if os.environ.get("JPO_RESULTS_LOG"):
+            with open(os.environ["JPO_RESULTS_LOG"], "a", encoding="utf-8") as log:
+                log.write(json.dumps({"path": f"benchmarks/results/{path.name}", "sha256": hashlib.sha256(content).hexdigest()}) + "\n")
+    return found
+
+
+BENCHMARK_HEADER = ["work", "this library", "beside", "time there", "ratio", "target", "reached", "accuracy here", "accuracy there"]
+
+
+def benchmark_rows(benchmark: Mapping[str, Any]) -> list[list[str]]:
+    """The rows of a benchmark file under BENCHMARK_HEADER; ratios are how many times faster this library is."""
+    rows = []
+    for row in benchmark["rows"]:
+        ours, peer = row["ours"], row["peer"]
+        rows.append([
+            row["title"], duration(ours["seconds"]), row["beside"], duration(peer["seconds"]) if peer else "",
+            ratio_text(row), target_text(row["target"]), {True: "yes", False: "**no**", None: ""}[row["reached"]],
+            ours.get("accuracy_text", ""), peer.get("accuracy_text", "") if peer else "",
+        ])
+    return rows
+
+
+def benchmark_tables(benchmarks: Sequence[Mapping[str, Any]], *, label: str):
+    """One numbered table for each benchmark file, with what is to be said about single rows below; shown as Markdown in a notebook."""
+    from IPython.display import Markdown
+
+    parts = []
+    for number, benchmark in enumerate(benchmarks):
+        name = label if number == 0 else f"{label}-{number + 1}"
+        parts.append(markdown_table(BENCHMARK_HEADER, benchmark_rows(benchmark), label=name, caption=_caption(benchmark)).data)
+        parts += [f"- *{row['title']}, beside {row['beside']}:* {row['note']}" for row in benchmark["rows"] if row["note"]]
+    return Markdown("\n\n".join(parts) or "There is no file of a benchmark yet: `make bench` writes one.")
+
+
+def _caption(benchmark: Mapping[str, Any]) -> str:
+    machine = benchmark["machine"]
+    amount = "a short version" if benchmark["quick"] else "the full version"
+    versions = ", ".join(f"{name} {version}" for name, version in benchmark["versions"].items())
+    return (f"Benchmarks on {machine['name']} ({machine['device']}, {machine['cores']} cores), {amount}, {benchmark['created'][:10]}. "
+            f"Times are medians. A ratio with a target ≥ is the time there divided by the time here, with ≤ the time here divided by that "
+            f"there; in brackets the middle half of the single ratios. {versions}")
+
+
+def ratio_text(row: Mapping[str, Any]) -> str:
+    """The median ratio of a benchmark's row with the middle half of its single ratios."""
+    if row["ratio"] is None:
+        return f"not measured: {row['note']}" if row.get("note") else "not measured"
+    return f"{row['ratio']:.3g} ({row['ratio_low']:.3g} to {row['ratio_high']:.3g})"
+
+
+def target_text(target: Mapping[str, float] | None) -> str:
+    """{"at_least": 3} -> "≥ 3", {"at_most": 1.5} -> "≤ 1.5", None -> ""."""
+    if target is None:
+        return ""
+    (kind, value), = target.items()
+    return f"{'≥' if kind == 'at_least' else '≤'} {value:g}"
+
+
+def duration(seconds: float) -> str:
+    """A time with three significant digits and a unit that fits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            value = seconds / size
+            return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
