@@ -55,9 +55,11 @@ class Worker:
             raise SideFailed(late or (said[-1].strip() if said else "it ended without a word"))
         return json.loads(line)
 
-    def run(self) -> float:
+    def run(self) -> tuple[float, float | None]:
+        """Wall time and processor time of one turn, seconds; the latter None where it cannot be told apart."""
         self.process.stdin.write("run\n")
-        return self.answer()["seconds"]
+        answer = self.answer()
+        return answer["seconds"], answer["processor"]
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -65,7 +67,8 @@ class Worker:
         self.process.wait()
 
 
-def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float = 40.0, say: Callable[[str], None] = print) -> list[dict[str, Any]]:
+def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float = 40.0, together: bool = False,
+             say: Callable[[str], None] = print) -> list[dict[str, Any]]:  # fmt: skip
     """Measure one case: a row for each peer, or one row without a peer.
 
     Arguments:
@@ -73,15 +76,18 @@ def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float 
         quick: the short version.
         turns: how often each side runs; fewer, but at least three, where `seconds` are over.
         seconds: for all turns of the case.
+        together: prepare all sides at the same time. Times of compilation then say nothing.
     """
     arguments = {**case.arguments, **(case.quick if quick else {})}
     failures: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         sides: dict[str, Worker] = {}
         facts: dict[str, dict[str, Any]] = {}
+        wanted = [case.ours, *(p.side for p in case.peers), *([case.reference] if case.reference else [])]
+        started = {side: Worker(side, arguments, Path(folder)) for side in wanted} if together else {}
         try:
-            for side in [case.ours, *(p.side for p in case.peers), *([case.reference] if case.reference else [])]:
-                worker = Worker(side, arguments, Path(folder))  # one after the other: compilation is timed, too
+            for side in wanted:
+                worker = started.get(side) or Worker(side, arguments, Path(folder))  # one after the other: compilation is timed, too
                 try:
                     facts[side] = worker.answer()
                 except SideFailed as failure:
@@ -96,7 +102,7 @@ def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float 
             times = take_turns({side: worker.run for side, worker in sides.items()}, turns, seconds, failures)
             outputs = {side: dict(np.load(Path(folder) / (re.sub(r"\W", "_", side) + ".npz"))) for side in facts}
         finally:
-            for worker in sides.values():
+            for worker in [*sides.values(), *started.values()]:
                 worker.close()
     reference = outputs.get(case.reference)
     described = {side: describe(facts[side], times[side], judge(outputs[side], reference)) for side in times}
@@ -104,21 +110,32 @@ def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float 
     for peer in case.peers or (None,):
         row = {"name": case.name, "title": case.title, "beside": peer.name if peer else "", "ours": described[case.ours],
                "peer": described.get(peer.side) if peer else None, "arguments": arguments, "target": dict(peer.target) if peer and peer.target else None,
-               "ratio": None, "ratio_low": None, "ratio_high": None, "reached": None, "note": peer.note if peer else ""}  # fmt: skip
+               "ratio": None, "ratio_low": None, "ratio_high": None, "processor_ratio": None, "reached": None,
+               "note": peer.note if peer else ""}  # fmt: skip
         if peer and peer.side in failures:
             row["note"] = f"It did not run here: {failures[peer.side]}. {peer.note}".strip()
         elif peer:
             scale = facts[case.ours]["count"] / facts[peer.side]["count"]
-            compare(row, [scale * there / here for here, there in zip(times[case.ours], times[peer.side])])
+            turns_of_both = list(zip(times[case.ours], times[peer.side]))
+            compare(row, [scale * there / here for (here, _), (there, _) in turns_of_both])
+            compare_processors(row, [scale * there / here for (_, here), (_, there) in turns_of_both if here and there])
         rows.append(row)
-        say(f"{case.title} | {row['beside']}: " + (f"ratio {row['ratio']:.3g}" if row["ratio"] else "no ratio")
+        say(f"{case.title} | {row['beside']}: " + (f"ratio {row['ratio']:.3g}, of processor times {row['processor_ratio']}" if row["ratio"] else "no ratio")
             + ("" if row["reached"] is None else ", target reached" if row["reached"] else ", target not reached"))
     return rows
 
 
-def take_turns(sides: dict[str, Callable[[], float]], turns: int, seconds: float, failures: dict[str, str]) -> dict[str, list[float]]:
-    """Seconds of each side, in turns: every side once, then every side again. A side that fails is left out and noted."""
-    times: dict[str, list[float]] = {side: [] for side in sides}
+def empty_row(name: str, title: str, *, seconds: float | None = None, ratio: float | None = None, target=None, reached: bool | None = None,
+              text: str = "", numbers=None, turns: int = 1, note: str = "") -> dict[str, Any]:  # fmt: skip
+    """A row without another side."""
+    ours = {"seconds": seconds, "turns": turns, "accuracy_text": text, "accuracy": dict(numbers or {})}
+    return {"name": name, "title": title, "beside": "", "ours": ours, "peer": None, "arguments": {}, "target": target, "ratio": ratio,
+            "ratio_low": None, "ratio_high": None, "processor_ratio": None, "reached": reached, "note": note}  # fmt: skip
+
+
+def take_turns(sides: dict[str, Callable[[], Any]], turns: int, seconds: float, failures: dict[str, str]) -> dict[str, list[Any]]:
+    """What each side says, in turns: every side once, then every side again. A side that fails is left out and noted."""
+    times: dict[str, list[Any]] = {side: [] for side in sides}
     begin = time.monotonic()
     for turn in range(turns):
         if turn >= 3 and time.monotonic() - begin > seconds:
@@ -133,12 +150,13 @@ def take_turns(sides: dict[str, Callable[[], float]], turns: int, seconds: float
     return {side: values for side, values in times.items() if side not in failures}
 
 
-def describe(facts: dict[str, Any], times: Sequence[float], judged: tuple[str, dict[str, float]]) -> dict[str, Any]:
+def describe(facts: dict[str, Any], turns: Sequence[tuple[float, float | None]], judged: tuple[str, dict[str, float]]) -> dict[str, Any]:
     """What the result file says about one side; times are divided by its count."""
     text, numbers = judged
+    times, processor = [wall for wall, _ in turns], [spent for _, spent in turns if spent]
     return {
         "seconds": statistics.median(times) / facts["count"], "low": min(times) / facts["count"], "high": max(times) / facts["count"],
-        "turns": len(times), "count": facts["count"], "compile_seconds": round(facts["compile_seconds"], 3),
+        "processor_seconds": statistics.median(processor) / facts["count"] if processor else None, "turns": len(times), "count": facts["count"], "compile_seconds": round(facts["compile_seconds"], 3),
         "accuracy_text": "; ".join(part for part in (facts["text"], text) if part), "accuracy": {**facts["numbers"], **numbers},
     }
 
@@ -152,6 +170,13 @@ def compare(row: dict[str, Any], faster: Sequence[float]) -> None:
     row["ratio_low"], row["ratio_high"] = (float(value) for value in np.percentile(ratios, [25, 75]))
     if bound is not None:
         row["reached"] = bool(row["ratio"] <= bound if kind == "at_most" else row["ratio"] >= bound)
+
+
+def compare_processors(row: dict[str, Any], faster: Sequence[float]) -> None:
+    """The same ratio of processor times. Other programs on the machine disturb it less; but two processors count as twice the time."""
+    if faster:
+        ratio = float(np.median(faster))
+        row["processor_ratio"] = 1 / ratio if row["target"] and "at_most" in row["target"] else ratio
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """One side of a case in a process of its own: `python -m benchmarks.worker module:function '{"argument": value}' reference.npz|- outputs.npz`.
 
 It prepares (imports, data, compilation), says so in one line of JSON, and then does its work once for each line "run" that it
-reads, answering with the seconds. The two sides of a case take turns in this way, while the one that waits does nothing.
+reads, answering with the seconds and those of the processor. The two sides of a case take turns in this way, while the one that waits does nothing.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def main(side: str, arguments: str, outputs: str) -> None:
     for line in sys.stdin:
         if line.strip() != "run":
             break
-        started = time.perf_counter()
+        started, processor = time.perf_counter(), time.process_time()
         if made.timed:
-            say(seconds=made.run())
+            say(seconds=made.run(), processor=time.process_time() - processor if made.whole else None)
             continue
         for _ in range(inner):
             result = made.run()
         wait(result)
-        say(seconds=(time.perf_counter() - started) / inner)
+        say(seconds=(time.perf_counter() - started) / inner, processor=(time.process_time() - processor) / inner)
 
 
 if __name__ == "__main__":

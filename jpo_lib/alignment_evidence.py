@@ -15,6 +15,7 @@ import xarray as xr
 from jpo_lib.alignment import noise_alignment
 
 EARLY = 0.25  # the part of the training that counts as early
+LARGEST = 0.999  # correlations above this have no finite atanh worth the name
 ORDER = ("data_seed", "group_size", "network_seed", "problem")
 
 
@@ -28,11 +29,11 @@ class Estimate(NamedTuple):
 
     @property
     def sign(self) -> int:
-        """+1 or -1 where the interval lies on one side of zero, 0 where it does not or where nothing is known."""
+        """+1 or −1 where the interval lies on one side of zero, 0 where it does not or where nothing is known."""
         return int(self.low > 0) - int(self.high < 0)
 
     def __str__(self) -> str:
-        return "not known" if np.isnan(self.value) else f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+        return "not known" if np.isnan(self.value) else f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})".replace("-", "−")
 
 
 def not_solved(runs: xr.Dataset) -> xr.DataArray:
@@ -44,6 +45,34 @@ def early(runs: xr.Dataset, name: str = "alignment", fraction: float = EARLY) ->
     """Mean over the steps recorded in the first part of the training, for each run and problem."""
     step = runs.step.values.reshape(-1, runs.sizes["recorded"])[0]
     return runs[name].isel(recorded=np.flatnonzero(step <= fraction * step[-1])).mean("recorded")
+
+
+def mean_over_problems(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+    """Mean of a quantity, and its 95 % interval m +- 1.96 s / sqrt(count), s the deviation between problems. Missing values do not count.
+
+    Networks of several seeds share their problems, so a problem is averaged over the networks first.
+
+    Arguments:
+        values: with the dimensions data_seed, network_seed, problem, and others that are kept.
+    Returns:
+        mean, lower and upper end.
+    """
+    one = values.mean("network_seed").stack(one=("data_seed", "problem"))
+    middle = one.mean("one")
+    half = 1.96 * one.std("one", ddof=1) / np.sqrt(one.count("one"))
+    return middle, middle - half, middle + half
+
+
+def estimate_of_mean(values: xr.DataArray) -> Estimate:
+    """`mean_over_problems` of a quantity without further dimensions; not known for fewer than two problems."""
+    count = int(values.mean("network_seed").notnull().sum())
+    return Estimate(*(float(v) for v in mean_over_problems(values)), count) if count > 1 else Estimate(float("nan"), -1.0, 1.0, count)
+
+
+def late_unsolved(runs: xr.Dataset, name: str) -> xr.DataArray:
+    """A quantity of the problems that are not solved yet, averaged over the second half of the training; missing for the others."""
+    step = runs.step.values.reshape(-1, runs.sizes["recorded"])[0]
+    return runs[name].where(not_solved(runs)).isel(recorded=np.flatnonzero(step >= 0.5 * step[-1])).mean("recorded")
 
 
 def _arrays(runs: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -61,15 +90,19 @@ def _resampled(generator: np.random.Generator, arrays):
 
 
 def _estimate(statistic, data, count: int, num_resamples: int) -> Estimate:
-    """A statistic of a list of (alignment, solved), with the interval that drawing seeds and problems again gives it."""
+    """A statistic in [-1, 1] of a list of (alignment, solved), with the interval from drawing seeds and problems again.
+
+    Drawing again adds noise and so pulls correlations towards zero. The basic bootstrap takes that back: with
+    z = atanh(statistic) and quantiles q of z over the resamples, the interval is tanh(2 z - q_.975) to tanh(2 z - q_.025).
+    """
     value = statistic(data)
     if np.isnan(value):
         return Estimate(value, -1.0, 1.0, count)
     generator = np.random.default_rng(18)
     again = np.array([statistic([_resampled(generator, arrays) for arrays in data]) for _ in range(num_resamples)])
-    again = again[~np.isnan(again)]
-    low, high = np.quantile(again, [0.025, 0.975]) if again.size else (-1.0, 1.0)
-    return Estimate(float(value), float(low), float(high), count)
+    z, again = (np.arctanh(np.clip(v, -LARGEST, LARGEST)) for v in (value, again[~np.isnan(again)]))
+    low, high = np.tanh(2 * z - np.quantile(again, [0.975, 0.025])) if again.size else (-1.0, 1.0)
+    return Estimate(float(value), float(min(low, value)), float(max(high, value)), count)
 
 
 def rank_correlation(first, second, groups=None) -> float:
@@ -103,7 +136,7 @@ def rank_correlation(first, second, groups=None) -> float:
     return float(ranks[0] @ ranks[1] / norms.prod()) if norms.all() else float("nan")
 
 
-def predicts_solved_rate(experiments: Mapping[str, xr.Dataset], within: bool, name: str = "alignment", num_resamples: int = 500) -> Estimate:
+def predicts_solved_rate(experiments: Mapping[str, xr.Dataset], within: bool, name: str = "alignment", num_resamples: int = 300) -> Estimate:
     """Rank correlation of a run's mean early alignment with its solved rate after refinement; a point for each run and n.
 
     Arguments:
@@ -133,7 +166,7 @@ def ordered_pairs(values, solved) -> tuple[float, int]:
     return float((2 * wins - yes * no).sum()), int((yes * no).sum())
 
 
-def predicts_solved_problems(runs: xr.Dataset, name: str = "alignment", num_resamples: int = 500) -> Estimate:
+def predicts_solved_problems(runs: xr.Dataset, name: str = "alignment", num_resamples: int = 300) -> Estimate:
     """P(a_s > a_u) - P(a_s < a_u) over pairs of problems of the same run, s solved in the end and u not; a: early alignment.
 
     1 where alignment tells exactly which problems of a run will be solved, 0 where it tells nothing. Since both problems

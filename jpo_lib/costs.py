@@ -111,19 +111,3 @@ def crossing(joint: xr.Dataset, opponent: xr.Dataset, fraction: float, method: s
     ]
     low, high = np.percentile(draws, [2.5, 97.5], method="nearest")
     return {"value": smallest(range(num_data), range(num_network), slice(None)), "low": float(low), "high": float(high), "largest": float(sizes[-1])}
-
-
-def crossing_words(point: dict[str, float], bound: str = "value") -> str:
-    """One of the numbers of `crossing` as text: "256", "more than 65536", or "undefined"."""
-    value = point[bound]
-    return "undefined" if np.isnan(value) else f"more than {point['largest']:.0f}" if np.isinf(value) else f"{value:.0f}"
-
-
-def spacing(sizes) -> str:
-    """How far apart the tested n lie, as text: "a factor of 4", or "factors of 4 to 64" where the gaps differ."""
-    sizes = np.unique(np.asarray(sizes, float))
-    if sizes.size < 2:
-        return "no other value"
-    ratios = sizes[1:] / sizes[:-1]
-    low, high = ratios.min(), ratios.max()
-    return f"a factor of {low:g}" if np.isclose(low, high) else f"factors of {low:g} to {high:g}"

@@ -20,6 +20,7 @@ from jpo_lib.solvers.evaluation import evaluation
 from jpo_lib.solvers.refinement import continued, first_problems, refine
 
 CLASSICAL_METHODS = ("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart")  # and those only on request: see `run_classical`
+LARGE_VARIABLES = ("x", "x_initial", "loss_history", "evaluation")
 RECORDED = 60  # points of a loss history that are kept
 
 
@@ -70,8 +71,11 @@ def run_classical_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[
 
 
 def run_joint_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[str, float]]:
-    """`run_joint` for a cell of a study."""
-    return run_joint(problem, cell.num_problems, cell.data_seed, cell.group_size, cell.network_seeds, cell.options)
+    """`run_joint` for a cell of a study. With the option `compact` the file leaves out solutions and histories, most of its size."""
+    options = dict(cell.options)
+    compact = options.pop("compact", False)
+    results, seconds = run_joint(problem, cell.num_problems, cell.data_seed, cell.group_size, cell.network_seeds, options)
+    return results.drop_vars(LARGE_VARIABLES) if compact else results, seconds
 
 
 def run_classical(

@@ -25,6 +25,7 @@ from jpo_lib.solvers.joint import _programs as training_programs
 PERIODS = {"navier_stokes": (2.0, 2.0, np.inf, np.inf)}  # of each unknown, unit of x; problems that are not named have none
 RESOLUTION = 8  # a step shorter than so many units in the last place of x is lost in rounding
 NUM_RECORDED = 9
+REFINEMENT = BFGS(max_evaluations=40, stop_when_solved=True)  # a run that has not arrived by then rarely does
 
 
 def way_to(problem: InverseProblem, x, x_true) -> np.ndarray:
@@ -57,9 +58,8 @@ def cosine(step, way, shortest=0.0) -> np.ndarray:
     step, way = np.asarray(step, float), np.asarray(way, float)
     length, distance = np.linalg.norm(step, axis=-1), np.linalg.norm(way, axis=-1)
     moved = (length > shortest) & (length > 0) & (distance > 0)
-    # Each vector is scaled first: products of small lengths could vanish.
-    u, w = (v / np.where(moved, norm, 1.0)[..., None] for v, norm in ((step, length), (way, distance)))
-    return np.where(moved, np.clip(np.sum(u * w, axis=-1), -1.0, 1.0), 0.0)
+    product = np.sum(step * way, axis=-1) / np.where(moved, length * distance, 1.0)
+    return np.where(moved, np.clip(product, -1.0, 1.0), 0.0)
 
 
 def resolution(x) -> np.ndarray:
@@ -122,12 +122,12 @@ def tangent_kernel(networks, data: Dataset) -> np.ndarray:
 def run_alignment_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[str, float]]:
     """Train joint optimization with groups of n problems and measure, for each network seed,
 
-        alignment          cos(x_i' - x_i, x_true_i - x_i)   of training steps x -> x', evenly spaced over the training
+        alignment          cos(x_i' - x_i, x_true_i - x_i)   of training steps x -> x', evenly spaced over the training, the last one left out
         alignment_own      cos(-g_i, x_true_i - x_i)         of gradient descent on the problem's own training loss at the same x
         agreement          cos(x_i' - x_i, -g_i)             of the two
         alignment_kernel   cos(-(K g)_i, x_true_i - x_i)     of plain gradient descent on the weights, at the first step
         kernel             tr K_ij                           before and after training
-        loss, solved       of the best output, and of BFGS from there (solver "Joint", "JointRefined")
+        loss, solved       of the best output, and of at most 40 evaluations of BFGS from there (solver "Joint", "JointRefined")
 
     Arguments:
         problem: the family of problems.
@@ -138,8 +138,10 @@ def run_alignment_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[
     data, seeds = problem.sample_dataset(cell.num_problems, cell.data_seed), list(cell.network_seeds)
     solver = complete(problem, JointOptimization(group_size=cell.group_size, **{"num_recorded": NUM_RECORDED, **cell.options}), len(data))
     joint = solve(problem, data, solver, seed=seeds)
-    refined = solve(problem, data, BFGS(), x0=joint.x, seed=seeds)
-    x, x_next, x_true = joint.extras["x_recorded"], joint.extras["x_recorded_next"], np.asarray(data.x_true)
+    refined = solve(problem, data, REFINEMENT, x0=joint.x, seed=seeds)
+    # The learning rate may have fallen to nothing in the last step: rounding would decide its direction.
+    x, x_next = (joint.extras[name][:, :-1] for name in ("x_recorded", "x_recorded_next"))
+    x_true = np.asarray(data.x_true)
     with problem.precision():
         gradient, loss = _own_gradients(problem, data, x)
         kernels = _kernels(problem, solver, data, seeds, joint.extras["network"])
@@ -164,7 +166,7 @@ def run_alignment_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[
             "solved": (("solver", *single), np.stack([joint.solved, refined.solved])),
             "x_true": (("problem", "parameter"), x_true),
             "threshold": ("problem", np.asarray(data.threshold)),
-            "step": ("recorded", joint.extras["recorded_steps"]),
+            "step": ("recorded", joint.extras["recorded_steps"][:-1]),
         },
         coords={"network_seed": seeds, "stage": list(kernels), "solver": ["Joint", "JointRefined"]},
     )

@@ -89,6 +89,64 @@ def results_rows(classical: xr.Dataset, joint: xr.Dataset, methods: Sequence[str
     return rows
 
 
+RATES = ("solved", "better", "tie", "worse")
+LEDGER_HEADER = ["experiment", "solver", "n", "seeds", "solved, %", "better than BFGS, %", "tie, %", "worse, %", "evaluations"]
+
+
+def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[dict[str, object]]:
+    """Every method and every n of an experiment: rates with 95 % intervals, evaluations per problem, and what they rest on.
+
+    Arguments:
+        name: of the experiment.
+        classical, joint: the study, from `jpo_lib.study.combine`.
+    """
+    reference = classical.sel(solver="BFGS", drop=True)
+    chosen = [(method, "", classical.sel(solver=method, drop=True)) for method in classical.solver.values]
+    chosen += [(method, int(n), joint.sel(solver=method, group_size=n, drop=True))
+               for method in joint.solver.values for n in joint.group_size.values]
+    records = []
+    for method, n, study in chosen:
+        outcome = comparison(study, reference)
+        record = {"experiment": name, "solver": METHODS[method][0], "n": n, "data_sets": study.sizes["data_seed"],
+                  "networks": study.sizes.get("network_seed", ""), "problems": study.sizes["problem"]}
+        for rate in RATES:
+            value = getattr(outcome, rate)
+            record |= {rate: value.value, f"{rate}_low": value.interval[0], f"{rate}_high": value.interval[1]}
+        records.append({**record, "evaluations": float(study.num_evaluations.mean())})
+    return records
+
+
+def ledger_rows(records: Sequence[dict[str, object]]) -> list[list[object]]:
+    """Rows under `LEDGER_HEADER`; seeds are data sets × networks, rates have their interval in brackets."""
+
+    def with_bounds(record, rate):
+        middle, low, high = (percent(record[name]).removesuffix(" %") for name in (rate, f"{rate}_low", f"{rate}_high"))
+        return f"{middle} ({low}–{high})"
+
+    rows = []
+    for record in records:
+        seeds = " × ".join(str(record[name]) for name in ("data_sets", "networks") if record[name] != "")
+        rates = (with_bounds(record, rate) for rate in RATES)
+        rows.append([record["experiment"], record["solver"], record["n"], seeds, *rates, f"{record['evaluations']:.0f}"])
+    return rows
+
+
+def csv_link(header: Sequence[str], rows: Sequence[Sequence[object]], filename: str):
+    """A link that holds a table as CSV, so that a page needs no file beside it; shown as HTML in a notebook."""
+    import base64
+    import csv
+    import html
+    import io
+
+    from IPython.display import HTML
+
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    address = f"data:text/csv;charset=utf-8;base64,{base64.b64encode(text.getvalue().encode()).decode()}"
+    name = html.escape(filename)
+    return HTML(f'<a download="{name}" href="{address}">{name}</a> ({len(rows)} rows)')
+
+
 def results_table(classical: xr.Dataset, joint: xr.Dataset, *, label: str, caption: str):
     """The rows of `results_rows` as a numbered table."""
     return markdown_table(RESULTS_HEADER, results_rows(classical, joint), label=label, caption=caption)

@@ -214,7 +214,7 @@ def read_benchmarks(folder: Path | None = None) -> list[dict[str, Any]]:
     return found
 
 
-BENCHMARK_HEADER = ["work", "this library", "beside", "time there", "ratio", "target", "reached", "accuracy here", "accuracy there"]
+BENCHMARK_HEADER = ["work", "this library", "beside", "time there", "ratio", "of processor times", "target", "reached", "accuracy here", "accuracy there"]
 
 
 def benchmark_rows(benchmark: Mapping[str, Any]) -> list[list[str]]:
@@ -223,8 +223,8 @@ def benchmark_rows(benchmark: Mapping[str, Any]) -> list[list[str]]:
     for row in benchmark["rows"]:
         ours, peer = row["ours"], row["peer"]
         rows.append([
-            row["title"], duration(ours["seconds"]), row["beside"], duration(peer["seconds"]) if peer else "",
-            ratio_text(row), target_text(row["target"]), {True: "yes", False: "**no**", None: ""}[row["reached"]],
+            row["title"], "" if ours["seconds"] is None else duration(ours["seconds"]), row["beside"], duration(peer["seconds"]) if peer else "",
+            ratio_text(row), "" if row["processor_ratio"] is None else f"{row['processor_ratio']:.3g}", target_text(row["target"]), {True: "yes", False: "**no**", None: ""}[row["reached"]],
             ours.get("accuracy_text", ""), peer.get("accuracy_text", "") if peer else "",
         ])
     return rows
@@ -234,7 +234,7 @@ def benchmark_tables(benchmarks: Sequence[Mapping[str, Any]], *, label: str):
     """One numbered table for each benchmark file, with what is to be said about single rows below; shown as Markdown in a notebook."""
     from IPython.display import Markdown
 
-    parts = []
+    parts: list[str] = []
     for number, benchmark in enumerate(benchmarks):
         name = label if number == 0 else f"{label}-{number + 1}"
         parts.append(markdown_table(BENCHMARK_HEADER, benchmark_rows(benchmark), label=name, caption=_caption(benchmark)).data)
@@ -248,22 +248,23 @@ def _caption(benchmark: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in benchmark["versions"].items())
     return (f"Benchmarks on {machine['name']} ({machine['device']}, {machine['cores']} cores), {amount}, {benchmark['created'][:10]}. "
             f"Times are medians. A ratio with a target ≥ is the time there divided by the time here, with ≤ the time here divided by that "
-            f"there; in brackets the middle half of the single ratios. {versions}")
+            f"there; in brackets the middle half of the single ratios. Processor times are the sum over all processors. {versions}")
 
 
 def ratio_text(row: Mapping[str, Any]) -> str:
-    """The median ratio of a benchmark's row with the middle half of its single ratios."""
+    """The median ratio of a benchmark's row, with the middle half of its single ratios where there are several."""
     if row["ratio"] is None:
-        return f"not measured: {row['note']}" if row.get("note") else "not measured"
-    return f"{row['ratio']:.3g} ({row['ratio_low']:.3g} to {row['ratio_high']:.3g})"
+        return ""
+    middle = "" if row["ratio_low"] is None else f" ({row['ratio_low']:.3g} to {row['ratio_high']:.3g})"
+    return f"{row['ratio']:.3g}{middle}"
+
+
+TARGETS = {"at_least": "≥ {:g}", "at_most": "≤ {:g}", "seconds_at_most": "≤ {:g} s", "new_programs": "{:g} new programs"}
 
 
 def target_text(target: Mapping[str, float] | None) -> str:
     """{"at_least": 3} -> "≥ 3", {"at_most": 1.5} -> "≤ 1.5", None -> ""."""
-    if target is None:
-        return ""
-    (kind, value), = target.items()
-    return f"{'≥' if kind == 'at_least' else '≤'} {value:g}"
+    return "" if target is None else "; ".join(TARGETS[kind].format(value) for kind, value in target.items())
 
 
 def duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 import jpo_lib as jpo
 from jpo_lib import alignment_evidence as evidence, experiments_alignment as measured, study
@@ -127,7 +128,7 @@ def test_cosine_knows_directions_only():
     turn = np.linalg.qr(np.random.default_rng(1).standard_normal((3, 3)))[0]
     plain = measured.cosine(u, w)
     assert np.abs(plain).max() <= 1 and plain.std() > 0.3
-    np.testing.assert_allclose(measured.cosine(1e-200 * u, 1e150 * w), plain, atol=1e-12)
+    np.testing.assert_allclose(measured.cosine(1e-100 * u, 1e90 * w), plain, atol=1e-12)
     np.testing.assert_allclose(measured.cosine(u @ turn, w @ turn), plain, atol=1e-12)
     np.testing.assert_allclose(measured.cosine(-u, w), -plain)
     np.testing.assert_allclose(measured.cosine(w, 2 * w), 1.0)
@@ -174,27 +175,36 @@ def test_rank_correlation():
         evidence.rank_correlation([1.0, 2.0], [1.0])
 
 
-def made_up(effect, num_problems=40):
-    """Runs in which early alignment decides the outcome with a given weight, against noise; the rest of the fields is empty."""
-    rng = np.random.default_rng(7)
+def made_up(effect, seed=0, num_problems=40):
+    """Runs in which early alignment decides the outcome with a given weight, against noise; late alignment means nothing."""
+    rng = np.random.default_rng(seed)
     shape = (2, 3, 4, num_problems)  # data seeds, n, network seeds, problems
     alignment = rng.uniform(-1, 1, shape) + np.linspace(-0.5, 0.5, 3)[:, None, None]
     late = rng.uniform(-1, 1, (*shape[:3], 2, num_problems))
     recorded = np.concatenate([alignment[..., None, :], late], axis=-2)
     solved = effect * alignment + (1 - abs(effect)) * rng.uniform(-1, 1, shape) > 0
     dims = ("data_seed", "group_size", "network_seed")
-    import xarray as xr
     return xr.Dataset({"alignment": ((*dims, "recorded", "problem"), recorded), "step": ("recorded", [0, 50, 99]),
                        "solved": (("solver", *dims, "problem"), solved[None])}, coords={"solver": ["JointRefined"]})
 
 
-@pytest.mark.parametrize("effect, sign", [(0.6, 1), (-0.6, -1), (0.0, 0)])
-def test_evidence_finds_the_sign_of_an_effect(effect, sign):
-    runs = made_up(effect)
-    rate = evidence.predicts_solved_rate({"a": runs, "b": runs}, within=True, num_resamples=100)
-    problems = evidence.predicts_solved_problems(runs, num_resamples=100)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_evidence_finds_the_sign_of_an_effect(sign):
+    first, second = made_up(0.6 * sign), made_up(0.6 * sign, seed=1)
+    rate = evidence.predicts_solved_rate({"a": first, "b": second}, within=True, num_resamples=100)
+    problems = evidence.predicts_solved_problems(first, num_resamples=100)
     assert rate.sign == sign and rate.count == 2 * 24 and rate.low <= rate.value <= rate.high
     assert problems.sign == sign and problems.low <= problems.value <= problems.high
+
+
+def test_evidence_seldom_finds_an_effect_that_is_not_there():
+    """Intervals of 95 % may miss zero once in twenty times; more than three times in fifteen would have a chance of 1 %."""
+    found = [0, 0]
+    for seed in range(15):
+        runs = made_up(0.0, seed)
+        found[0] += evidence.predicts_solved_rate({"a": runs}, within=False, num_resamples=40).sign != 0
+        found[1] += evidence.predicts_solved_problems(runs, num_resamples=40).sign != 0
+    assert max(found) <= 3, found
 
 
 def test_pairs_of_problems_are_counted_one_by_one():

@@ -7,6 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from jpo_lib.costs import cost_to_solve, crossing, joint_costs
 from jpo_lib.experiments import solved_at
+from jpo_lib.reporting_costs import crossing_with_interval, crossing_words, spacing
 
 
 def test_costs_of_a_case_worked_out_by_hand():
@@ -59,9 +60,33 @@ def test_the_crossing_is_where_joint_optimization_gets_cheaper():
     joint = made_up({1: 5, 16: 5, 256: 5}, {1: 100, 16: 40, 256: 2})
     opponent = xr.Dataset({"solved_at": (("data_seed", "problem"), np.full((1, 40), 20)), "num_evaluations": (("data_seed", "problem"), np.full((1, 40), 20))})
     np.testing.assert_array_equal(joint_costs(joint, 0.9).isel(data_seed=0, network_seed=0), [105, 45, 7])
-    assert crossing(joint, opponent, 0.9, num_resamples=20) == {"value": 256.0, "low": 256.0, "high": 256.0}
+    assert crossing(joint, opponent, 0.9, num_resamples=20) == {"value": 256.0, "low": 256.0, "high": 256.0, "largest": 256.0}
     assert crossing(joint, opponent * 0 + 5, 0.9, num_resamples=20)["value"] == np.inf
     assert crossing(joint, opponent * 0 + 50, 0.9, num_resamples=20)["value"] == 16.0
+
+
+def test_a_fraction_that_nobody_solves_has_no_crossing_point():
+    joint = made_up({1: 5, 16: 5}, {1: 100, 16: 40})
+    never = {"solved_at": (("data_seed", "problem"), np.zeros((1, 40), int)), "num_evaluations": (("data_seed", "problem"), np.full((1, 40), 20))}
+    opponent = xr.Dataset(never)
+    assert crossing(joint, opponent, 0.9, num_resamples=20)["value"] == 1.0  # only JPO solves as many
+    joint["solved_at"] = 0 * joint.solved_at
+    nobody = crossing(joint, opponent, 0.9, num_resamples=20)
+    assert np.isnan(nobody["value"]) and crossing_words(nobody) == "undefined" == crossing_with_interval(nobody)
+    always = opponent.assign(solved_at=opponent.num_evaluations)
+    assert crossing_words(crossing(joint, always, 0.9, num_resamples=20)) == "more than 16"
+
+
+def test_gaps_between_tested_sizes_are_computed():
+    assert spacing([256, 1024, 4096]) == "a factor of 4" and spacing([1, 64, 256]) == "factors of 4 to 64"
+    assert spacing([16]) == "(only one was tested)"
+
+
+def test_restarts_count_where_the_problem_recommends_them():
+    joint = made_up({1: 5}, {1: 10})
+    restarted = joint.sel(solver=["JointRefined"]).assign_coords(solver=["JointRestarted"]) - 2
+    both = xr.concat([joint, restarted], "solver")
+    assert float(joint_costs(both, 0.9)[0, 0, 0]) == 13 and float(joint_costs(both, 0.9, "JointRefined")[0, 0, 0]) == 15
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.1, -1])

@@ -13,7 +13,7 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 
 REQUIREMENTS = ROOT / "requirements"
-LOCKS = {"cpu.lock": ("book", "test", "cluster"), "cuda13.lock": ("book", "test", "cluster", "cuda13")}
+LOCKS = {"cpu.lock": ("book", "test", "cluster"), "cuda13.lock": ("book", "test", "cluster", "cuda13"), "bench.lock": ("bench",)}
 FILES = ["pyproject.toml", "environment.yml", *(f"requirements/{path.name}" for path in REQUIREMENTS.iterdir())]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -34,6 +34,17 @@ def test_lock_satisfies_pyproject(lock, python):
     for wanted in [*direct(LOCKS[lock]), Requirement("hatchling>=1.27"), Requirement("editables>=0.5")]:
         assert wanted.name.lower() in versions, f"{wanted} is not in {lock}: run make lock"
         assert wanted.specifier.contains(versions[wanted.name.lower()], prereleases=True), f"{wanted}: run make lock"
+
+
+def test_benchmarks_measure_the_versions_that_the_book_uses():
+    book, bench = (environment_yml.locked_versions(lock) for lock in ("cpu.lock", "bench.lock"))
+    shared = book.keys() & bench.keys()
+    assert {"jax", "jaxlib", "numpy"} <= shared
+    assert {name: book[name] for name in shared} == {name: bench[name] for name in shared}
+
+
+def test_the_book_needs_no_software_that_it_is_compared_with():
+    assert not {"exponax", "phiflow", "jax-cfd"} & environment_yml.locked_versions("cpu.lock").keys()
 
 
 def test_every_extra_is_in_a_lock():

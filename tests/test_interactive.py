@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 from pathlib import Path
 
@@ -17,11 +18,12 @@ import jpo_lib as jpo
 from jpo_lib import interactive, plotting
 from jpo_lib.interactive.packet import trained_network
 from jpo_lib.interactive.paths import follow
+from jpo_lib.interactive.training import alignment
 from jpo_lib.problems.billiards import simulate_shot
 from jpo_lib.problems.kuramoto_sivashinsky import coefficients_of, trajectory
 
 ASSETS = Path(__file__).resolve().parents[1] / "book" / "assets"
-PAGES = {"aim-cue-ball": "04_billiards", "move-packet": "03_wave_packet", "turn-up-chaos": "05_kuramoto_sivashinsky"}
+PAGES = {"aim-cue-ball": "04_billiards", "move-packet": "03_wave_packet", "turn-up-chaos": "05_kuramoto_sivashinsky", "play-training": "01_method"}
 
 
 def page_of(figure, *, script=True):
@@ -332,12 +334,71 @@ def test_a_descent_leads_to_a_valley_by_pointer_and_keyboard(chaos, open_figure)
     assert float(slider.input_value()) == 1.0 and number(page, "horizon") == 20
 
 
+# --- the training player --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def training(wave):
+    return interactive.play_training(wave, wave.sample_dataset(16, seed=901), num_steps=30, seed=1)
+
+
+def test_alignment_is_the_cosine_of_each_problem():
+    update = np.array([[3.0, 4.0], [0.0, 2.0], [0.0, 0.0], [-1.0, 0.0]])
+    error = np.array([[6.0, 8.0], [5.0, 0.0], [1.0, 1.0], [7.0, 0.0]])
+    np.testing.assert_allclose(alignment(update, error), [1.0, 0.0, 0.0, -1.0], atol=1e-15)
+    np.testing.assert_allclose(alignment(2 * update, 5 * error), alignment(update, error))
+
+
+def test_the_player_shows_the_training_and_bfgs_of_the_library(wave, training, open_figure):
+    page, data = open_figure(training), wave.sample_dataset(16, seed=901)
+    joint = jpo.solve(wave, data, jpo.JointOptimization(num_steps=30, num_recorded=30), seed=[1])
+    bfgs = jpo.solve(wave, data, jpo.BFGS())
+    threshold, truth = np.asarray(data.threshold), np.asarray(data.x_true)
+    measure = jax.jit(jax.vmap(jax.value_and_grad(wave.objective), (0, None, 0)))
+    assert training.data["steps"] == list(range(1, 31))
+    slider = page.get_by_label("Training step", exact=True)
+    slider.focus()
+    page.keyboard.press("Home")
+    for frame in (0, 1, 12, 29):
+        while int(slider.input_value()) < frame:
+            page.keyboard.press("ArrowRight")
+        x = joint.extras["x_recorded"][0, frame]
+        loss, gradient = (np.asarray(v) for v in measure(x, None, data.y))
+        done = min(frame, bfgs.loss_history.shape[1] - 1)
+        best = bfgs.loss_history[:, done]
+        assert number(page, "joint") == np.sum(loss < threshold) and number(page, "bfgs") == np.sum(best < threshold)
+        assert number(page, "joint-median") == pytest.approx(np.median(loss / threshold), rel=1e-3)
+        assert number(page, "bfgs-median") == pytest.approx(np.median(best / threshold), rel=1e-3)
+        step = joint.extras["x_recorded_next"][0, frame] - x
+        assert number(page, "aligned") == pytest.approx(np.mean(np.sign(step) * np.sign(truth - x)), abs=1e-4)
+        assert number(page, "own") == pytest.approx(np.mean(np.sign(-gradient) * np.sign(truth - x)), abs=1e-4)
+    assert bfgs.solved.any() and not bfgs.solved.all()
+
+
+def test_the_player_plays_stops_and_steps(training, open_figure):
+    page = open_figure(training, reduced_motion="no-preference")
+    slider = page.get_by_label("Training step", exact=True)
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function("Number(document.querySelector('input[type=range]').value) >= 3")
+    page.get_by_role("button", name="Pause").click()
+    stopped = slider.input_value()
+    page.wait_for_timeout(300)
+    assert slider.input_value() == stopped
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function("document.querySelector('input[type=range]').value === '29' && document.querySelector('.buttons button').textContent.includes('Play')")
+    page.get_by_role("button", name="Reset").click()
+    assert slider.input_value() == "0"
+    still = open_figure(training)
+    still.get_by_role("button", name="Next").click()
+    assert still.get_by_label("Training step", exact=True).input_value() == "5"
+
+
 # --- all figures ----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", params=list(PAGES))
 def figure(request):
-    return request.getfixturevalue({"aim-cue-ball": "aim", "move-packet": "packet", "turn-up-chaos": "chaos"}[request.param])
+    return request.getfixturevalue({"aim-cue-ball": "aim", "move-packet": "packet", "turn-up-chaos": "chaos", "play-training": "training"}[request.param])
 
 
 def test_without_the_script_and_on_paper_a_picture_stands_there(figure, open_figure):
@@ -371,11 +432,43 @@ def test_every_control_has_a_name_a_size_and_a_place_on_a_phone(figure, open_fig
     assert page.evaluate("[...document.querySelectorAll('.stage svg[role=img], .stage svg[role=group]')].every(e => e.getAttribute('aria-label').length > 20)")
 
 
+@pytest.fixture(scope="module")
+def html_folder(request):
+    folder = Path(os.environ["JPO_BOOK_HTML"]) if os.environ.get("JPO_BOOK_HTML") else request.getfixturevalue("built_book")
+    return next(place for place in (folder, folder / "_build" / "html") if (place / "index.html").is_file())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_figure_lives_in_the_book_from_files_alone(name, html_folder, browser):
+    """Opened from the disk, without a server: nothing else is asked for, nothing complains, and the keyboard moves it."""
+    page, complaints = browser.new_page(viewport={"width": 390, "height": 844}), []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: complaints.append(request.url) if not request.url.startswith(("file:", "data:", "blob:")) else None)
+    page.goto((html_folder / "_executed" / f"{PAGES[name]}.html").as_uri(), wait_until="load")
+    figure = page.locator(f"figure#{name}.live")
+    figure.wait_for()
+    assert figure.locator("svg[width]").count() >= 1 and not figure.locator("img.still").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    shown = figure.locator(".numbers").inner_text()
+    slider = figure.locator("input[type=range]").first
+    slider.focus()
+    for _ in range(8):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("([name, before]) => document.querySelector(`#${name} .numbers`).innerText !== before", arg=[name, shown])
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    red, green, blue = map(int, re.findall(r"\d+", figure.locator(".stage").evaluate("e => getComputedStyle(e).backgroundColor"))[:3])
+    assert max(red, green, blue) < 60
+    page.close()
+    assert not complaints
+
+
 @pytest.mark.parametrize("change, words", [
     (lambda: interactive.aim_cue_ball(jpo.billiards(layout="blocked")), "expected billiards on the open table"),
     (lambda: interactive.aim_cue_ball(jpo.billiards(), num_problems=4, first=4), "expected a problem from 0 to 3, got 4"),
     (lambda: interactive.move_packet(jpo.wave_packet(noise=0.0)), "expected a wave packet with noise"),
     (lambda: interactive.turn_up_chaos(jpo.wave_packet(), None), "expected Kuramoto–Sivashinsky of order 4"),
+    (lambda: interactive.play_training(jpo.billiards(), None), "expected one unknown, a box and known truths"),
     (lambda: interactive.InteractiveFigure("x", {"a": "b" * 200_000}, draw=None, figsize=(1, 1), alt="", caption=""), "expected at most 150000 bytes"),
 ])
 def test_bad_input_is_refused_in_one_sentence(change, words):

@@ -23,7 +23,8 @@
     const time = (speed - u) / a;
     return {
       hit: true,
-      pieces: [{ time: 0, places: [cue, target], velocities: [[speed * dx, speed * dy], [0, 0]] }, { time, places: [at, target], velocities: after }],
+      pieces: [{ time: 0, places: [cue, target], velocities: [[speed * dx, speed * dy], [0, 0]] }, { time, places: [at, target],
+        velocities: after }],
       rest: [rest(at, after[0]), rest(target, after[1])],
       end: time + Math.max(...after.map((v) => Math.hypot(...v))) / a,
     };
@@ -43,7 +44,8 @@
     return Math.hypot(at(vx + h, vy) - at(vx - h, vy), at(vx, vy + h) - at(vx, vy - h)) / (2 * h);
   };
 
-  const METHODS = { bfgs: ["BFGS", "diamond"], gd: ["gradient descent", "triangle"], joint: ["JPO", "circle"], refined: ["JPO, refined", "square"] };
+  const METHODS = { bfgs: ["BFGS", "diamond"], gd: ["gradient descent", "triangle"], joint: ["JPO", "circle"], refined: ["JPO, refined",
+    "square"] };
   const COLUMNS = 160, ROWS = 120, ARROW = 0.8;
   const LOW = -2, HIGH = 2; // of the colours, log10 of the loss
 
@@ -61,7 +63,8 @@
     }));
     let picture = "";
     const paint = () => {
-      const dark = document.documentElement.dataset.theme === "dark", flat = dark ? [44, 51, 58] : [226, 229, 232], hatch = dark ? [84, 94, 104] : [180, 186, 192];
+      const dark = document.documentElement.dataset.theme === "dark", flat = dark ? [44, 51, 58] : [226, 229, 232], hatch = dark ? [84,
+        94, 104] : [180, 186, 192];
       picture = tools.raster(COLUMNS, ROWS, (column, row) => {
         const place = grid[row][column];
         if (!place) return [...((column + row) % 7 < 1 ? hatch : flat), 255];
@@ -92,16 +95,20 @@
     const keys = { move: (dx, dy) => set(speed + 0.02 * dx, angle + 0.004 * dy), home: () => set(...problem.start) };
     const aim = table.handle({
       label: "Velocity of the cue ball: left and right change the speed, up and down the angle", ...keys,
-      drag: (x, y) => set(Math.hypot(x - data.balls[0][0], y - data.balls[0][1]) / ARROW, Math.atan2(y - data.balls[0][1], x - data.balls[0][0])),
+      drag: (x, y) => set(Math.hypot(x - data.balls[0][0], y - data.balls[0][1]) / ARROW, Math.atan2(y - data.balls[0][1],
+        x - data.balls[0][0])),
     });
     aim.node.setAttribute("aria-valuemin", slowest);
     aim.node.setAttribute("aria-valuemax", fastest);
 
     // --- controls
     const controls = tools.html("div", { class: "controls" }, stage);
-    const speeds = tools.slider(controls, { label: "Speed", min: slowest, max: fastest, step: 0.01, value: slowest, show: (v) => v.toFixed(2), input: (v) => set(v, angle) });
-    const angles = tools.slider(controls, { label: "Angle (radians)", min: lowest, max: highest, step: 0.002, value: 0, show: (v) => v.toFixed(3).replace("-", "−"), input: (v) => set(speed, v) });
-    const chooser = tools.choose(controls, "Wanted place", data.problems.map((p, k) => `problem ${k}: start ${shoot(...p.start, data).hit ? "hits" : "misses"}`), (k) => open(k));
+    const speeds = tools.slider(controls, { label: "Speed", min: slowest, max: fastest, step: 0.01, value: slowest,
+      show: (v) => v.toFixed(2), input: (v) => set(v, angle) });
+    const angles = tools.slider(controls, { label: "Angle (radians)", min: lowest, max: highest, step: 0.002, value: 0,
+      show: (v) => v.toFixed(3).replace("-", "−"), input: (v) => set(speed, v) });
+    const chooser = tools.choose(controls, "Wanted place", data.problems.map((p,
+      k) => `problem ${k}: start ${shoot(...p.start, data).hit ? "hits" : "misses"}`), (k) => open(k));
     const buttons = tools.html("div", { class: "buttons" }, controls);
     const shootButton = tools.button(buttons, "Shoot", () => (playing ? stop() : play()));
     tools.button(buttons, "Reset", () => open(data.first));
@@ -112,9 +119,10 @@
     const pair = tools.html("div", { class: "pair" }, stage);
     const map = tools.chart(pair, {
       label: "Map of the loss over speed and angle of the shot, with the ways of the optimizers.",
-      x: { domain: data.speeds, label: "speed of the shot (dimensionless)" }, y: { domain: data.angles, label: "angle of the shot (radians)" }, height: (width) => clamp(width * 0.85, 280, 400),
+      x: { domain: data.speeds, label: "speed of the shot (dimensionless)" }, y: { domain: data.angles,
+        label: "angle of the shot (radians)" }, height: (width) => clamp(width * 0.85, 280, 400),
       render(c) {
-        tools.svg("image", { href: picture, x: c.left, y: c.ceiling, width: c.right - c.left, height: c.bottom - c.ceiling, preserveAspectRatio: "none" }, c.layer);
+        c.picture(picture);
         const [s0, s1, a0, a1] = data.prior;
         tools.svg("rect", { x: c.sx(s0), y: c.sy(a1), width: c.sx(s1) - c.sx(s0), height: c.sy(a0) - c.sy(a1), class: "prior" }, c.layer);
         for (const name of Object.keys(METHODS).filter((n) => shown[n])) {
@@ -123,21 +131,25 @@
         }
         c.mark("circle", ...problem.start, "on-map begin", 6);
         c.mark("star", ...problem.truth, "on-map truth", 11);
-        for (const [name, [, shape]] of Object.entries(METHODS)) if (shown[name]) c.mark(shape, ...problem.methods[name].end, `on-map ${name}`, 6.5);
+        for (const [name, [, shape]] of Object.entries(METHODS)) if (shown[name]) c.mark(shape, ...problem.methods[name].end,
+          `on-map ${name}`, 6.5);
         point.place(speed, angle, speed.toFixed(2), spoken());
       },
     });
-    const point = map.handle({ label: "Your shot on the map: left and right change the speed, up and down the angle", ...keys, drag: (x, y) => set(x, y) });
+    const point = map.handle({ label: "Your shot on the map: left and right change the speed, up and down the angle", ...keys, drag: (x,
+      y) => set(x, y) });
     point.node.setAttribute("aria-valuemin", slowest);
     point.node.setAttribute("aria-valuemax", fastest);
 
     tools.colours(map.box, "10⁻²", "10²", "loss (dimensionless)");
 
     const side = tools.html("div", { class: "side" }, pair);
-    const show = tools.numbers(side, { x: "target ball rests at x", y: "and y", distance: "distance to the cross", loss: "loss", slope: "length of the gradient" });
+    const show = tools.numbers(side, { x: "target ball rests at x", y: "and y", distance: "distance to the cross", loss: "loss",
+      slope: "length of the gradient" });
     const legend = tools.html("div", { class: "legends long", role: "group", "aria-label": "Ways on the map" }, side);
     const entries = {};
-    for (const [name, [, shape]] of Object.entries(METHODS)) entries[name] = tools.toggle(legend, "", shape, `on-map ${name}`, (on) => { shown[name] = on; map.redraw(); });
+    for (const [name, [, shape]] of Object.entries(METHODS)) entries[name] = tools.toggle(legend, "", shape, `on-map ${name}`,
+      (on) => { shown[name] = on; map.redraw(); });
     const signs = tools.html("p", { class: "signs" }, side);
     signs.textContent = "Circle: random start. Star: the shot that made the wanted place. Ring: your shot.";
 
@@ -150,7 +162,8 @@
       speeds.set(speed);
       angles.set(angle);
       const place = shot.rest[1], loss = lossOf(place, problem.y), distance = Math.sqrt(2 * loss);
-      show({ x: place[0], y: place[1], distance, loss, slope: shot.hit ? slope(speed, angle, data, problem.y) : { value: 0, text: "exactly 0" } });
+      show({ x: place[0], y: place[1], distance, loss, slope: shot.hit ? slope(speed, angle, data, problem.y) : { value: 0,
+        text: "exactly 0" } });
       says(!shot.hit ? `The cue ball misses. A slightly different shot misses too: the gradient is zero. Loss ${format(loss)}.`
         : loss < data.threshold ? `Solved: the target ball stops ${format(distance)} from the cross.`
           : `The target ball stops ${format(distance)} from the cross. Loss ${format(loss)}; below ${format(data.threshold)} counts as solved.`);
@@ -163,13 +176,18 @@
       chooser.value = k;
       for (const [name, [label]] of Object.entries(METHODS)) {
         const m = problem.methods[name];
-        entries[name].lastChild.textContent = `${label}: loss ${format(m.loss)}, ${m.solved ? "solved" : "not solved"}, ${m.evaluations} ${name === "refined" ? "more " : ""}evaluation${m.evaluations > 1 ? "s" : ""}${m.why ? " (zero gradient)" : ""}`;
+        const cost = `${m.evaluations} ${name === "refined" ? "more " : ""}evaluation${m.evaluations > 1 ? "s" : ""}`;
+        const outcome = `${m.solved ? "solved" : "not solved"}, ${cost}${m.why ? " (zero gradient)" : ""}`;
+        entries[name].lastChild.textContent = `${label}: loss ${format(m.loss)}, ${outcome}`;
       }
       paint();
       set(...problem.start);
     }
     function play() {
-      if (tools.reducedMotion()) { says(`The balls have stopped, the target ball ${format(Math.sqrt(2 * lossOf(shot.rest[1], problem.y)))} from the cross.`); return; }
+      if (tools.reducedMotion()) {
+        says(`The balls have stopped, the target ball ${format(Math.sqrt(2 * lossOf(shot.rest[1], problem.y)))} from the cross.`);
+        return;
+      }
       playing = { time: 0 };
       shootButton.textContent = "Stop";
       let last = null;
@@ -188,7 +206,8 @@
       shootButton.textContent = "Shoot";
       table.redraw();
     }
-    new MutationObserver(() => { paint(); map.redraw(); }).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+    new MutationObserver(() => { paint(); map.redraw(); }).observe(document.documentElement, { attributes: true,
+      attributeFilter: ["data-theme"] });
     open(index);
   };
 

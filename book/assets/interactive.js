@@ -22,13 +22,14 @@
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
   const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
+  const powerOfTen = (exponent) => "10" + [...String(exponent)].map((sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign])).join("");
   // Three significant digits, with a true minus sign.
   const format = (value, digits = 3) => {
     if (!Number.isFinite(value)) return "–";
     const size = Math.abs(value);
     const text = size === 0 ? "0" : size < 0.9995e-3 || size >= 1e5 ? value.toExponential(1).replace("e", " · 10^")
       : value.toFixed(Math.max(0, digits - 1 - Math.floor(Math.log10(size))));
-    return text.replace("10^+", "10^").replace(/10\^(-?\d+)/, (_, n) => "10" + [...n].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("")).replace(/^-/, "−");
+    return text.replace(/10\^\+?(-?\d+)/, (_, exponent) => powerOfTen(exponent)).replace(/^-/, "−");
   };
 
   const ticks = ([low, high], wanted) => {
@@ -62,15 +63,24 @@
     };
     const drawAxis = (axis, horizontal) => {
       const room = horizontal ? c.right - c.left : c.bottom - c.ceiling;
-      let { found, digits } = axis.log
-        ? { found: ticks(axis.domain.map(Math.log10), 5).found.filter((k) => Number.isInteger(k)).map((k) => 10 ** k), digits: 0 }
-        : ticks(axis.domain, Math.max(3, Math.floor(room / (horizontal ? 62 : 36))));
-      const name = axis.format || (axis.log ? (v) => "10" + [...String(Math.round(Math.log10(v)))].map((s) => (s === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[s])).join("")
-        : (v) => (Math.abs(v) < 1e-12 ? 0 : v).toFixed(digits).replace("-", "−"));
+      const decades = axis.log ? Math.log10(axis.domain[1] / axis.domain[0]) : 0;
+      let { found, digits } = ticks(axis.domain, Math.max(horizontal ? 3 : 5, Math.floor(room / (horizontal ? 62 : 36))));
+      let name = (v) => (Math.abs(v) < 1e-12 ? 0 : v).toFixed(digits).replace("-", "−");
+      if (axis.log) {
+        const [from, until] = axis.domain.map((v) => Math.round(Math.log10(v)));
+        const whole = Array.from({ length: until - from + 3 }, (_, k) => from - 1 + k);
+        found = (decades < 2 ? whole.flatMap((k) => [1, 2,
+          5].map((m) => m * 10 ** k)) : whole.filter((k) => decades < 6 || k % 2 === 0).map((k) => 10 ** k))
+          .filter((v) => v >= axis.domain[0] * 0.999 && v <= axis.domain[1] * 1.001);
+        const plain = decades < 2 || found.every((v) => v > 0.5 && v < 2000);
+        name = plain ? (v) => String(Number(v.toPrecision(1))) : (v) => powerOfTen(Math.round(Math.log10(v)));
+      }
       for (const value of found) {
         const at = horizontal ? c.sx(value) : c.sy(value);
-        svg("line", horizontal ? { x1: at, x2: at, y1: c.ceiling, y2: c.bottom, class: "grid" } : { x1: c.left, x2: c.right, y1: at, y2: at, class: "grid" }, axes);
-        const text = svg("text", horizontal ? { x: at, y: c.bottom + 16, "text-anchor": "middle" } : { x: c.left - 6, y: at + 4, "text-anchor": "end" }, axes);
+        const ends = horizontal ? { x1: at, x2: at, y1: c.ceiling, y2: c.bottom } : { x1: c.left, x2: c.right, y1: at, y2: at };
+        svg("line", { ...ends, class: "grid" }, axes);
+        const text = svg("text", horizontal ? { x: at, y: c.bottom + 16, "text-anchor": "middle" } : { x: c.left - 6, y: at + 4,
+          "text-anchor": "end" }, axes);
         text.textContent = name(value);
       }
       const title = svg("text", horizontal ? { x: (c.left + c.right) / 2, y: c.height - 5, "text-anchor": "middle", class: "title" }
@@ -107,7 +117,12 @@
       c.redraw();
     };
     c.axis = (name, change) => { Object.assign(options[name], change); c.layout(); };
-    c.path = (points, name) => svg("path", { class: name, d: points.map(([px, py], k) => (k ? "L" : "M") + c.sx(px).toFixed(1) + " " + c.sy(py).toFixed(1)).join("") }, layer);
+    c.path = (points, name) => {
+      const d = points.map(([px, py], k) => `${k ? "L" : "M"}${c.sx(px).toFixed(1)} ${c.sy(py).toFixed(1)}`).join("");
+      return svg("path", { class: name, d }, layer);
+    };
+    c.picture = (href) => svg("image", { href, x: c.left, y: c.ceiling, width: c.right - c.left, height: c.bottom - c.ceiling,
+      preserveAspectRatio: "none" }, layer);
     c.mark = (shape, px, py, name, size = 6) => symbol(shape, c.sx(px), c.sy(py), name, size, layer);
     // A point that is dragged, or moved by the arrow keys. move(dx, dy) takes steps of keys, drag(x, y) chart coordinates.
     c.handle = ({ label, drag, move, home }) => {
@@ -121,12 +136,18 @@
         const frame = root.getBoundingClientRect();
         drag(c.ix(event.clientX - frame.left), c.iy(event.clientY - frame.top));
       };
-      node.addEventListener("pointerdown", (event) => { held = true; node.setPointerCapture(event.pointerId); node.focus({ preventScroll: true }); event.preventDefault(); });
+      node.addEventListener("pointerdown", (event) => {
+        held = true;
+        node.setPointerCapture(event.pointerId);
+        node.focus({ preventScroll: true });
+        event.preventDefault();
+      });
       node.addEventListener("pointermove", (event) => { if (held) at(event); });
       for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) node.addEventListener(end, () => { held = false; });
       root.addEventListener("click", (event) => { if (!node.contains(event.target)) at(event); });
       node.addEventListener("keydown", (event) => {
-        const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1], PageDown: [0, -10], PageUp: [0, 10] }[event.key];
+        const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1], PageDown: [0, -10], PageUp: [0,
+          10] }[event.key];
         if (step) move(step[0] * (event.shiftKey ? 10 : 1), step[1] * (event.shiftKey ? 10 : 1));
         else if (event.key === "Home" && home) home();
         else return;
@@ -135,7 +156,8 @@
       return {
         node,
         place(px, py, now, text) {
-          build(node, { transform: `translate(${c.sx(px).toFixed(1)} ${c.sy(py).toFixed(1)})`, "aria-valuenow": now, "aria-valuetext": text });
+          build(node, { transform: `translate(${c.sx(px).toFixed(1)} ${c.sy(py).toFixed(1)})`, "aria-valuenow": now,
+            "aria-valuetext": text });
         },
       };
     };
@@ -146,8 +168,10 @@
   // Markers differ in shape, not only in colour.
   const symbol = (shape, x, y, name, size, parent) => {
     const s = size, points = {
-      diamond: [[0, -s], [s, 0], [0, s], [-s, 0]], triangle: [[-s, -s * 0.8], [s, -s * 0.8], [0, s]], square: [[-s * 0.8, -s * 0.8], [s * 0.8, -s * 0.8], [s * 0.8, s * 0.8], [-s * 0.8, s * 0.8]],
-      star: [...Array(10)].map((_, k) => [Math.sin((k * Math.PI) / 5) * s * (k % 2 ? 0.5 : 1.25), -Math.cos((k * Math.PI) / 5) * s * (k % 2 ? 0.5 : 1.25)]),
+      diamond: [[0, -s], [s, 0], [0, s], [-s, 0]], triangle: [[-s, -s * 0.8], [s, -s * 0.8], [0, s]], square: [[-s * 0.8, -s * 0.8],
+        [s * 0.8, -s * 0.8], [s * 0.8, s * 0.8], [-s * 0.8, s * 0.8]],
+      star: [...Array(10)].map((_, k) => [Math.sin((k * Math.PI) / 5) * s * (k % 2 ? 0.5 : 1.25),
+        -Math.cos((k * Math.PI) / 5) * s * (k % 2 ? 0.5 : 1.25)]),
       cross: null, circle: null,
     }[shape];
     const g = svg("g", { class: `mark ${name}`, transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})` }, parent);
@@ -228,7 +252,8 @@
   };
 
   // The colours of viridis at sixteen places, and straight lines between.
-  const VIRIDIS = ["440154", "481a6c", "472f7d", "414487", "39568c", "31688e", "2a788e", "23888e", "1f988b", "22a884", "35b779", "54c568", "7ad151", "a5db36", "d2e21b", "fde725"].map((h) => [0, 2, 4].map((k) => parseInt(h.slice(k, k + 2), 16)));
+  const VIRIDIS = ["440154", "481a6c", "472f7d", "414487", "39568c", "31688e", "2a788e", "23888e", "1f988b", "22a884", "35b779",
+    "54c568", "7ad151", "a5db36", "d2e21b", "fde725"].map((h) => [0, 2, 4].map((k) => parseInt(h.slice(k, k + 2), 16)));
   const viridis = (part) => {
     const place = clamp(part, 0, 1) * (VIRIDIS.length - 1), k = Math.min(VIRIDIS.length - 2, Math.floor(place));
     return VIRIDIS[k].map((v, i) => Math.round(v + (place - k) * (VIRIDIS[k + 1][i] - v)));
@@ -237,12 +262,14 @@
   const raster = (columns, rows, colour) => {
     const canvas = html("canvas", { width: columns, height: rows }), context = canvas.getContext("2d");
     const image = context.createImageData(columns, rows);
-    for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) image.data.set(colour(column, row), 4 * (row * columns + column));
+    for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) image.data.set(colour(column, row),
+      4 * (row * columns + column));
     context.putImageData(image, 0, 0);
     return canvas.toDataURL();
   };
 
-  const tools = { svg, html, clamp, reducedMotion, format, chart, slider, button, toggle, colours, choose, numbers, speaker, viridis, raster, symbol };
+  const tools = { svg, html, clamp, reducedMotion, format, chart, slider, button, toggle, colours, choose, numbers, speaker, viridis,
+    raster, symbol };
   document.addEventListener("interactive-figure", ({ detail }) => {
     for (const figure of document.querySelectorAll(`figure.interactive[data-figure="${detail.name}"]`)) {
       const stage = figure.querySelector(".stage");

@@ -43,7 +43,8 @@
   const trialStep = (low, high, fresh, bracketed, smallest, largest) => {
     const ahead = fresh.step > low.step, span = fresh.step - low.step;
     const [theta, gamma] = cubic(low, fresh), secant = fresh.step + divide(fresh.slope, fresh.slope - low.slope) * -span;
-    const higher = fresh.loss > low.loss, opposite = fresh.slope * Math.sign(low.slope) < 0, flatter = Math.abs(fresh.slope) < Math.abs(low.slope);
+    const higher = fresh.loss > low.loss, opposite = fresh.slope * Math.sign(low.slope) < 0,
+      flatter = Math.abs(fresh.slope) < Math.abs(low.slope);
     let step;
     if (higher) {
       const g = ahead ? gamma : -gamma, at = low.step + divide(g - low.slope + theta, g - low.slope + g + fresh.slope) * span;
@@ -147,7 +148,8 @@
     return window / 2 + scale * (moment / total - window / 2) + offset;
   };
 
-  const METHODS = { gd: ["gradient descent", "triangle"], bfgs: ["BFGS", "diamond"], joint: ["JPO", "circle"], refined: ["JPO, refined", "square"] };
+  const METHODS = { gd: ["gradient descent", "triangle"], bfgs: ["BFGS", "diamond"], joint: ["JPO", "circle"], refined: ["JPO, refined",
+    "square"] };
   const STARTS = 129, CURVE = 481;
 
   const start = (tools, stage, data) => {
@@ -158,9 +160,11 @@
 
     const signal = tools.chart(stage, {
       label: "The noisy signal, the true packet and the packets that the methods end with, against time.",
-      x: { domain: [0, data.window], label: "time t (radians)" }, y: { domain: [-1.5, 1.5], label: "u(t) (dimensionless)" }, height: (width) => (width < 500 ? 200 : 220),
+      x: { domain: [0, data.window], label: "time t (radians)" }, y: { domain: [-1.5, 1.5], label: "u(t) (dimensionless)" },
+        height: (width) => (width < 500 ? 200 : 220),
       render(c) {
-        times.forEach((t, j) => tools.svg("circle", { cx: c.sx(t).toFixed(1), cy: c.sy(clamp(y[j], -1.5, 1.5)).toFixed(1), r: 1.6, class: "sample" }, c.layer));
+        times.forEach((t, j) => tools.svg("circle", { cx: c.sx(t).toFixed(1), cy: c.sy(clamp(y[j], -1.5, 1.5)).toFixed(1), r: 1.6,
+          class: "sample" }, c.layer));
         const fine = Array.from({ length: 513 }, (_, k) => (k / 512) * data.window);
         const wave = (t0, name) => c.path(fine.map((t) => [t, packet(t, t0, data)[0]]), name);
         for (const name of Object.keys(METHODS)) if (shown[name]) wave(ends[name].x, `line ${name}`);
@@ -168,24 +172,30 @@
         grip.place(centre, 1.2, centre.toFixed(2), `centre ${centre.toFixed(2)} radians`);
       },
     });
-    const ranged = (handle) => { handle.node.setAttribute("aria-valuemin", data.lower); handle.node.setAttribute("aria-valuemax", data.upper); return handle; };
-    const grip = ranged(signal.handle({ label: "Centre of the packet", move: (dx) => set({ centre: centre + 0.1 * dx }), home: () => set({ centre: data.centre }), drag: (x) => set({ centre: x }) }));
+    const ranged = (handle) => { handle.node.setAttribute("aria-valuemin", data.lower); handle.node.setAttribute("aria-valuemax",
+      data.upper); return handle; };
+    const grip = ranged(signal.handle({ label: "Centre of the packet", move: (dx) => set({ centre: centre + 0.1 * dx }),
+      home: () => set({ centre: data.centre }), drag: (x) => set({ centre: x }) }));
 
     const controls = tools.html("div", { class: "controls" }, stage);
     const shared = { min: data.lower, max: data.upper, step: 0.05, show: (v) => v.toFixed(2) };
     const centres = tools.slider(controls, { ...shared, label: "Packet centre (radians)", value: centre, input: (v) => set({ centre: v }) });
-    const noises = tools.slider(controls, { label: "Noise (dimensionless)", min: 0, max: data.largest_noise, step: 0.01, value: noise, show: (v) => v.toFixed(2), input: (v) => set({ noise: v }) });
+    const noises = tools.slider(controls, { label: "Noise (dimensionless)", min: 0, max: data.largest_noise, step: 0.01, value: noise,
+      show: (v) => v.toFixed(2), input: (v) => set({ noise: v }) });
     const begins = tools.slider(controls, { ...shared, label: "Search starts at (radians)", value: begin, input: (v) => set({ begin: v }) });
-    tools.button(tools.html("div", { class: "buttons" }, controls), "Reset", () => set({ centre: data.centre, noise: data.noise, begin: data.start }));
+    tools.button(tools.html("div", { class: "buttons" }, controls), "Reset", () => set({ centre: data.centre, noise: data.noise,
+      begin: data.start }));
 
     const says = tools.speaker(stage);
 
     const landscape = tools.chart(stage, {
       label: "The loss against the trial centre, with the start of the search and the ends of the methods.",
-      x: { domain: trial, label: "trial centre t₀ (radians)" }, y: { domain: [0, 1], label: "loss (dimensionless)" }, height: (width) => (width < 500 ? 240 : 260),
+      x: { domain: trial, label: "trial centre t₀ (radians)" }, y: { domain: [0, 1], label: "loss (dimensionless)" },
+        height: (width) => (width < 500 ? 240 : 260),
       render(c) {
         const step = (data.upper - data.lower) / (STARTS - 1);
-        basin.forEach((solved, k) => { if (solved) tools.svg("rect", { x: c.sx(data.lower + (k - 0.5) * step), y: c.bottom - 12, width: c.sx(step) - c.sx(0), height: 12, class: "basin" }, c.layer); });
+        basin.forEach((solved, k) => { if (solved) tools.svg("rect", { x: c.sx(data.lower + (k - 0.5) * step), y: c.bottom - 12,
+          width: c.sx(step) - c.sx(0), height: 12, class: "basin" }, c.layer); });
         c.path([[trial[0], threshold], [trial[1], threshold]], "line limit");
         c.path(curve.map(([t, loss]) => [t, loss]), "line curve");
         c.path([[centre, -1e9], [centre, 1e9]], "line truth");
@@ -193,7 +203,8 @@
         pin.place(begin, f(begin)[0], begin.toFixed(2), `start ${begin.toFixed(2)} radians`);
       },
     });
-    const pin = ranged(landscape.handle({ label: "Start of the search", move: (dx) => set({ begin: begin + 0.1 * dx }), home: () => set({ begin: data.start }), drag: (x) => set({ begin: x }) }));
+    const pin = ranged(landscape.handle({ label: "Start of the search", move: (dx) => set({ begin: begin + 0.1 * dx }),
+      home: () => set({ begin: data.start }), drag: (x) => set({ begin: x }) }));
     const slopes = tools.chart(stage, {
       label: "The derivative of the loss against the trial centre.",
       x: { domain: trial, label: "trial centre t₀ (radians)" }, y: { domain: [-1, 1], label: "derivative (1/radian)" }, height: () => 170,
@@ -212,7 +223,9 @@
       const entry = tools.toggle(legend, label, shape, name, (on) => { shown[name] = on; signal.redraw(); });
       entry.setAttribute("aria-pressed", shown[name]);
     }
-    const show = tools.numbers(right, { loss: "loss at the start", slope: "derivative there", threshold: "counts as solved below", gd: "gradient descent ends at", bfgs: "BFGS ends at", joint: "JPO answers", refined: "JPO, refined, ends at", basin: "starts from which BFGS solves it" });
+    const show = tools.numbers(right, { loss: "loss at the start", slope: "derivative there", threshold: "counts as solved below",
+      gd: "gradient descent ends at", bfgs: "BFGS ends at", joint: "JPO answers", refined: "JPO, refined, ends at",
+      basin: "starts from which BFGS solves it" });
 
     function set(change) {
       ({ centre = centre, noise = noise, begin = begin } = change);
@@ -220,14 +233,20 @@
       y = times.map((t, j) => packet(t, centre, data)[0] + noise * data.unit_noise[j]);
       f = objective(data, times, y);
       threshold = 1.05 * f(centre)[0] + 1e-6 * data.num_points * data.amplitude ** 2;
-      curve = Array.from({ length: CURVE }, (_, k) => { const t = trial[0] + (k / (CURVE - 1)) * (trial[1] - trial[0]); return [t, ...f(t)]; });
+      curve = Array.from({ length: CURVE }, (_, k) => { const t = trial[0] + (k / (CURVE - 1)) * (trial[1] - trial[0]); return [t,
+        ...f(t)]; });
       const guess = answer(data.network, y, times, data.window);
-      ends = { gd: descend(f, begin, data.descent), bfgs: bfgs(f, begin, data.bfgs), joint: { x: guess, loss: f(guess)[0], evaluations: 1 }, refined: bfgs(f, guess, data.bfgs) };
-      basin = Array.from({ length: STARTS }, (_, k) => bfgs(f, data.lower + (k / (STARTS - 1)) * (data.upper - data.lower), data.bfgs).loss < threshold);
+      ends = { gd: descend(f, begin, data.descent), bfgs: bfgs(f, begin, data.bfgs), joint: { x: guess, loss: f(guess)[0],
+        evaluations: 1 }, refined: bfgs(f, guess, data.bfgs) };
+      basin = Array.from({ length: STARTS }, (_, k) => bfgs(f, data.lower + (k / (STARTS - 1)) * (data.upper - data.lower),
+        data.bfgs).loss < threshold);
       const [loss, slope] = f(begin), count = basin.filter(Boolean).length;
-      const end = (name) => ({ value: ends[name].x, text: `${ends[name].x.toFixed(2)}, ${ends[name].loss < threshold ? "solved" : "not solved"}` });
-      show({ loss, slope, threshold, gd: end("gd"), bfgs: end("bfgs"), joint: end("joint"), refined: end("refined"), basin: { value: count, text: `${count} of ${STARTS}` } });
-      says(`BFGS ${ends.bfgs.loss < threshold ? "solves the problem" : "ends in a wrong valley"} after ${ends.bfgs.evaluations} evaluations. From the answer of the network it ${ends.refined.loss < threshold ? "solves the problem" : "ends in a wrong valley"}.`);
+      const end = (name) => ({ value: ends[name].x,
+        text: `${ends[name].x.toFixed(2)}, ${ends[name].loss < threshold ? "solved" : "not solved"}` });
+      show({ loss, slope, threshold, gd: end("gd"), bfgs: end("bfgs"), joint: end("joint"), refined: end("refined"),
+        basin: { value: count, text: `${count} of ${STARTS}` } });
+      const verdict = (name) => (ends[name].loss < threshold ? "solves the problem" : "ends in a wrong valley");
+      says(`BFGS ${verdict("bfgs")} after ${ends.bfgs.evaluations} evaluations. From the answer of the network it ${verdict("refined")}.`);
       centres.set(centre);
       noises.set(noise);
       begins.set(begin);

@@ -6,10 +6,13 @@
 
   // Complex Fourier transform in place, size a power of two; sign -1 forwards, +1 backwards without the factor 1 / N.
   const makeTransform = (size) => {
-    const turn = Array.from({ length: size }, (_, i) => { let r = 0; for (let b = 1, k = i; b < size; b <<= 1, k >>= 1) r = (r << 1) | (k & 1); return r; });
-    const cos = Float64Array.from({ length: size }, (_, k) => Math.cos((2 * Math.PI * k) / size)), sin = Float64Array.from({ length: size }, (_, k) => Math.sin((2 * Math.PI * k) / size));
+    const turn = Array.from({ length: size }, (_, i) => { let r = 0; for (let b = 1, k = i; b < size; b <<= 1,
+      k >>= 1) r = (r << 1) | (k & 1); return r; });
+    const cos = Float64Array.from({ length: size }, (_, k) => Math.cos((2 * Math.PI * k) / size)),
+      sin = Float64Array.from({ length: size }, (_, k) => Math.sin((2 * Math.PI * k) / size));
     return (re, im, sign) => {
-      for (let i = 0; i < size; i++) if (turn[i] > i) { [re[i], re[turn[i]]] = [re[turn[i]], re[i]]; [im[i], im[turn[i]]] = [im[turn[i]], im[i]]; }
+      for (let i = 0; i < size; i++) if (turn[i] > i) { [re[i], re[turn[i]]] = [re[turn[i]], re[i]]; [im[i], im[turn[i]]] = [im[turn[i]],
+        im[i]]; }
       for (let half = 1; half < size; half <<= 1) {
         const stride = size / (2 * half);
         for (let begin = 0; begin < size; begin += 2 * half) for (let k = 0; k < half; k++) {
@@ -38,7 +41,10 @@
     const spectrum = () => ({ re: new Float64Array(modes), im: new Float64Array(modes) });
     const combine = (parts) => { // sum of coefficient[k] * spectrum[k] * number
       const sum = spectrum();
-      for (const [weight, v, factor] of parts) for (let k = 0; k < modes; k++) { sum.re[k] += weight[k] * v.re[k] * factor; sum.im[k] += weight[k] * v.im[k] * factor; }
+      for (const [weight, v, factor] of parts) for (let k = 0; k < modes; k++) {
+        sum.re[k] += weight[k] * v.re[k] * factor;
+        sum.im[k] += weight[k] * v.im[k] * factor;
+      }
       return sum;
     };
     return (alpha, beta, steps) => {
@@ -68,7 +74,8 @@
   };
 
   // Blue for below zero, red for above.
-  const STOPS = ["053061", "1c5c9f", "3783bb", "6bacd1", "a7d0e4", "d7e8f1", "f7f6f6", "fcdfcf", "f7b799", "e48066", "c94741", "a51429", "67001f"].map((h) => [0, 2, 4].map((k) => parseInt(h.slice(k, k + 2), 16)));
+  const STOPS = ["053061", "1c5c9f", "3783bb", "6bacd1", "a7d0e4", "d7e8f1", "f7f6f6", "fcdfcf", "f7b799", "e48066", "c94741", "a51429",
+    "67001f"].map((h) => [0, 2, 4].map((k) => parseInt(h.slice(k, k + 2), 16)));
   const diverging = (part) => {
     const place = Math.min(1, Math.max(0, part)) * (STOPS.length - 1), k = Math.min(STOPS.length - 2, Math.floor(place));
     return [...STOPS[k].map((v, i) => Math.round(v + (place - k) * (STOPS[k + 1][i] - v))), 255];
@@ -84,13 +91,15 @@
     const limit = Math.max(...truth.map((row) => Math.max(...row.map(Math.abs))));
     let horizon = data.first, beta = data.guess, mine, end = 0, loss = 0;
 
-    const picture = (value) => tools.raster(steps / 2 + 1, size, (column, row) => diverging(0.5 + (0.5 * value(2 * column, size - 1 - row)) / limit));
+    const picture = (value) => tools.raster(steps / 2 + 1, size, (column, row) => diverging(0.5 + (0.5 * value(2 * column,
+      size - 1 - row)) / limit));
     const truthPicture = picture((t, x) => truth[t][x]);
     let minePicture, differencePicture;
 
     const landscape = tools.chart(stage, {
       label: "The loss divided by the variance of the target, against trial values of beta, for the chosen length of the motion.",
-      x: { domain: [lowest, highest], label: "trial β (dimensionless)" }, y: { domain: [1e-5, 10], log: true, label: "loss / variance of y" }, height: (width) => (width < 500 ? 250 : 280),
+      x: { domain: [lowest, highest], label: "trial β (dimensionless)" }, y: { domain: [1e-5, 10], log: true,
+        label: "loss / variance of y" }, height: (width) => (width < 500 ? 250 : 280),
       render(c) {
         c.path([[lowest, data.solved], [highest, data.solved]], "line limit");
         const curve = Array.from({ length: count }, (_, k) => [betaAt(k), Math.max(lossAt(horizon, k), 1e-6)]);
@@ -103,35 +112,43 @@
       },
     });
     const pin = landscape.handle({
-      label: "Your beta", move: (dx) => set({ beta: beta + 0.0025 * dx }), home: () => set({ beta: data.guess }), drag: (x) => set({ beta: x }),
+      label: "Your beta", move: (dx) => set({ beta: beta + 0.0025 * dx }), home: () => set({ beta: data.guess }),
+        drag: (x) => set({ beta: x }),
     });
     pin.node.setAttribute("aria-valuemin", lowest);
     pin.node.setAttribute("aria-valuemax", highest);
 
     const controls = tools.html("div", { class: "controls" }, stage);
-    const lengths = tools.slider(controls, { label: "Length T of the motion", min: 0, max: horizons.length - 1, step: 1, value: horizon, show: (k) => String(horizons[k]), input: (k) => set({ horizon: k }) });
-    const betas = tools.slider(controls, { label: "Your β", min: lowest, max: highest, step: 0.0025, value: beta, show: (v) => v.toFixed(4), input: (v) => set({ beta: v }) });
+    const lengths = tools.slider(controls, { label: "Length T of the motion", min: 0, max: horizons.length - 1, step: 1, value: horizon,
+      show: (k) => String(horizons[k]), input: (k) => set({ horizon: k }) });
+    const betas = tools.slider(controls, { label: "Your β", min: lowest, max: highest, step: 0.0025, value: beta,
+      show: (v) => v.toFixed(4), input: (v) => set({ beta: v }) });
     const buttons = tools.html("div", { class: "buttons" }, controls);
     tools.button(buttons, "Descend", () => set({ beta: betaAt(end) }));
     tools.button(buttons, "Reset", () => set({ beta: data.guess, horizon: data.first }));
     const says = tools.speaker(stage);
-    const show = tools.numbers(stage, { horizon: "length of the motion T", valleys: "valleys of this landscape", loss: "loss / variance of y at your β", end: "a descent along the curve ends at β =" });
+    const show = tools.numbers(stage, { horizon: "length of the motion T", valleys: "valleys of this landscape",
+      loss: "loss / variance of y at your β", end: "a descent along the curve ends at β =" });
 
     const profile = tools.chart(stage, {
       label: "The last state of the true motion and that of your beta, on the ring.",
-      x: { domain: [0, data.extent], label: "place x (dimensionless)" }, y: { domain: [-1.15 * limit, 1.15 * limit], label: "u(x, T)" }, height: () => 180,
+      x: { domain: [0, data.extent], label: "place x (dimensionless)" }, y: { domain: [-1.15 * limit, 1.15 * limit], label: "u(x, T)" },
+        height: () => 180,
       render(c) {
-        const at = Math.round(horizons[horizon] / data.dt), line = (state, name) => c.path(Array.from(state, (u, j) => [(j * data.extent) / size, u]), name);
+        const at = Math.round(horizons[horizon] / data.dt), line = (state, name) => c.path(Array.from(state, (u,
+          j) => [(j * data.extent) / size, u]), name);
         line(truth[at], "line truth wide");
         line(mine[at], "line you");
       },
     });
-    tools.html("p", { class: "signs" }, stage, "Last states: the truth (dashed) and yours (solid). Below: the motions of the truth, of yours, and the difference of both; the line marks T.");
+    tools.html("p", { class: "signs" }, stage, "Last states: the truth (dashed) and yours (solid). "
+      + "Below: the motions of the truth, of yours, and the difference of both; the line marks T.");
     const film = (title, source, last) => tools.chart(stage, {
       label: `${title}: place upwards, time to the right, the state as colour from blue (negative) to red (positive).`,
-      x: { domain: [0, longest], label: last ? "time t (dimensionless)" : "" }, y: { domain: [0, data.extent], label: title }, height: () => (last ? 140 : 106), margin: { bottom: last ? 40 : 6 },
+      x: { domain: [0, longest], label: last ? "time t (dimensionless)" : "" }, y: { domain: [0, data.extent], label: title },
+        height: () => (last ? 140 : 106), margin: { bottom: last ? 40 : 6 },
       render(c) {
-        tools.svg("image", { href: source(), x: c.left, y: c.ceiling, width: c.right - c.left, height: c.bottom - c.ceiling, preserveAspectRatio: "none" }, c.layer);
+        c.picture(source());
         const at = c.sx(horizons[horizon]);
         tools.svg("rect", { x: at, y: c.ceiling, width: Math.max(0, c.right - at), height: c.bottom - c.ceiling, class: "veil" }, c.layer);
         c.path([[horizons[horizon], 0], [horizons[horizon], data.extent]], "line quiet");
@@ -161,8 +178,11 @@
       loss = misfit / variance;
       end = descend(horizon, nearest(beta));
       const found = end === descend(horizon, nearest(data.beta)), valleys = data.valleys[horizon];
-      show({ horizon: { value: horizons[horizon], text: String(horizons[horizon]) }, valleys: { value: valleys, text: String(valleys) }, loss, end: { value: betaAt(end), text: betaAt(end).toFixed(4) } });
-      says(`At T = ${horizons[horizon]} the landscape has ${valleys} valley${valleys === 1 ? "" : "s"}. A descent from β = ${beta.toFixed(3)} ends at ${betaAt(end).toFixed(3)}, ${found ? "in the valley of the truth" : "in another valley than the truth"} (${data.beta.toFixed(3)}).`);
+      show({ horizon: { value: horizons[horizon], text: String(horizons[horizon]) }, valleys: { value: valleys, text: String(valleys) },
+        loss, end: { value: betaAt(end), text: betaAt(end).toFixed(4) } });
+      const where = `${found ? "in the valley of the truth" : "in another valley than the truth"} (${data.beta.toFixed(3)})`;
+      says(`At T = ${horizons[horizon]} the landscape has ${valleys} valley${valleys === 1 ? "" : "s"}. `
+        + `A descent from β = ${beta.toFixed(3)} ends at ${betaAt(end).toFixed(3)}, ${where}.`);
       lengths.set(horizon);
       betas.set(beta);
       [landscape, profile, ...films].forEach((c) => c.redraw());

@@ -8,5 +8,6 @@ from jpo_lib.interactive.aim import aim_cue_ball
 from jpo_lib.interactive.chaos import turn_up_chaos
 from jpo_lib.interactive.figure import InteractiveFigure
 from jpo_lib.interactive.packet import move_packet
+from jpo_lib.interactive.training import play_training
 
-__all__ = ["InteractiveFigure", "aim_cue_ball", "move_packet", "turn_up_chaos"]
+__all__ = ["InteractiveFigure", "aim_cue_ball", "move_packet", "play_training", "turn_up_chaos"]

@@ -23,7 +23,9 @@ def polar(x) -> np.ndarray:
     return np.stack([np.linalg.norm(x, axis=-1), np.arctan2(x[..., 1], x[..., 0])], axis=-1)
 
 
-def aim_cue_ball(problem: InverseProblem, *, num_problems: int = 16, num_steps: int | None = None, first: int = 0, seed: int = 0) -> InteractiveFigure:
+def aim_cue_ball(
+    problem: InverseProblem, *, num_problems: int = 16, num_steps: int | None = None, first: int = 0, seed: int = 0
+) -> InteractiveFigure:
     """L(v) = 1/2 |q(v) - y|^2 over the speed and the angle of a shot v: the reader aims, optimizers have gone their ways.
 
     The shot is simulated by the page itself. The ways of BFGS, gradient descent, joint optimization and its refinement are
@@ -61,7 +63,8 @@ def aim_cue_ball(problem: InverseProblem, *, num_problems: int = 16, num_steps: 
             methods[name] = dict(path=thinned(polar(descent.way(i))), end=rounded(polar(end), 6), loss=float(f"{loss:.4g}"),
                                  evaluations=int(descent.num_evaluations[i]), solved=loss < limit,
                                  why=STATUS_TEXTS[status] if status == Status.ZERO_GRADIENT else "")
-        problems.append(dict(y=rounded(data.y[i], 6), start=rounded(polar(data.x0[i]), 6), truth=rounded(polar(data.x_true[i]), 6), methods=methods))
+        start, truth = rounded(polar(data.x0[i]), 6), rounded(polar(data.x_true[i]), 6)
+        problems.append(dict(y=rounded(data.y[i], 6), start=start, truth=truth, methods=methods))
     page = dict(
         radius=settings["radius"], deceleration=settings["deceleration"], restitution=settings["restitution"],
         balls=[list(p) for p in settings["positions"]], threshold=float(f"{data.threshold[0]:.6g}"), speeds=SPEEDS, angles=ANGLES,
@@ -70,12 +73,13 @@ def aim_cue_ball(problem: InverseProblem, *, num_problems: int = 16, num_steps: 
     )
     return InteractiveFigure(
         "aim-cue-ball", page, draw=lambda figure: _draw(figure, problem, data, page), figsize=(7.4, 3.4),
-        alt="Left: a table from above with a shot that misses the cross. Right: a map of the loss over speed and angle of the shot, with a valley between two "
-            "flat regions, and the ways of BFGS, gradient descent and joint optimization over it.",
-        caption="<strong>Aim the cue ball.</strong> Drag the arrow, or a point on the map, or use the sliders, and press <em>Shoot</em>. The map shows the loss of the "
-                "chosen problem over speed and angle of the shot, dark is low; in the hatched region the gradient is exactly zero. The lines are the ways of BFGS and "
-                "gradient descent from the random start (circle), and of the answers of a network that is trained on "
-                f"{num_problems} problems at once, with the refinement by BFGS from its best answer. The dashed frame is the range of random starts.",
+        alt="Left: a table from above with the shot that BFGS ends with, and the wanted place. Right: a map of the loss over speed and angle, with a "
+            "valley between two flat regions, and the ways of BFGS, gradient descent and joint optimization over it.",
+        caption="<strong>Aim the cue ball.</strong> Drag the arrow, or a point on the map, or use the sliders, and press <em>Shoot</em>. "
+                "The map shows the loss of the chosen problem over speed and angle of the shot, dark is low; in the hatched region the "
+                "gradient is exactly zero. The lines are the ways of BFGS and gradient descent from the random start (circle), and of the "
+                f"answers of a network that is trained on {num_problems} problems at once, with the refinement by BFGS from its best "
+                "answer. The dashed frame is the range of random starts.",
     )
 
 

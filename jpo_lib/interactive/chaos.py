@@ -18,7 +18,9 @@ STILL_HORIZONS = (10.0, 20.0, 40.0, 80.0)  # curves of the still picture
 LOW, HIGH = -6.0, 1.0  # log10 of the loss over the variance of y, in the data of the page
 
 
-def beta_landscape(problem: InverseProblem, data: Dataset, index: int = 0, betas=BETAS, horizon: float = LARGEST_HORIZON, every: float = EVERY):
+def beta_landscape(
+    problem: InverseProblem, data: Dataset, index: int = 0, betas=BETAS, horizon: float = LARGEST_HORIZON, every: float = EVERY
+):
     """mean_j (u_j(T; beta) - u_j(T; beta*))^2 / var u(T; beta*) for T = every, 2 every, ..., horizon, at the true alpha.
 
     One motion for each beta serves all horizons.
@@ -74,19 +76,22 @@ def turn_up_chaos(problem: InverseProblem, data: Dataset, *, index: int = 0) -> 
     page = dict(
         alpha=alpha, beta=beta, guess=1.0, u0=doubles(data.context[index]), coefficients=doubles(coefficients),
         num_points=num_points, extent=settings["domain_extent"], dt=settings["dt"], forcing_mode=FORCING_MODE, solved=1e-3,
-        horizons=rounded(horizons, 6), first=int(np.searchsorted(horizons, settings["horizon"])), betas=[float(BETAS[0]), float(BETAS[-1]), len(BETAS)],
+        horizons=rounded(horizons, 6), first=int(np.searchsorted(horizons, settings["horizon"])),
+        betas=[float(BETAS[0]), float(BETAS[-1]), len(BETAS)],
         range=[LOW, HIGH], landscape=packed(np.log10(np.maximum(loss, 10.0**LOW)), LOW, HIGH),
         valleys=np.sum((loss[:, 1:-1] < loss[:, :-2]) & (loss[:, 1:-1] < loss[:, 2:]), axis=1).tolist(),
     )
     valleys = [page["valleys"][int(np.searchsorted(horizons, T))] for T in STILL_HORIZONS]
     return InteractiveFigure(
         "turn-up-chaos", page, draw=lambda figure: _draw(figure, horizons, loss, beta), figsize=(7.4, 3.2),
-        alt=f"Left: the loss against beta for motions of four lengths T. Right: the same as a map over beta and T. Along beta there are {valleys[0]} valley(s) at T = 10, "
-            f"{valleys[1]} at T = 20, {valleys[2]} at T = 40 and {valleys[3]} at T = 80.",
-        caption="<strong>Turn up chaos.</strong> Move <i>T</i>, the length of the motion, and drag your <i>β</i> along the landscape. Above: the loss, divided by the variance of the "
-                "target, against <i>β</i>, with <i>α</i> at its true value; dashed line: the truth; dotted line: below it a problem counts as solved; the arrow leads from your <i>β</i> "
-                "down to the valley where a descent along this curve ends. Below: the motion of the truth, that of your <i>β</i>, and their difference, blue below zero and red above; place upwards, time to the right. "
-                "The landscape was computed with the library, the motions are integrated by your browser.",
+        alt="Left: the loss against beta for motions of four lengths T. Right: the same as a map over beta and T. Along beta there are "
+            f"{valleys[0]} valley(s) at T = 10, {valleys[1]} at T = 20, {valleys[2]} at T = 40 and {valleys[3]} at T = 80.",
+        caption="<strong>Turn up chaos.</strong> Move <i>T</i>, the length of the motion, and drag your <i>β</i> along the landscape. "
+                "Above: the loss, divided by the variance of the target, against <i>β</i>, with <i>α</i> at its true value; dashed line: "
+                "the truth; dotted line: below it a problem counts as solved; the arrow leads from your <i>β</i> down to the valley where "
+                "a descent along this curve ends. Below: the motion of the truth, that of your <i>β</i>, and their difference, blue below "
+                "zero and red above; place upwards, time to the right. The landscape was computed with the library, the motions are "
+                "integrated by your browser.",
     )
 
 
@@ -96,7 +101,8 @@ def _draw(figure, horizons, loss, beta: float) -> None:
     figure.set_layout_engine("constrained")
     left, right = figure.subplots(1, 2)
     for colour, horizon in zip(HORIZON_COLORS, STILL_HORIZONS):
-        left.plot(BETAS, np.maximum(loss[np.searchsorted(horizons, horizon)], 1e-4), color=colour, linewidth=1.1, label=f"$T$ = {horizon:g}")
+        curve = loss[np.searchsorted(horizons, horizon)]
+        left.plot(BETAS, np.maximum(curve, 1e-4), color=colour, linewidth=1.1, label=f"$T$ = {horizon:g}")
     left.axvline(beta, color="#777777", linewidth=0.9, linestyle="--")
     left.set(yscale="log", xlabel="trial $\\beta$ (dimensionless)", ylabel="loss / variance of $y$")
     left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8, frameon=False)

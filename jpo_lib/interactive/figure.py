@@ -40,7 +40,8 @@ class InteractiveFigure:
         self._picture.save(png, "PNG", optimize=True)
         values = {
             "NAME": self.name, "DATA": self._text.replace("</", "<\\/"), "STILL": base64.b64encode(webp.getvalue()).decode(),
-            "WIDTH": self._picture.width, "HEIGHT": self._picture.height, "ALT": html.escape(self.alt, quote=True), "CAPTION": self._caption,
+            "WIDTH": self._picture.width, "HEIGHT": self._picture.height,
+            "ALT": html.escape(self.alt, quote=True), "CAPTION": self._caption,
         }
         page = TEMPLATE.read_text(encoding="utf-8")
         for name, value in values.items():
@@ -62,10 +63,8 @@ def _paint(draw: Callable, figsize: tuple[float, float]):
 
 
 def rounded(values, digits: int) -> list:
-    """Nested lists of numbers with so many digits after the point; what is not finite becomes None."""
+    """Nested lists of numbers with so many digits after the point."""
     array = np.asarray(values, np.float64)
-    if not np.isfinite(array).all():
-        return [None if not np.isfinite(v) else round(float(v), digits) for v in array] if array.ndim == 1 else [rounded(v, digits) for v in array]
     return (np.round(array, digits) + 0.0).tolist()
 
 

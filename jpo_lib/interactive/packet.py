@@ -56,22 +56,27 @@ def move_packet(problem: InverseProblem, *, num_problems: int = 16, num_steps: i
     first = int(np.argmin(ends["BFGS"].solved))  # the first problem that BFGS leaves unsolved, or problem 0
     clean = np.asarray(problem.simulate(data.x_true[first], None), np.float64)
     page = dict(
-        **{name: settings[name] for name in ("amplitude", "width", "window", "num_points")}, lower=settings["prior_lower"], upper=settings["prior_upper"],
-        noise=settings["noise"], largest_noise=LARGEST_NOISE, centre=round(float(data.x_true[first, 0]), 3), start=round(float(data.x0[first, 0]), 3),
+        **{name: settings[name] for name in ("amplitude", "width", "window", "num_points")},
+        lower=settings["prior_lower"], upper=settings["prior_upper"],
+        noise=settings["noise"], largest_noise=LARGEST_NOISE, centre=round(float(data.x_true[first, 0]), 3),
+        start=round(float(data.x0[first, 0]), 3),
         unit_noise=rounded((np.asarray(data.y[first], np.float64) - clean) / settings["noise"], 3), num_problems=num_problems,
         descent=dict(rate=complete(problem, GradientDescent()).learning_rate, evaluations=GradientDescent().max_evaluations),
         bfgs=dict(evaluations=BFGS().max_evaluations, steps=200, tolerance=BFGS().gradient_tolerance),
         network=network_weights(trained_network(joint)),
     )
+    opens = "" if ends["BFGS"].solved.all() else " that BFGS does not solve"
     return InteractiveFigure(
         "move-packet", page, draw=lambda figure: _draw(figure, problem, data, ends, first), figsize=(7.4, 3.0),
-        alt="Left: a short wave packet in a noisy signal. Right: the loss against the trial centre, one deep valley with a row of shallower ones on each side; markers show "
-            "where BFGS, gradient descent, joint optimization and its refinement end.",
-        caption="<strong>Move the packet.</strong> Drag the packet and the start of the search, or use the sliders. Above: the noisy signal, the true packet (dashed) and the "
-                "packets that methods end with. Middle: the loss against the trial centre <i>t</i><sub>0</sub>, with the loss that counts as solved (dotted) and the end of "
-                "each method; the bars at the foot mark the starts from which BFGS solves the problem. Below: the derivative of the loss. It opens with the first problem of the "
-                f"data set that BFGS does not solve. JPO is the answer of a network that was trained on {num_problems} problems with the noise {settings['noise']:g}, this one among "
-                "them; as soon as you change the signal, the network meets one that it was not trained on.",
+        alt="Left: a short wave packet in a noisy signal. Right: the loss against the trial centre, one deep valley with a row of "
+            "shallower ones on each side; markers show where BFGS, gradient descent, joint optimization and its refinement end.",
+        caption="<strong>Move the packet.</strong> Drag the packet and the start of the search, or use the sliders. Above: the noisy "
+                "signal, the true packet (dashed) and the packets that methods end with. Middle: the loss against the trial centre "
+                "<i>t</i><sub>0</sub>, with the loss that counts as solved (dotted) and the end of each method; the bars at the foot mark "
+                "the starts from which BFGS solves the problem. Below: the derivative of the loss. It opens with the first problem of the "
+                f"data set{opens}. JPO is the answer of a network that was trained on {num_problems} problems with the "
+                f"noise {settings['noise']:g}, this one among them; as soon as you change the signal, the network meets one that it was not "
+                "trained on.",
     )
 
 
@@ -86,5 +91,6 @@ def _draw(figure, problem, data, ends, first: int) -> None:
     plot_landscape(right, problem, data, index=first)
     for name, result in ends.items():
         label, colour, marker, _ = METHODS[name]
-        right.plot(float(result.x[first, 0]), float(result.loss[first]), marker, color=colour, markeredgecolor="white", markersize=8, linestyle="none", label=label)
+        right.plot(float(result.x[first, 0]), float(result.loss[first]), marker, color=colour, markeredgecolor="white", markersize=8,
+                   linestyle="none", label=label)
     right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3, fontsize=8, frameon=False)

@@ -1,8 +1,9 @@
 """Figures: functions that take Axes and problems or results of studies, and draw one panel each."""
 
+from jpo_lib.plotting.ablations import not_computed, plot_answer_errors, plot_answers_solved, plot_rates, plot_variants
 from jpo_lib.plotting.alignment import plot_alignment, plot_coupling, plot_outcomes
 from jpo_lib.plotting.billiards import film_of_shot, plot_shot, plot_shot_landscape, plot_shots
-from jpo_lib.plotting.costs import plot_costs
+from jpo_lib.plotting.costs import COST_LEVELS, plot_costs, plot_not_computed, plot_supervised_cost
 from jpo_lib.plotting.figure_data import figure_data
 from jpo_lib.plotting.film import show_film
 from jpo_lib.plotting.kuramoto_sivashinsky import (
@@ -15,14 +16,17 @@ from jpo_lib.plotting.results import (
 )
 from jpo_lib.plotting.schematic import draw_schematic
 from jpo_lib.plotting.timings import plot_memory_per_problem, plot_time_per_problem
+from jpo_lib.plotting.validity import plot_validity
 from jpo_lib.plotting.verification import plot_convergence
 from jpo_lib.plotting.wave_packet import plot_landscape, plot_signals, plot_waveform
 
 __all__ = [
-    "MEASURED", "METHODS", "THEORY", "beta_landscapes", "draw_flow", "draw_schematic", "figure_data", "film_of_shot",
-    "film_of_trajectory", "fraction_better", "plot_alignment", "plot_beta_landscapes", "plot_convergence", "plot_cost", "plot_costs",
-    "plot_coupling", "plot_evolution", "plot_final_states", "plot_flows", "plot_fraction_better", "plot_histories",
-    "plot_joint_landscape", "plot_landscape", "plot_loss_distribution", "plot_loss_history", "plot_loss_map", "plot_memory_per_problem",
-    "plot_outcomes", "plot_shot", "plot_shot_landscape", "plot_shots", "plot_signals", "plot_solved", "plot_time_per_problem",
-    "plot_trajectory", "plot_waveform", "show_film", "use_book_style",
+    "COST_LEVELS", "MEASURED", "METHODS", "THEORY", "beta_landscapes", "draw_flow", "draw_schematic", "figure_data", "film_of_shot",
+    "film_of_trajectory", "fraction_better", "not_computed", "plot_alignment", "plot_answer_errors", "plot_answers_solved",
+    "plot_beta_landscapes", "plot_convergence", "plot_cost", "plot_costs", "plot_coupling", "plot_evolution", "plot_final_states",
+    "plot_flows", "plot_fraction_better", "plot_histories", "plot_joint_landscape", "plot_landscape", "plot_loss_distribution",
+    "plot_loss_history", "plot_loss_map", "plot_memory_per_problem", "plot_not_computed", "plot_outcomes", "plot_rates", "plot_shot",
+    "plot_shot_landscape", "plot_shots", "plot_signals", "plot_solved", "plot_supervised_cost", "plot_time_per_problem", "plot_trajectory",
+    "plot_validity",
+    "plot_variants", "plot_waveform", "show_film", "use_book_style",
 ]

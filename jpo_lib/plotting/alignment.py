@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from jpo_lib.alignment_evidence import coupling, early, not_solved
+from jpo_lib.alignment_evidence import coupling, early, mean_over_problems, not_solved
 
-FEWEST = 10  # problems, over all runs, that a mean must rest on
+FEWEST = 5  # problems, over all runs, that a mean must rest on
 # What is drawn: a quantity, the largest or the smallest n, and how it looks.
 CURVES = (
     ("alignment", -1, "step of the shared network, largest $n$", "#0072B2", "o", "-"),
@@ -19,7 +19,7 @@ SIZES = ("#009E73", "#E69F00", "#CC79A7", "#56B4E9")  # smaller n, in turn; the 
 
 def plot_alignment(ax, runs: xr.Dataset) -> None:
     """Mean alignment of the problems that are not solved yet, against the training step: a thin line for each run, a thick one
-    for all, and a band of two standard errors over problems."""
+    for all, and a band for the 95 % interval of the mean."""
     for name, size, label, color, marker, line in CURVES:
         chosen = runs.isel(group_size=size)
         steps = chosen.step.values.reshape(-1, chosen.sizes["recorded"])[0]
@@ -27,11 +27,8 @@ def plot_alignment(ax, runs: xr.Dataset) -> None:
         enough = values.notnull().sum(("data_seed", "network_seed", "problem")).values >= FEWEST
         single = values.mean("problem").stack(run=("data_seed", "network_seed"))
         ax.plot(steps, np.where(enough[:, None], single.values, np.nan), color=color, linewidth=0.5, alpha=0.5)
-        # Networks share their problems: the problems are what is drawn independently.
-        problems = values.mean("network_seed").stack(one=("data_seed", "problem"))
-        middle, error = problems.mean("one").values, (problems.std("one", ddof=1) / np.sqrt(problems.count("one"))).values
-        middle = np.where(enough, middle, np.nan)
-        ax.fill_between(steps, middle - 1.96 * error, middle + 1.96 * error, color=color, alpha=0.18, linewidth=0)
+        middle, low, high = (np.where(enough, v.values, np.nan) for v in mean_over_problems(values))
+        ax.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
         ax.plot(steps, middle, color=color, marker=marker, linestyle=line, label=label)
     ax.axhline(0.0, color="#777777", linewidth=0.8)
     ax.set(xlabel="training step", ylim=(-1.05, 1.05))
@@ -46,18 +43,20 @@ def plot_outcomes(ax, runs: xr.Dataset) -> None:
         color, marker = ("#0072B2", "o") if size == sizes[-1] else (SIZES[position % len(SIZES)], "^sDv"[position % 4])
         ax.plot(*(v.sel(group_size=size).values.ravel() for v in (alignment, solved)), linestyle="none", color=color, marker=marker,
                 alpha=0.8, label=f"$n = {size}$")
+    ax.margins(x=0.15)
+    ax.locator_params(axis="x", nbins=4)
     ax.set(xlabel="mean early alignment", ylim=(-0.03, 1.05))
     ax.legend(loc="best", handletextpad=0.1, labelspacing=0.2)
 
 
-def plot_coupling(ax, kernel, x_true) -> object:
-    """Coupling C_ij between problems as a matrix, sorted by the first unknown of the solution. Returns the image.
+def plot_coupling(ax, kernel, sort_by) -> object:
+    """Coupling C_ij between problems as a matrix, sorted. Returns the image.
 
     Arguments:
         kernel: traces k_ij, shape (N, N), unit x^2.
-        x_true: solutions, shape (N, d), unit of x.
+        sort_by: what the problems are sorted by, such as an unknown of the solution, shape (N,).
     """
-    order = np.argsort(np.asarray(x_true)[:, 0], kind="stable")
+    order = np.argsort(np.asarray(sort_by), kind="stable")
     image = ax.imshow(coupling(np.asarray(kernel)[np.ix_(order, order)]), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
     ax.grid(False)
     last = len(order) - 1

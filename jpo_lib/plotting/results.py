@@ -23,6 +23,8 @@ METHODS = {
     "Adam": ("Adam", "#E69F00", "<", "-"),
     "MultiStart": ("multi-start BFGS", "#CC79A7", ">", "-."),
     "MultiStartAdam": ("multi-start Adam", "#8c6d1f", "p", "-."),
+    "NetworkMultiStart": ("restarts from untrained networks", "#666666", "X", "-."),
+    "SupervisedRefined": ("supervised training, then BFGS", "#882255", "h", "-"),
     "ClassicalStart": ("feature start, then BFGS", "#009E73", "*", ":"),
 }
 THEORY, MEASURED = "#CC3377", "#0072B2"

@@ -48,5 +48,7 @@ def _plot(ax, measured, work: str, quantity: str) -> None:
     ticks = sorted(sizes)
     ticks = ticks[:: max(1, -(-len(ticks) // 6))]
     ax.set_xticks(ticks, [str(n) for n in ticks])
-    ax.minorticks_off()
+    ax.tick_params(axis="x", which="minor", bottom=False)
+    if not sizes:
+        ax.text(0.5, 0.5, "not measured: there is no benchmark file", transform=ax.transAxes, ha="center", va="center", fontsize=8)
     ax.set_xlabel("problems N (dimensionless)")

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from jpo_lib.validity import CONFIDENCE
-
 NOT_COMPUTED = "#ececec"
 
 
@@ -18,8 +16,8 @@ def draw_map(ax, values: xr.Dataset, name: str):
     Arguments:
         ax: the axes.
         values: from `jpo_lib.validity.build_map`.
-        name: "advantage", or "difference", which adds the cost ratio and frames the cells in which JPO pays: a full line
-            where that is certain, a broken one where it is not.
+        name: "advantage", or "equal_cost", which adds in brackets the difference in the end at which cost ratio, and frames the
+            cells in which JPO pays: a full line where that is certain, a broken one where it is not.
     Returns:
         the image, for a colour bar.
     """
@@ -37,13 +35,14 @@ def draw_map(ax, values: xr.Dataset, name: str):
                 ax.text(column, row, "not\ncomputed", ha="center", va="center", fontsize=5.5, color="#6b6b6b")
                 continue
             lines = [f"{value:+.2f}"]
-            if name == "difference":
-                lines.append(f"cost × {_short(float(cell.cost_ratio))}")
+            if name == "equal_cost":
+                lines.append(f"({float(cell.difference):+.2f} at ×{_short(float(cell.cost_ratio))})")
             lines.append(f"{int(cell.num_problems)} × {int(cell.num_networks)}")
-            ax.text(column, row, "\n".join(lines), ha="center", va="center", fontsize=6, linespacing=1.15, color="white" if abs(value) > 0.62 else "black")
-            if name == "difference" and cell.pays == 1:
+            ax.text(column, row, "\n".join(lines), ha="center", va="center", fontsize=6, linespacing=1.15,
+                    color="white" if abs(value) > 0.62 else "black")
+            if name == "equal_cost" and cell.pays == 1:
                 ax.add_patch(Rectangle((column - 0.45, row - 0.44), 0.9, 0.88, fill=False, edgecolor="black", linewidth=1.6,
-                                       linestyle="-" if cell.certainty >= CONFIDENCE else (0, (2, 1.5))))
+                                       linestyle="-" if cell.certainty >= values.attrs["confidence"] else (0, (2, 1.5))))
     ax.set_xticks(range(columns), [str(n) for n in values.group_size.values])
     ax.set_yticks(range(rows), [str(label) for label in values.difficulty.values])
     ax.set_xticks(np.arange(columns - 1) + 0.5, minor=True)
@@ -69,13 +68,14 @@ def plot_validity(maps: Sequence[xr.Dataset]):
     fig, axes = plt.subplots(len(maps), 2, figsize=(7.4, 0.42 * sum(heights) + 0.9), squeeze=False, gridspec_kw={"height_ratios": heights})
     for letter, (left, right), one in zip("abcdefgh", axes, maps):
         draw_map(left, one, "advantage")
-        image = draw_map(right, one, "difference")
+        image = draw_map(right, one, "equal_cost")
         right.set_ylabel("")
+        right.set_yticklabels([])
         left.set_title(f"({letter}) {one.attrs['title']}")
     axes[0, 0].set_title(f"against one run of BFGS\n\n{axes[0, 0].get_title(loc='left')}")
-    axes[0, 1].set_title("against multi-start BFGS\n\n")
+    axes[0, 1].set_title("against multi-start BFGS, at equal cost\n\n")
     for axis in axes[-1]:
         axis.set_xlabel("problems solved jointly, n (dimensionless)")
-    for column, label in zip(axes.T, ("fraction better minus fraction worse", "difference of solved rates")):
+    for column, label in zip(axes.T, ("fraction better minus fraction worse", "difference of solved rates at equal cost")):
         fig.colorbar(image, ax=column.tolist(), location="bottom", aspect=40, pad=0.01, label=f"{label} (dimensionless)")
     return fig

@@ -120,8 +120,13 @@ def _stacked(pairs: list[Dataset]) -> Dataset:
 def _with_answers(problem: InverseProblem, data: Dataset, result: Result, shares: np.ndarray) -> Result:
     """The result with what the networks answer to the problems of the data, and what that costs and is worth."""
     x = predict(problem, result, data)
-    program, compile_seconds = evaluation(problem).compiled(jnp.asarray(x[0]), data.context, data.y)
-    loss = np.stack([np.asarray(program(jnp.asarray(answer), data.context, data.y)[0]) for answer in x])
+    # In blocks of the training's batch where that is possible: the same shape as everywhere else, and little memory.
+    count, batch = data.num_problems, result.extras["solver"].batch_size
+    size = batch if batch is not None and count % batch == 0 else count
+    blocks = [(slice(first, first + size), data[first:first + size]) for first in range(0, count, size)]
+    program, compile_seconds = evaluation(problem).compiled(jnp.asarray(x[0, :size]), blocks[0][1].context, blocks[0][1].y)
+    loss = np.stack([
+        np.concatenate([np.asarray(program(jnp.asarray(answer[part]), block.context, block.y)[0]) for part, block in blocks]) for answer in x])
     finite = np.isfinite(loss)
     solved = loss < np.asarray(data.threshold)
     spent = np.broadcast_to(shares + 1, loss.shape).astype(np.int32)

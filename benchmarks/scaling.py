@@ -1,0 +1,85 @@
+"""Time and memory against the number of problems, each kind of work in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZES = {
+    "wave_packet": {"evaluation": (256, 1024, 4096, 16384, 65536), "training": (256, 4096, 65536), "solution": (256, 4096)},
+    "billiards": {"evaluation": (256, 1024, 4096, 16384, 65536), "training": (256, 4096, 65536), "solution": (256, 4096)},
+    "kuramoto_sivashinsky": {"evaluation": (16, 64, 256, 1024), "training": (256,)},
+    "navier_stokes": {"evaluation": (16, 64, 256), "training": (64,)},
+}
+QUICK = {
+    "wave_packet": {"evaluation": (256, 4096, 65536), "training": (256,), "solution": (256,)},
+    "billiards": {"evaluation": (256, 4096, 65536)},
+    "kuramoto_sivashinsky": {"evaluation": (64, 256)},
+    "navier_stokes": {"evaluation": (16, 64)},
+}
+FLAT = 1.25  # largest factor between the times per problem from 256 problems on
+
+
+def measure_here(problem: str, work: str, sizes: Sequence[int], repeats: int) -> list[dict[str, Any]]:
+    """Rows of `jpo_lib.timings.measure`, with the growth of the peak memory of this process per problem."""
+    import jpo_lib as jpo
+    from jpo_lib import timings
+
+    rows = []
+    for n in sizes:
+        before = _peak()
+        row = timings.measure(jpo.PROBLEMS[problem](), work, n, repeats=repeats)
+        rows.append({**row, "peak_bytes": _peak() - before})
+    return rows
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def run(quick: bool, say: Callable[[str], None] = print) -> list[dict[str, Any]]:
+    """All rows, for the part "scaling" of the result file."""
+    rows = []
+    for problem, works in (QUICK if quick else SIZES).items():
+        for work, sizes in works.items():
+            command = [sys.executable, "-m", "benchmarks.scaling", problem, work, json.dumps(sizes), "3" if quick else "5"]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            if done.returncode:
+                say(f"time per problem, {problem}, {work}: failed: {done.stderr.strip().splitlines()[-1:]}")
+                continue
+            found = json.loads(done.stdout.strip().splitlines()[-1])
+            rows += found
+            say(f"time per problem, {problem}, {work}: " + ", ".join(f"N = {r['n']}: {r['seconds'] * 1e6:.3g} µs" for r in found))
+    return rows
+
+
+def summaries(rows: Sequence[dict[str, Any]], empty_row: Callable[..., dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows on the cheap simulators: how far the time and the memory per problem are from constant."""
+    result = []
+    for problem in ("wave_packet", "billiards"):
+        chosen = [r for r in rows if r["problem"] == problem and r["work"] == "evaluation" and r["n"] >= 256]
+        if len(chosen) < 2:
+            continue
+        label = problem.replace("_", " ")
+        last = chosen[-1]
+        for what, key, unit in (("time", "seconds", "seconds"), ("memory", "bytes", "bytes")):
+            values = [r[key] for r in chosen if key in r]
+            if not values:
+                continue
+            ratio = max(values) / min(values)
+            result.append(empty_row(
+                f"{what}_per_problem_{problem}", f"{label}: {what} per problem of an evaluation, largest over smallest for N = {chosen[0]['n']} to {last['n']}",
+                seconds=last["seconds"], ratio=ratio, target={"at_most": FLAT}, reached=ratio <= FLAT,
+                text=", ".join(f"N = {r['n']}: {r[key] * (1e6 if key == 'seconds' else 1):.3g} {'µs' if key == 'seconds' else 'bytes'}" for r in chosen),
+            ))  # fmt: skip
+    return result
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure_here(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4]))))
