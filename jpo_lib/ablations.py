@@ -18,6 +18,7 @@ from jpo_lib.metrics import Rate, outcome
 from jpo_lib.reporting import percent, with_interval
 
 DEFAULT = "default"
+RESAMPLES = 500
 SUBJECTS = {"inputs": ("inputs",), "network": ("network", "group_size"), "training": ("learning_rate", "optimizer", "batch_size")}
 INPUTS = {"targets": "targets only", "targets+identifiers": "targets and γ", "identifiers": "γ only"}
 OPTIMIZERS = {"adam": "Adam", "rmsprop": "RMSprop", "sgd": "gradient descent"}
@@ -83,7 +84,7 @@ def effect(variant: xr.Dataset, default: xr.Dataset, solver: str = "JointRefined
     """
     runs = [study.solved.sel(solver=solver).isel(group_size=0).transpose("data_seed", "network_seed", "problem").values for study in (variant, default)]
     difference = (runs[0].astype(float) - runs[1]).reshape(-1, runs[0].shape[-1])
-    low, high = bootstrap_interval(difference)
+    low, high = bootstrap_interval(difference, num_resamples=RESAMPLES)
     verdict = "better" if low > MARGIN else "worse" if high < -MARGIN else "not told apart"
     return {"value": float(difference.mean()), "low": low, "high": high, "verdict": verdict}
 

@@ -8,7 +8,6 @@ This module and what it imports decide the numbers of a study; their source is p
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -17,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jpo_lib.problem import Dataset, InverseProblem, random_stream
+from jpo_lib.problem import Dataset, InverseProblem
 from jpo_lib.solvers import BFGS, JointOptimization, complete, solve
 from jpo_lib.solvers.evaluation import evaluation
-from jpo_lib.solvers.joint import _programs as training_programs
+from jpo_lib.solvers.training import Networks, grouped
 
 PERIODS = {"navier_stokes": (2.0, 2.0, np.inf, np.inf)}  # of each unknown, unit of x; problems that are not named have none
 RESOLUTION = 8  # a step shorter than so many units in the last place of x is lost in rounding
@@ -68,19 +67,19 @@ def resolution(x) -> np.ndarray:
     return RESOLUTION * np.finfo(x.dtype).eps * np.linalg.norm(x, axis=-1)
 
 
-def initial_networks(problem: InverseProblem, solver: JointOptimization, seed: int, num_groups: int):
+def initial_networks(problem: InverseProblem, solver: JointOptimization, data: Dataset, seed: int):
     """The untrained networks of a joint optimization, stacked along an axis of groups as in its extras["network"].
 
     Arguments:
         problem: the family of problems.
         solver: with the problem's recommendations filled in.
+        data: N problems.
         seed: network seed.
-        num_groups: G, groups with a network each.
     """
-    programs = training_programs(problem, dataclasses.replace(solver, group_size=None, batch_size=None, num_recorded=0))
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(random_stream(seed, "networks"), jnp.arange(num_groups))
-    weights, _ = programs.initialize.compiled(keys)[0](keys)  # the program that training compiled
-    return eqx.combine(weights, programs.static)
+    num_groups = len(data) // solver.group_size
+    networks = Networks(problem, solver, grouped(data, num_groups), np.arange(num_groups), solver.batch_for(solver.group_size))
+    networks.initialize((seed,))  # by the program that training has compiled
+    return eqx.combine(networks.weights, networks.programs.static)
 
 
 @eqx.filter_jit
@@ -179,7 +178,7 @@ def run_alignment_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[
 def _kernels(problem: InverseProblem, solver: JointOptimization, data: Dataset, seeds: Sequence[int], trained) -> dict[str, np.ndarray]:
     """`tangent_kernel` before and after training, for each network seed: (S, N, d, N, d)."""
     arrays, static = eqx.partition(trained, eqx.is_array_like)
-    start = [tangent_kernel(initial_networks(problem, solver, seed, len(data) // solver.group_size), data) for seed in seeds]
+    start = [tangent_kernel(initial_networks(problem, solver, data, seed), data) for seed in seeds]
     end = [tangent_kernel(eqx.combine(jax.tree.map(lambda leaf: leaf[s], arrays), static), data) for s in range(len(seeds))]
     return {"start": np.stack(start), "end": np.stack(end)}
 

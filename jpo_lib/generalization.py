@@ -31,7 +31,7 @@ def runs_of(study: xr.Dataset, solver: str) -> np.ndarray:
     return study.solved.sel(solver=solver).transpose("data_seed", "network_seed", "problem").values.astype(float)
 
 
-def difference(study: xr.Dataset, first: str, second: str, num_resamples: int = 2000) -> dict[str, Any]:
+def difference(study: xr.Dataset, first: str, second: str, num_resamples: int = 500) -> dict[str, Any]:
     """Solved rate of one solver minus that of another, with a 95 % interval over seeds and problems.
 
     Seeds are drawn again together for both; problems too when both solved the same ones, and apart when one

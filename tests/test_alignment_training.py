@@ -62,7 +62,7 @@ def test_kernel_is_that_of_the_full_jacobian(by_hand):
     with PROBLEM.precision():
         for size in (COUNT, 2):
             solver = complete(PROBLEM, jpo.JointOptimization(group_size=size, num_steps=2, optimizer="sgd"), COUNT)
-            networks = measured.initial_networks(PROBLEM, solver, 4, COUNT // size)
+            networks = measured.initial_networks(PROBLEM, solver, data, 4)
             found = measured.tangent_kernel(networks, data).reshape(2 * COUNT, 2 * COUNT)
             np.testing.assert_allclose(found, found.T, atol=1e-12)
             assert np.linalg.eigvalsh(found).min() > -1e-10

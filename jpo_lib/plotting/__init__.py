@@ -27,6 +27,5 @@ __all__ = [
     "plot_flows", "plot_fraction_better", "plot_histories", "plot_joint_landscape", "plot_landscape", "plot_loss_distribution",
     "plot_loss_history", "plot_loss_map", "plot_memory_per_problem", "plot_not_computed", "plot_outcomes", "plot_rates", "plot_shot",
     "plot_shot_landscape", "plot_shots", "plot_signals", "plot_solved", "plot_supervised_cost", "plot_time_per_problem", "plot_trajectory",
-    "plot_validity",
-    "plot_variants", "plot_waveform", "show_film", "use_book_style",
+    "plot_validity", "plot_variants", "plot_waveform", "show_film", "use_book_style",
 ]

@@ -90,7 +90,7 @@ def _curves(ax, study: xr.Dataset, methods: Sequence[str], measure) -> None:
         ax.plot(sizes, values.mean(axis=1), color=color, marker=marker, linestyle=line, label=label,
                 markerfacecolor="white" if line == "--" else color)
     group_size_axis(ax, sizes)
-    ax.set_xlabel("training problems or pairs, n (dimensionless)")
+    ax.set_xlabel("training problems or pairs, n")
 
 
 def plot_answer_errors(ax, study: xr.Dataset, methods: Sequence[str] = ("JointLast", "JointUnseen", "SupervisedTraining", "SupervisedUnseen")) -> None:

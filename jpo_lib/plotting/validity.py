@@ -34,11 +34,11 @@ def draw_map(ax, values: xr.Dataset, name: str):
             if np.isnan(value):
                 ax.text(column, row, "not\ncomputed", ha="center", va="center", fontsize=5.5, color="#6b6b6b")
                 continue
-            lines = [f"{value:+.2f}"]
+            lines = [_signed(value)]
             if name == "equal_cost":
-                lines.append(f"({float(cell.difference):+.2f} at ×{_short(float(cell.cost_ratio))})")
+                lines.append(f"({_signed(float(cell.difference))}, ×{_short(float(cell.cost_ratio))})")
             lines.append(f"{int(cell.num_problems)} × {int(cell.num_networks)}")
-            ax.text(column, row, "\n".join(lines), ha="center", va="center", fontsize=6, linespacing=1.15,
+            ax.text(column, row, "\n".join(lines), ha="center", va="center", fontsize=5.7, linespacing=1.2,
                     color="white" if abs(value) > 0.62 else "black")
             if name == "equal_cost" and cell.pays == 1:
                 ax.add_patch(Rectangle((column - 0.45, row - 0.44), 0.9, 0.88, fill=False, edgecolor="black", linewidth=1.6,
@@ -53,6 +53,12 @@ def draw_map(ax, values: xr.Dataset, name: str):
     ax.spines[:].set_visible(False)
     ax.set_ylabel(values.attrs["axis"])
     return image
+
+
+def _signed(value: float) -> str:
+    """Two decimals with a sign, but no sign on zero."""
+    text = f"{value:+.2f}".replace("-", "−")
+    return "0.00" if text[1:] == "0.00" else text
 
 
 def _short(ratio: float) -> str:
@@ -76,6 +82,7 @@ def plot_validity(maps: Sequence[xr.Dataset]):
     axes[0, 1].set_title("against multi-start BFGS, at equal cost\n\n")
     for axis in axes[-1]:
         axis.set_xlabel("problems solved jointly, n (dimensionless)")
-    for column, label in zip(axes.T, ("fraction better minus fraction worse", "difference of solved rates at equal cost")):
-        fig.colorbar(image, ax=column.tolist(), location="bottom", aspect=40, pad=0.01, label=f"{label} (dimensionless)")
+    for column, label in zip(axes.T, ("better minus worse", "difference of solved rates")):
+        fig.colorbar(image, ax=column.tolist(), location="bottom", aspect=40, pad=0.01, ticks=[-1, -0.5, 0, 0.5, 1],
+                     label=f"{label} (dimensionless)")
     return fig

@@ -42,6 +42,8 @@ class Supervised(NetworkTraining):
         order (with several seeds its arrays have a leading axis, too); x_pairs (N m / n, d), what the trained networks answer to them.
     Raises:
         ValueError: if a number is out of range or sizes do not divide.
+
+    Source: learning from simulations in general: Cranmer, Brehmer & Louppe (2020), doi:10.1073/pnas.1912789117.
     """
 
     num_pairs: int | None = None
