@@ -48,8 +48,8 @@ class Lanes(NamedTuple):
 
 
 @functools.lru_cache(maxsize=128)
-def _programs(problem: InverseProblem, method) -> tuple[Program, Program]:
-    """The two programs of a method on a problem: start all lanes, and take in one evaluation of each."""
+def _begin_program(problem: InverseProblem, method) -> Program:
+    """Start all lanes: x0, threshold, key and given restarts of each -> lanes, starting points of restarts."""
     num_restarts = max(1, method.num_starts - 1) if hasattr(method, "num_starts") else 0
 
     def begin_one(x0, threshold, key, given):
@@ -65,6 +65,16 @@ def _programs(problem: InverseProblem, method) -> tuple[Program, Program]:
             diverged=jnp.zeros((), bool),
         )
         return lane, starts
+
+    return Program(jax.vmap(begin_one))
+
+
+@functools.lru_cache(maxsize=128)
+def _update_program(method) -> Program:
+    """Take in one evaluation of each lane: lanes, thresholds, starts, losses, gradients -> lanes, how many are active.
+
+    It knows nothing of the problem, so that problems of one dimension share it.
+    """
 
     def update_one(lane, threshold, starts, loss, gradient):
         state = lane.state
@@ -89,7 +99,7 @@ def _programs(problem: InverseProblem, method) -> tuple[Program, Program]:
         lanes = jax.vmap(update_one)(lanes, *arguments)
         return lanes, jnp.sum(lanes.state.status == Status.RUNNING)
 
-    return Program(jax.vmap(begin_one)), Program(update)
+    return Program(update)
 
 
 @dataclasses.dataclass
@@ -115,7 +125,7 @@ def run_lanes(problem: InverseProblem, method, data: Dataset, keys, restarts, la
         return ready
 
     size = data.num_problems
-    begin, update = _programs(problem, method)
+    begin, update = _begin_program(problem, method), _update_program(method)
     threshold, context, y = data.threshold, data.context, data.y
     lanes, starts = compiled(begin, data.x0, threshold, keys, restarts)(data.x0, threshold, keys, restarts)
     full, index = None, np.arange(size)  # `full` holds all lanes once the batch has been packed

@@ -70,7 +70,15 @@ def refine(problem: InverseProblem, data: Dataset, joint: Result, *, max_evaluat
 
 
 def continued(first: Result, second: Result) -> Result:
-    """One result for a solver that continues where another ended: evaluations add up, the better solution stays."""
+    """(x, L) = the better of both, evaluations = those of the first + those of the second: one result for a solver that
+    continues where another ended.
+
+    Arguments:
+        first: `Result` of the solver that began, for N problems, or for S seeds of them.
+        second: `Result` of the solver that went on from first.x, on the same problems and seeds.
+    Returns:
+        a `Result` whose histories are joined.
+    """
     keep = first.loss <= second.loss
     longest = second.loss_history.shape[-1]
     before, after = first.loss_history, second.loss_history
