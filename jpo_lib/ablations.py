@@ -36,7 +36,7 @@ def changes(cells: Iterable) -> dict[str, dict[str, Any]]:
 def label(change: Mapping[str, Any]) -> str:
     """A change as text."""
     ordered = sorted(change.items(), key=lambda item: item[0] != "optimizer")
-    return ", ".join(_words(name, value) for name, value in ordered) or DEFAULT
+    return " at ".join(_words(name, value) for name, value in ordered) or DEFAULT
 
 
 def _words(name: str, value) -> str:
@@ -44,7 +44,7 @@ def _words(name: str, value) -> str:
         return INPUTS[value]
     if name == "network":
         rest = [f"{key} {number}" for key, number in value.items() if key not in ("architecture", "equivariant")]
-        return ", ".join([*([value["architecture"]] if "architecture" in value else []), *(["no symmetry"] if "equivariant" in value else []), *rest])
+        return " with ".join([*([value["architecture"]] if "architecture" in value else []), *(["no symmetry"] if "equivariant" in value else []), *rest])
     if name == "group_size":
         return "a network per problem" if value == 1 else f"n = {value}"
     if name == "learning_rate":
@@ -113,7 +113,7 @@ def summary(cells: Sequence, combined: Mapping, subject: str, solver: str = "Joi
     for variant, change in about(cells, subject).items():
         if variant != DEFAULT:
             found[effect(combined[variant][1], combined[DEFAULT][1], solver)["verdict"]].append(label(change))
-    return {verdict: "; ".join(names) or "none" for verdict, names in found.items()}
+    return {verdict: ", ".join(names) or "none" for verdict, names in found.items()}
 
 
 def summaries(runs: Mapping[str, tuple[Sequence, Mapping]], subject: str, solver: str) -> dict[str, str]:

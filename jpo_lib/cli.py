@@ -135,8 +135,8 @@ def _list_cells(cells: list, profile: str, folder: Path, as_json: bool) -> None:
             print(f"{cell.name}\t{studies.check(cell, folder)}")
         return
     # One process computes a batch, and its cells share compiled programs. Where the work itself is long, cells of a batch
-    # differ only in their data; where it is short, the start of a process costs more than it wins, and n may differ as well.
-    shared = {"data_seed"} if profile == "paper" else {"data_seed", "group_size"}
+    # differ only in their data; where it is short, the start of a process costs more than it wins, and n and options may differ as well.
+    shared = {"data_seed"} if profile == "paper" else {"data_seed", "group_size", "variant", "options"}
     print(json.dumps([
         {
             "name": cell.name,

@@ -170,3 +170,13 @@ def test_bad_input_is_refused_in_one_sentence(data, make, words):
     with pytest.raises(ValueError) as caught:
         make(data)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_recorded_outputs_are_those_before_and_after_their_steps(data):
+    solver = jpo.JointOptimization(num_steps=6, num_recorded=3)
+    one, several = jpo.solve(PROBLEM, data, solver, seed=5), jpo.solve(PROBLEM, data, solver, seed=[5])
+    assert one.extras["recorded_steps"].tolist() == several.extras["recorded_steps"].tolist() == [0, 2, 5]
+    assert one.extras["x_recorded"].shape == (3, 16, 1)
+    np.testing.assert_array_equal(one.extras["x_recorded"], several.extras["x_recorded"][0])
+    np.testing.assert_array_equal(one.extras["x_recorded"][0], one.extras["x_initial"])
+    np.testing.assert_array_equal(one.extras["x_recorded_next"][-1], one.extras["x_final"])

@@ -69,7 +69,7 @@ def described(doc: Docstring) -> list[nodes.Node]:
         result.append(nodes.literal_block(text, text, language="python") if is_code else paragraph(text))
     if doc.arguments:
         if doc.note:
-            result.append(paragraph(doc.note[0].upper() + doc.note[1:] + "."))
+            result.append(paragraph(f"Of the arguments, {doc.note}."))
         result.append(definitions({name: [paragraph(text)] for name, text in doc.arguments.items()}))
     rest = {TITLES[name]: [paragraph(text)] for name, text in doc.sections.items()}
     for title, content in rest.items():

@@ -141,5 +141,8 @@ def _tidy(result: Result, several: bool) -> Result:
         name: getattr(result, name)[0]
         for name in ("x", "loss", "loss_history", "num_evaluations", "solved", "status")
     }
-    extras = {name: jax.tree.map(lambda leaf: leaf[0] if eqx.is_array_like(leaf) else leaf, value) for name, value in result.extras.items()}
+    extras = {
+        name: value if name == "recorded_steps" else jax.tree.map(lambda leaf: leaf[0] if eqx.is_array_like(leaf) else leaf, value)
+        for name, value in result.extras.items()
+    }  # the steps at which something was recorded are the same for all seeds
     return dataclasses.replace(result, **first, extras=extras, seed=result.seed[0])

@@ -1,0 +1,80 @@
+"""What makes the book comfortable: search for symbols, the way from page to page, copying code, the preview picture.
+
+These tests need a built book and Chromium, as those of test_book.py.
+"""
+
+import re
+from urllib.parse import quote
+
+import pytest
+from test_book import book_folder, chapters, pages, site  # noqa: F401  (fixtures)
+
+
+@pytest.mark.parametrize("query, expected", [
+    ("MultiStart", "api.html"), ("group_size", "api.html"), ("wilson_interval", "api.html"),
+    ("γ", "notation.html"), ("gamma", "notation.html"), ("t_0", "notation.html"), ("crossing point", "glossary.html"),
+])
+def test_the_search_finds_names_letters_and_terms(browser, site, query, expected):  # noqa: F811
+    page = browser.new_page()
+    page.goto(f"{site}search.html?q={quote(query)}", wait_until="load")
+    page.wait_for_selector("#search-results ul.search li a", timeout=20_000)
+    page.wait_for_function("() => !document.querySelector('#search-results .search-summary')?.textContent.includes('Searching')")
+    found = page.eval_on_selector_all("#search-results ul.search li > a", "links => links.map(a => a.getAttribute('href'))")
+    page.close()
+    assert any(link.split("#")[0].split("?")[0].endswith(expected) for link in found), found
+
+
+def test_previous_and_next_lead_through_the_whole_book(pages, chapters, book_folder):  # noqa: F811
+    """Following "next" from the first page visits each chapter once; "previous" leads back."""
+    name, visited = "index.html", []
+    while name is not None and name not in visited:
+        visited.append(name)
+        text = (book_folder / name).read_text(encoding="utf-8")
+        folder = name.rpartition("/")[0]
+        links = dict((kind, href) for kind, href in re.findall(r'class="(left-prev|right-next)"\s+href="([^"]+)"', text))
+        if len(visited) > 1:
+            assert resolve(folder, links["left-prev"]) == visited[-2], f"{name}: previous leads to {links['left-prev']}"
+        name = resolve(folder, links["right-next"]) if "right-next" in links else None
+    assert sorted(visited) == sorted(chapters)
+
+
+def resolve(folder, link):
+    parts = f"{folder}/{link}".lstrip("/").split("/")
+    while ".." in parts:
+        k = parts.index("..")
+        del parts[k - 1 : k + 1]
+    return "/".join(parts)
+
+
+def test_code_can_be_copied(browser, site):  # noqa: F811
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(f"{site}references.html", wait_until="load")
+    block = page.locator("div.highlight:has(> button.copybtn)").first
+    block.hover()
+    block.locator("button.copybtn").click()
+    copied = page.evaluate("() => navigator.clipboard.readText()")
+    context.close()
+    assert copied.strip().startswith("@misc{holl2024unreasonable") and copied.strip().endswith("}")
+
+
+def test_each_page_names_the_preview_picture(pages, chapters, book_folder):  # noqa: F811
+    picture = (book_folder / "_static" / "social-preview.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    for name in chapters:
+        text = (book_folder / name).read_text(encoding="utf-8")
+        address = re.search(r'<meta property="og:image" content="([^"]+)"', text)[1]
+        assert address.startswith("http") or (book_folder / name).parent.joinpath(address).resolve() == (book_folder / "_static" / "social-preview.png").resolve()
+
+
+def test_terms_lead_to_the_glossary(book_folder, pages):  # noqa: F811
+    text = (book_folder / "summary.html").read_text(encoding="utf-8")
+    targets = set(re.findall(r'href="glossary\.html#([^"]+)"', text))
+    assert targets and targets <= pages["glossary.html"].ids
+
+
+def test_chapters_say_how_long_they_take(book_folder):
+    """The page for readers in a hurry keeps its promise."""
+    text = (book_folder / "summary.html").read_text(encoding="utf-8")
+    assert int(re.search(r'class="reading-time">(\d+) minute', text)[1]) <= 3
+    assert "reading-time" not in (book_folder / "api.html").read_text(encoding="utf-8")
