@@ -183,7 +183,10 @@ def compare_processors(row: dict[str, Any], faster: Sequence[float]) -> None:
 
 
 def machine(name: str | None = None) -> dict[str, Any]:
-    """Neutral description of this machine: model of the processor or accelerator and number of cores, never the host's name."""
+    """Neutral description of this machine: model of the processor or accelerator and number of cores, never the host's name.
+
+    "load" is the number of programs that wanted to run, on average over the last five minutes; this one is among them.
+    """
     import jax
 
     device, cores = jax.devices()[0], len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -194,7 +197,8 @@ def machine(name: str | None = None) -> dict[str, Any]:
     on_cpu = jax.default_backend() == "cpu"
     model = cpu if on_cpu else device.device_kind
     slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-") + (f"-{cores}-cores" if on_cpu else "")
-    return {"name": name or slug, "cpu": cpu, "cores": cores, "device": f"{model}, {jax.default_backend().upper()}"}
+    return {"name": name or slug, "cpu": cpu, "cores": cores, "device": f"{model}, {jax.default_backend().upper()}",
+            "load": round(os.getloadavg()[1], 1) if hasattr(os, "getloadavg") else None}  # fmt: skip
 
 
 def versions() -> dict[str, str]:

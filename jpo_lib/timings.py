@@ -246,7 +246,8 @@ def _caption(benchmark: Mapping[str, Any]) -> str:
     machine = benchmark["machine"]
     amount = "a short version" if benchmark["quick"] else "the full version"
     versions = ", ".join(f"{name} {version}" for name, version in benchmark["versions"].items())
-    return (f"Benchmarks on {machine['name']} ({machine['device']}, {machine['cores']} cores), {amount}, {benchmark['created'][:10]}. "
+    load = "" if machine.get("load") is None else f", {machine['load']:g} programs at a time"
+    return (f"Benchmarks on {machine['name']} ({machine['device']}, {machine['cores']} cores{load}), {amount}, {benchmark['created'][:10]}. "
             f"Times are medians. A ratio with a target ≥ is the time there divided by the time here, with ≤ the time here divided by that "
             f"there; in brackets the middle half of the single ratios. Processor times are the sum over all processors. {versions}")
 
