@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class Status(enum.IntEnum):
@@ -79,6 +81,8 @@ class Result:
         Returns:
             an `xarray.Dataset` with the dimensions problem, parameter and evaluation, and seed where there are several.
         """
+        import xarray as xr  # imported here: its load time would triple that of the library
+
         lead = ("seed",) if self.loss.ndim == 2 else ()
         variables = {
             "x": (*lead, "problem", "parameter"),
