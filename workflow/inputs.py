@@ -63,10 +63,10 @@ def content_hash(paths):
 
 
 def studies_of(notebook, studies):
-    """Names of the studies that a notebook loads: those it names in plan("..."), or all where it names none."""
+    """Names of the studies that a notebook loads: those it names in plan("..."), or all where it loads some and names none."""
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    if "load_or_run(" not in code:
-        return []
     named = set(re.findall(r"""\bplan\(\s*["'](\w+)["']""", code))
-    return [name for name in studies if name in named] or list(studies)
+    if named or "load_or_run(" not in code:
+        return [name for name in studies if name in named]
+    return list(studies)
