@@ -67,6 +67,7 @@ def studies_of(notebook, studies):
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     named = set(re.findall(r"""\bplan\(\s*["'](\w+)["']""", code))
-    if named or "load_or_run(" not in code:
-        return [name for name in studies if name in named]
+    prefixes = tuple(re.findall(r"""\bplan\(\s*f["'](\w+)\{""", code))  # f"billiards_{name}": any of them
+    if named or prefixes or "load_or_run(" not in code:
+        return [name for name in studies if name in named or name.startswith(prefixes)]
     return list(studies)
