@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items):
     """With several workers: a file goes to one of them, since its tests share compiled programs, and so does everything
     that needs the built book."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("book" if {"built_book", "book_folder"} & set(item.fixturenames) else item.path.stem))
+        item.add_marker(pytest.mark.xdist_group("book" if {"built_book", "book_folder", "html_folder"} & set(item.fixturenames) else item.path.stem))
 
 
 @pytest.fixture(scope="session")
