@@ -40,6 +40,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     compilation_cache.remove_unfinished(ROOT / ".cache" / "jax")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items):
     """With several workers: a file goes to one of them, since its tests share compiled programs, and so does everything
     that needs the built book."""
