@@ -28,7 +28,8 @@ pdf: book
 	@exec $(RUN) workflow/pdf.py
 
 test: env
-	@exec $(RUN) -m pytest -n 2
+	@$(RUN) -m pytest -m "not book" -n 2 --dist loadfile
+	@exec $(RUN) -m pytest -m book
 
 bench:
 	@sh workflow/environment.sh bench

@@ -40,12 +40,11 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     compilation_cache.remove_unfinished(ROOT / ".cache" / "jax")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items):
-    """With several workers: a file goes to one of them, since its tests share compiled programs, and so does everything
-    that needs the built book."""
+    """What needs the built book is marked: `make test` runs it in one process after the rest, which two processes share."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("book" if {"built_book", "book_folder", "html_folder"} & set(item.fixturenames) else item.path.stem))
+        if {"built_book", "book_folder", "html_folder"} & set(item.fixturenames):
+            item.add_marker("book")
 
 
 @pytest.fixture(scope="session")
