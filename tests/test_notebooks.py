@@ -256,3 +256,10 @@ def test_output_folder_may_be_new_and_have_spaces(tmp_path):
     folder = tmp_path / "a new" / "folder"
     notebooks.check_output_folder(folder)
     assert Path(folder).is_dir() and not os.listdir(folder)
+
+
+def test_no_label_is_given_twice():
+    """Found here in a second; a build would find it after minutes."""
+    found = [label for path in sorted((notebooks.PACKAGE.parent / "notebooks").glob("*.ipynb"))
+             for label in re.findall(r'(?:label=\\"|"name": ")((?:figure|table)-s?\d+)', path.read_text(encoding="utf-8"))]
+    assert len(found) > 40 and sorted(found) == sorted(set(found))
