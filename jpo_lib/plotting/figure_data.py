@@ -26,7 +26,7 @@ def figure_data(figure) -> str:
     """
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    panels = [ax for ax in figure.axes if ax.axison or ax.images or ax.collections or ax.lines]
+    panels = [ax for ax in figure.axes if ax.axison or ax.images or ax.collections or ax.lines or ax.patches]
     for number, ax in enumerate(panels, 1):
         title = " ".join(text for text in (ax.get_title("left"), ax.get_title(), ax.get_title("right")) if text)
         table.write(f"# panel {number}: {_plain(title)}; x: {_plain(ax.get_xlabel())}; y: {_plain(ax.get_ylabel())}\n")
