@@ -21,7 +21,6 @@ from jpo_lib.solvers import BFGS, JointOptimization, complete, solve
 from jpo_lib.solvers.evaluation import evaluation
 from jpo_lib.solvers.training import Networks, grouped
 
-PERIODS = {"navier_stokes": (2.0, 2.0, np.inf, np.inf)}  # of each unknown, unit of x; problems that are not named have none
 RESOLUTION = 8  # a step shorter than so many units in the last place of x is lost in rounding
 NUM_RECORDED = 9
 REFINEMENT = BFGS(max_evaluations=40, stop_when_solved=True)  # a run that has not arrived by then rarely does
@@ -38,7 +37,7 @@ def way_to(problem: InverseProblem, x, x_true) -> np.ndarray:
         float64 array (..., d), unit of x.
     """
     way = np.asarray(x_true, float) - np.asarray(x, float)
-    period = np.broadcast_to(PERIODS.get(problem.name, np.inf), way.shape[-1:])
+    period = np.broadcast_to(np.inf if problem.periods is None else problem.periods, way.shape[-1:])
     finite = np.isfinite(period)
     half = np.where(finite, period, 1.0) / 2
     return np.where(finite, np.mod(way + half, 2 * half) - half, way)
