@@ -1,4 +1,4 @@
-# Everything that is run by hand. Options: PROFILE=smoke|laptop|paper, ACCELERATOR=cpu|cuda13, PYTHON=/path/to/python.
+# Everything that is run by hand. Options: PROFILE=smoke|laptop|paper|published, ACCELERATOR=cpu|cuda13, PYTHON=/path/to/python.
 PROFILE ?= laptop
 ACCELERATOR ?=
 PYTHON ?=
@@ -11,7 +11,7 @@ RUN := .venv/bin/python
 .PHONY: help env book pdf test bench lock clean
 help:
 	@echo "make env     install the pinned environment into .venv     (ACCELERATOR=cpu, or cuda13 for NVIDIA GPUs)"
-	@echo "make book    run all studies and notebooks, build the book (PROFILE=laptop, or smoke, or paper)"
+	@echo "make book    run all studies and notebooks, build the book (PROFILE=laptop, or smoke, paper, published)"
 	@echo "make pdf     the same, and the whole book as one PDF (needs Chromium)"
 	@echo "make test    run all tests, a small build of the book included"
 	@echo "make bench   measure speed beside other software    (QUICK=1: in three minutes; MACHINE=name-of-the-results)"

@@ -70,7 +70,7 @@ def _common(version: Annotated[bool, typer.Option("--version", help="Show the ve
 @app.command()
 def run(
     names: Annotated[Optional[list[str]], typer.Argument(metavar="[NOTEBOOK]...", help="Paths or stems; none: all.")] = None,
-    profile: Annotated[Optional[str], typer.Option(help="Amount of work: smoke, laptop or paper.")] = None,
+    profile: Annotated[Optional[str], typer.Option(help="Amount of work: smoke, laptop, paper or published.")] = None,
     values: Values = None,
     jobs: Annotated[int, typer.Option(help="How many notebooks run at the same time.")] = 1,
     output: Annotated[Optional[Path], typer.Option(help="Folder of the pages (default: book/_executed).")] = None,

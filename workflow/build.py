@@ -1,6 +1,6 @@
 """`make book`: bring the book up to date and print where it is. Standard library only, so that it starts at once.
 
-    .venv/bin/python workflow/build.py [smoke|laptop|paper]
+    .venv/bin/python workflow/build.py [smoke|laptop|paper|published]
 
 Snakemake decides what has to run (workflow/Snakefile). This driver adds what it lacks: one build at a time in a folder,
 one line for each finished step, no processes left behind by a killed build, and an answer within a second when nothing
@@ -148,7 +148,7 @@ def snakemake(*arguments):
 def plan_studies(profile):
     """List the cells of the profile's studies in a file for Snakemake; {path without ending: state}, with a summary."""
     command = [sys.executable, "-m", "jpo_lib.cli", "study", "--profile", profile, "--list", "--json"]
-    if profile == "paper":  # its results are in git as far as they have been computed; other profiles start from scratch
+    if profile in ("paper", "published"):  # their results are in git as far as they have been computed; other profiles start from scratch
         command.append("--adopt")
     done = subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
     if done.returncode:
