@@ -41,7 +41,7 @@ SIZES = {
     "navier_stokes": lambda s: s["num_points"] ** 3 * s["horizon"],
 }
 TIME_FACTOR, UNKNOWN_MINUTES = 3.0, 120  # requests to a cluster: so many times the estimate
-BASE_MEMORY_MB, MEMORY_FACTOR = 3000, 3.0  # a process with JAX while it compiles; arrays that live at the same time
+BASE_MEMORY_MB, MEMORY_FACTOR = 3000, 1.5  # a process with JAX while it compiles; arrays that live at the same time
 DEFAULT_BYTES = 10_000  # of one evaluation, where no benchmark says it
 
 
@@ -165,11 +165,12 @@ def keep(times: Times, folder: Path) -> list[Path]:
     """Write times into one file for each hardware, beside those that are there already. Returns the files."""
     written = []
     for name, known in times.items():
-        path = folder / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
+        path = Path(folder) / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
         merged = {**kept(path.parent).get(name, {}), **known}
-        entries = [{"cell": cell.model_dump(mode="json"), "seconds": seconds} for _, (cell, seconds) in sorted(merged.items())]
-        study._write_atomically(path, lambda target: target.write_text(
-            json.dumps({"format": FORMAT, "hardware": name, "studies": entries}, indent=1, sort_keys=True) + "\n", encoding="utf-8"))
+        entries = [json.dumps({"cell": cell.model_dump(mode="json"), "seconds": seconds}, sort_keys=True) for _, (cell, seconds) in sorted(merged.items())]
+        head = json.dumps({"format": FORMAT, "hardware": name})
+        text = head[:-1] + ', "studies": [\n' + ",\n".join(entries) + "\n]}\n"  # a line for each study
+        study._write_atomically(path, lambda target, text=text: target.write_text(text, encoding="utf-8"))
         written.append(path)
     return written
 
@@ -235,6 +236,18 @@ class Rates:
         return Estimate(math.nan, UNKNOWN)
 
 
+    def check(self) -> list[float]:
+        """Estimate over time, for each timed cell that can be estimated from the cells of other studies alone; sorted."""
+        ratios = []
+        for left_out in dict.fromkeys(cell.study for cell, _ in self.known.values()):
+            others = Rates({name: entry for name, entry in self.known.items() if entry[0].study != left_out})
+            for cell, seconds in (entry for entry in self.known.values() if entry[0].study == left_out):
+                estimate = others.estimate(cell)
+                if estimate.basis == SCALED:
+                    ratios.append(estimate.seconds / seconds["total"])
+        return sorted(ratios)
+
+
 def _evaluations(benchmark: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """{problem: (seconds of an evaluation of size 1, seconds of compilation)} from the largest batch of a benchmark."""
     found = {}
@@ -263,7 +276,7 @@ def requests(cells: Sequence[study.Cell]) -> dict[str, dict[str, int]]:
     """{name: {"minutes", "memory_mb"}}: time and memory that a job for each cell asks a cluster for.
 
     Minutes are three times the estimate on the slowest hardware that is known, or two hours where nothing is. Memory is that
-    of a process with JAX, and three times the arrays of one evaluation of all problems that are worked on at once.
+    of a process with JAX, and half as much again as the arrays of one evaluation of all problems that are worked on at once.
     """
     rates = list(all_rates().values())
     bytes_per_size = _bytes_per_size()

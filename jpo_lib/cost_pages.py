@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from jpo_lib import cost_estimate, study
 from jpo_lib.cost_estimate import BENCHMARK, MEASURED, SCALED, UNKNOWN, Estimate, Rates
 from jpo_lib.problems import PROBLEMS
@@ -31,7 +33,17 @@ def _hardware_table(name: str, profile: str, cells: Sequence[study.Cell], rates:
         lines += [f"* - {'all' if problem is None else problem.replace('_', ' ')}", f"  - {len(group)}",
                   f"  - {_duration(sum(known)) if known else '–'}", f"  - {_duration(max(known)) if known else '–'}",
                   f"  - {_basis(group, rates)}"]
-    return "\n".join([*lines, "::::"])
+    return "\n".join([*lines, "::::", *_check(rates)])
+
+
+def _check(rates: Rates) -> list[str]:
+    """How well the same rule tells times that are known."""
+    ratios = rates.check()
+    if len(ratios) < 10:
+        return []
+    low, middle, high = np.percentile(ratios, [10, 50, 90])
+    return ["", f"As a check, each of {len(ratios)} timed cells was estimated from the other studies alone: estimate over time has the median "
+                f"{middle:.2g}, and four cells in five lie between {low:.2g} and {high:.2g}."]
 
 
 def _basis(group: Sequence[tuple[study.Cell, Estimate]], rates: Rates) -> str:

@@ -254,6 +254,14 @@ def test_estimates_are_exact_for_what_was_computed_and_proportional_for_the_rest
     assert rates.estimate(study.plan("billiards", "smoke")[0]).basis == "unknown"
 
 
+def test_the_check_leaves_a_study_out_before_it_estimates_it():
+    """Times that are exactly proportional to the work are told exactly; those of the study itself do not help."""
+    cells = [cell(study=f"study {k}", network_seeds=tuple(range(k))) for k in (1, 2, 3)]
+    known = {c.name: manifest(c, 5.0, 2.0 * len(c.network_seeds), 4.0 * len(c.network_seeds)) for c in cells}
+    assert cost_estimate.Rates(known).check() == pytest.approx([1.0, 1.0, 1.0])
+    assert cost_estimate.Rates(dict([next(iter(known.items()))])).check() == []
+
+
 def test_a_benchmark_bounds_what_nothing_else_is_known_about():
     row = {"problem": "wave_packet", "work": "evaluation", "seconds": 1e-5, "compile_seconds": 2.0}
     rates = cost_estimate.Rates({}, {"scaling": [{**row, "n": 256, "seconds": 1.0}, {**row, "n": 4096}]})
