@@ -182,3 +182,10 @@ def test_reference_results_are_taken_where_results_are_missing_and_nowhere_else(
     assert [study.check(c, place) for c in cells] == ["missing"] + ["valid"] * (len(cells) - 1)
     spoil(place, cells[1], "one byte")
     assert study.adopt(cells, place) == 0 and study.check(cells[1], place).startswith("damaged")
+
+
+@pytest.mark.parametrize("name", ["wave_packet", "billiards", "kuramoto_sivashinsky", "navier_stokes"])
+def test_the_paper_profile_has_enough_seeds_and_problems_for_the_main_figures(name):
+    profile = study.load_profile("paper")
+    for settings in (profile[name], profile[f"{name}_cost"]):
+        assert settings["num_network_seeds"] >= 5 and settings["num_data_seeds"] >= 2 and settings["num_problems"] >= 256
