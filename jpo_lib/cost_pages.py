@@ -8,6 +8,7 @@ import numpy as np
 
 from jpo_lib import cost_estimate, study
 from jpo_lib.cost_estimate import BENCHMARK, MEASURED, SCALED, UNKNOWN, Estimate, Rates
+from jpo_lib.plotting.timings import COLOURS
 from jpo_lib.problems import PROBLEMS
 
 
@@ -30,7 +31,7 @@ def _hardware_table(name: str, profile: str, cells: Sequence[study.Cell], rates:
     for problem in [*PROBLEMS, None]:
         group = [(cell, estimate) for cell, estimate in estimates if problem in (None, cell.problem)]
         known = [estimate.seconds for _, estimate in group if estimate.basis != UNKNOWN]
-        lines += [f"* - {'all' if problem is None else problem.replace('_', ' ')}", f"  - {len(group)}",
+        lines += [f"* - {'all' if problem is None else COLOURS[problem][0]}", f"  - {len(group)}",
                   f"  - {_duration(sum(known)) if known else '–'}", f"  - {_duration(max(known)) if known else '–'}",
                   f"  - {_basis(group, rates)}"]
     return "\n".join([*lines, "::::", *_check(rates)])
