@@ -206,3 +206,14 @@ def test_a_mixed_profile_takes_complete_reference_results_and_else_the_last_prof
     result_file(incomplete, cells[0]).unlink()
     monkeypatch.setattr(study, "reference_folder", lambda: incomplete)
     assert study.plan("wave_packet", "published") == study.plan("wave_packet", "laptop")
+
+
+def test_histories_are_rounded_to_nine_bits(cells, computed):
+    import xarray as xr
+
+    with xr.open_dataset(result_file(computed, cells[-1])) as results:
+        history, loss = results.loss_history.values, results.loss.values
+    mantissa = np.frexp(history[np.isfinite(history)])[0] * 512
+    np.testing.assert_array_equal(mantissa, np.round(mantissa))
+    np.testing.assert_allclose(history[..., -1], loss, rtol=1 / 512)
+    assert (history[..., -1] != loss).any()
