@@ -137,7 +137,7 @@ def test_combined_results_agree_with_the_cells(cells, computed):
         np.testing.assert_array_equal(whole.loss.sel(data_seed=cell.data_seed), part.loss)
     history = joint.loss_history.transpose(..., "evaluation").values
     assert np.all(np.diff(history, axis=-1) <= 0)
-    np.testing.assert_allclose(history[..., -1], joint.loss, rtol=1e-6)
+    np.testing.assert_allclose(history[..., -1], joint.loss, rtol=1 / 512)
     # Refinement never loses what was found, and its evaluations include the training.
     assert bool((joint.loss.sel(solver="JointRefined") <= joint.loss.sel(solver="Joint")).all())
     assert bool((joint.num_evaluations.sel(solver="JointRefined") > joint.num_evaluations.sel(solver="Joint")).all())
