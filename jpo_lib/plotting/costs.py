@@ -59,6 +59,22 @@ def plot_supervised_cost(ax, study: xr.Dataset, levels=tuple(COST_LEVELS)) -> No
         ax.plot(study.group_size, costs, color=color, marker=marker, linestyle=line, label=f"{label}, {100 * level:g} %")
 
 
+def cost_legend(ax, panels) -> None:
+    """Two short legends on otherwise empty axes: a colour for each method and a line for each fraction that appear in the panels."""
+    from matplotlib.lines import Line2D
+
+    labels = [line.get_label().rpartition(", ")[::2] for panel in panels for line in panel.lines if "%" in str(line.get_label())]
+    methods = [(name, color) for name, color, _, _ in METHODS.values() if name in {name for name, _ in labels}]
+    fractions = [(f"{100 * level:g} %", *shape) for level, shape in COST_LEVELS.items() if f"{100 * level:g} %" in {end for _, end in labels}]
+    colors = [Line2D([], [], color=color, linewidth=3, label=name) for name, color in methods]
+    lines = [Line2D([], [], color="#444444", marker=marker, linestyle=line, label=f"{fraction} of the problems") for fraction, marker, line in fractions]
+    ax.set_axis_off()
+    for handles, title, place in ((colors, "Colour: the method", "upper left"), (lines, "Line: solved until then", "lower left")):
+        legend = ax.legend(handles=handles, title=title, loc=place, alignment="left", fontsize=8, title_fontsize=8, handlelength=2.8)
+        legend.get_title().set_fontweight("bold")
+        ax.add_artist(legend)
+
+
 def plot_not_computed(ax, reason: str) -> None:
     """An empty panel that says why it is empty."""
     ax.text(0.5, 0.5, reason, ha="center", va="center", transform=ax.transAxes, fontsize=8, color="#6b6b6b")
