@@ -33,12 +33,17 @@ REFUSE = """\
 """
 
 
+def module_of(requirement):
+    return re.match(r"[\w-]+", requirement)[0].replace("-", "_")
+
+
 def extra_requirements(notebook):
     """Packages that the notebook imports and that the library alone does not bring, such as diffrax."""
     code = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code" and cell.get("id") != CELL_ID)
     imported = set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE))
+    always = {module_of(line) for line in PROJECT["dependencies"]}
     optional = (line for lines in PROJECT["optional-dependencies"].values() for line in lines)
-    return sorted({line for line in optional if re.match(r"[\w-]+", line)[0].replace("-", "_") in imported - {"jax"}})
+    return sorted({line for line in optional if module_of(line) in imported - always})
 
 
 def launch_cell(notebook, address, branch):
