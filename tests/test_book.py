@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,9 @@ from page_checks import AXE, CONTRAST, READY, SCREENSHOTS, SHOWN, TO_THEME, TOO_
 from jpo_lib import ledger
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow"))
+import links  # noqa: E402
+
 SVG = "<svg xmlns='http://www.w3.org/2000/svg'/>"
 
 
@@ -274,6 +278,22 @@ def test_links_anchors_and_files_of_the_site_resolve(pages, book_folder):
             elif known and parts.fragment and unquote(parts.fragment) not in pages[target].ids:
                 broken.append(f"{name}: {link} (no such anchor)")
     assert not broken, "\n".join(broken)
+
+
+def test_links_that_leave_the_site_are_listed(pages, book_folder):
+    listed = links.external_links(book_folder)
+    shown = {link.split("#")[0] for page in pages.values() for link in page.links if link.startswith(("http://", "https://"))}
+    assert set(listed) == shown and "https://arxiv.org/abs/2408.08119" in listed
+    assert all(page in pages for page in listed.values())
+
+
+def test_pages_and_site_stay_small(pages, book_folder):
+    """A page with its pictures has at most 2 MB, scripts and fonts not counted; the whole site at most 40 MB."""
+    for name, page in pages.items():
+        pictures = {(book_folder / name).parent / unquote(file) for file in page.files if urlsplit(file).path.endswith((".svg", ".png", ".jpg", ".webp"))}
+        size = sum(path.stat().st_size for path in [book_folder / name, *pictures] if path.is_file())
+        assert size <= 2_000_000, f"{name}: {size / 1e6:.1f} MB"
+    assert sum(path.stat().st_size for path in book_folder.rglob("*") if path.is_file()) <= 40_000_000
 
 
 def test_no_page_asks_another_host(visits, site):
