@@ -77,8 +77,8 @@ def plot_rates(ax, points: Mapping[str, Sequence[tuple[float, xr.Dataset]]], def
 
 
 def _count(ax, totals: set[int]) -> None:
-    """Say above the panel how many answers a point stands for."""
-    ax.text(1.0, 1.01, f"{' or '.join(map(str, sorted(totals)))} answers each", transform=ax.transAxes, ha="right", va="bottom", fontsize=6.5, color="#555555")
+    """Say below the panel how many answers a point stands for; above it the title needs the place."""
+    ax.set_xlabel(f"{ax.get_xlabel()}\n{' or '.join(map(str, sorted(totals)))} answers each")
 
 
 def _curves(ax, study: xr.Dataset, methods: Sequence[str], measure) -> None:
@@ -102,6 +102,10 @@ def plot_answer_errors(ax, study: xr.Dataset, methods: Sequence[str] = ("JointLa
     _curves(ax, study, methods, error)
     ax.axhline(1.0, color="#777777", linewidth=0.8, linestyle=":")
     ax.set(yscale="log", ylabel="median loss of the raw answer\n/ solved threshold (dimensionless)")
+    low, high = ax.get_ylim()
+    if high < 10 * low:  # no powers of ten to label
+        for set_formatter in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+            set_formatter(lambda value, _: f"{value:g}")
 
 
 def plot_answers_solved(ax, study: xr.Dataset, methods: Sequence[str], levels: Sequence[str] = ()) -> None:

@@ -152,5 +152,6 @@ def plot_loss_history(ax, result, data, method: str) -> None:
     for line in ratio:
         ax.plot(evaluations, line, color=color, linewidth=0.4, alpha=0.3)
     ax.plot(evaluations, np.median(ratio, axis=0), color=color, linewidth=2.2, label=label)
+    ax.axhline(1.0, color="#777777", linewidth=0.8, linestyle=":")
     ax.set(xscale="log", yscale="log", xlabel="evaluations of loss and gradient per problem", ylabel="loss / solved threshold")
     ax.legend(loc="best")
