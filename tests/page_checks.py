@@ -56,8 +56,10 @@ SHOWN = """() => ({
 })"""
 
 
-AXE = """async () => {
-  const found = await axe.run(document, {resultTypes: ["violations"], elementRef: false});
+# All rules of axe, or those alone that look at colours: nothing else changes from light to dark.
+AXE = """async onlyColours => {
+  const rules = onlyColours ? {runOnly: {type: "rule", values: ["color-contrast", "link-in-text-block"]}} : {};
+  const found = await axe.run(document, {resultTypes: ["violations"], elementRef: false, ...rules});
   return found.violations.filter(v => ["serious", "critical"].includes(v.impact)).flatMap(v => v.nodes.map(
     n => ({rule: v.id, target: n.target.flat().join(" "), html: n.html.slice(0, 160), help: v.help, why: (n.any[0] || n.all[0] || n.none[0] || {message: ""}).message})));
 }"""
