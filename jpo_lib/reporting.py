@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import xarray as xr
 
 from jpo_lib.metrics import Comparison, Rate, compare
 from jpo_lib.plotting import METHODS, csv_text
+
+
+def unbroken(text: str) -> str:
+    """The text so that no line ends inside a number: a hard space before %, ranges held together, and a minus for a hyphen.
+
+    Code, between backticks, stays as it is.
+    """
+    if "`" in text:
+        return text
+    text = re.sub(r"(?<=\d) %", "\u00a0%", text)
+    text = re.sub(r"(?<=\d)–(?=\d)", "\u2060–\u2060", text)
+    return re.sub(r"(?<![\w.)-])-(?=\d)", "−", text)
 
 
 def glue(**values) -> None:
@@ -20,7 +33,7 @@ def glue(**values) -> None:
             print(f"{name} = {value}")
         return
     for name, value in values.items():
-        store(name, str(value), display=False)
+        store(name, unbroken(value) if isinstance(value, str) else str(value), display=False)
 
 
 def percent(value: float) -> str:
@@ -67,7 +80,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]], *, l
             return None if data is None else csv_text(*data)
 
     lines = [f"```{{table}} {caption}", f":name: {label}", "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(str(value) for value in row) + " |" for row in rows]
+    lines += ["| " + " | ".join(unbroken(str(value)) for value in row) + " |" for row in rows]
     return Table("\n".join([*lines, "```"]))
 
 

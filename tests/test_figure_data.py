@@ -83,3 +83,10 @@ def test_a_figure_or_a_table_may_bring_its_own_numbers():
     assert plain._repr_csv_() is None and exact._repr_csv_() == "a\n0.1234\n" and plain.data == exact.data
     shown = {"metadata": {}, "outputs": [{"data": {"text/markdown": exact.data}}]}
     assert figure_origin.label_of(shown) == "table-1" and figure_origin.label_of({"metadata": {}, "outputs": []}) is None
+
+
+def test_numbers_do_not_break_and_the_download_is_plain():
+    shown = reporting.unbroken("-3 % (1–20), x-ray, 1e-05")
+    assert shown == "−3\u00a0% (1\u2060–\u206020), x-ray, 1e-05"
+    assert reporting.unbroken("`x -1 %`") == "`x -1 %`"
+    assert shown.translate(figure_origin.PLAIN) == "-3 % (1–20), x-ray, 1e-05"

@@ -20,6 +20,7 @@ from item_numbers import LABEL
 from sphinx.application import Sphinx
 
 FOLDER = "_data"
+PLAIN = str.maketrans({"\u00a0": " ", "\u2060": None, "−": "-"})  # what jpo_lib.reporting.unbroken puts in
 
 
 @functools.cache
@@ -42,10 +43,10 @@ def carried_data(notebook: dict) -> dict[str, str]:
 
 
 def data_of_table(table: nodes.table) -> str:
-    """The cells of a table as CSV."""
+    """The cells of a table as CSV, with the signs that programs read."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
-        [entry.astext() for entry in row.findall(nodes.entry)] for row in table.findall(nodes.row))
+        [entry.astext().translate(PLAIN) for entry in row.findall(nodes.entry)] for row in table.findall(nodes.row))
     return text.getvalue()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from jpo_lib.metrics import wilson_interval
-from jpo_lib.plotting.results import METHODS, group_size_axis
+from jpo_lib.plotting.results import METHODS, group_size_axis, plain_ticks
 
 OPTIMIZER_STYLES = {"adam": ("Adam", "#0072B2", "o"), "rmsprop": ("RMSprop", "#E69F00", "^"), "sgd": ("gradient descent", "#CC79A7", "s")}
 # Answers of networks and what becomes of them: name, colour, marker, line. Filled markers are known problems, hollow ones unseen.
@@ -102,10 +102,7 @@ def plot_answer_errors(ax, study: xr.Dataset, methods: Sequence[str] = ("JointLa
     _curves(ax, study, methods, error)
     ax.axhline(1.0, color="#777777", linewidth=0.8, linestyle=":")
     ax.set(yscale="log", ylabel="median loss of the raw answer\n/ solved threshold (dimensionless)")
-    low, high = ax.get_ylim()
-    if high < 10 * low:  # no powers of ten to label
-        for set_formatter in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
-            set_formatter(lambda value, _: f"{value:g}")
+    plain_ticks(ax.yaxis)
 
 
 def plot_answers_solved(ax, study: xr.Dataset, methods: Sequence[str], levels: Sequence[str] = ()) -> None:

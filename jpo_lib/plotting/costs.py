@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from jpo_lib.costs import costs_of_runs, joint_costs, refined_method
-from jpo_lib.plotting.results import METHODS, group_size_axis
+from jpo_lib.plotting.results import METHODS, group_size_axis, plain_ticks
 
 COST_LEVELS = {0.5: ("o", ":"), 0.9: ("s", "-"), 0.99: ("D", "--")}
 
@@ -42,6 +42,7 @@ def plot_costs(ax, classical: xr.Dataset, joint: xr.Dataset, opponents=("MultiSt
                         label=f"{METHODS[method][0]}, {100 * level:g} %")
     group_size_axis(ax, sizes)
     ax.set(yscale="log", ylabel="evaluations per problem")
+    plain_ticks(ax.yaxis)
 
 
 def plot_supervised_cost(ax, study: xr.Dataset, levels=tuple(COST_LEVELS)) -> None:

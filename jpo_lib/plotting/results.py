@@ -73,6 +73,14 @@ def _level(ax, values: xr.DataArray, sizes, style: dict) -> None:
     ax.plot(sizes, [float(values.mean())] * len(sizes), **style)
 
 
+def plain_ticks(axis) -> None:
+    """Plain numbers at a logarithmic axis that is shorter than a power of ten; call it after everything is drawn."""
+    low, high = axis.get_view_interval()
+    if high < 10 * low:
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.set_minor_formatter(lambda value, _: f"{value:g}")
+
+
 def group_size_axis(ax, sizes) -> None:
     ax.set_xscale("log", base=2)
     ax.set_xticks(sizes, [str(n) for n in sizes])
