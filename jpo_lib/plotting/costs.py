@@ -58,6 +58,8 @@ def plot_supervised_cost(ax, study: xr.Dataset, levels=tuple(COST_LEVELS)) -> No
         costs = refined.num_evaluations.mean(["problem", *runs]).where(reached)
         marker, line = COST_LEVELS[level]
         ax.plot(study.group_size, costs, color=color, marker=marker, linestyle=line, label=f"{label}, {100 * level:g} %")
+    ticks = sorted({*map(int, ax.get_xticks()), *map(int, study.group_size.values)})
+    ax.set_xticks(ticks, [str(n) for n in ticks])
 
 
 def cost_legend(ax, panels) -> None:
@@ -73,7 +75,8 @@ def cost_legend(ax, panels) -> None:
     for handles, title, place in ((colors, "Colour: the method", "upper left"), (lines, "Line: solved until then", "lower left")):
         legend = ax.legend(handles=handles, title=title, loc=place, alignment="left", fontsize=8, title_fontsize=8, handlelength=2.8)
         legend.get_title().set_fontweight("bold")
-        ax.add_artist(legend)
+        if handles is colors:
+            ax.add_artist(legend)  # else the second one would take its place
 
 
 def plot_not_computed(ax, reason: str) -> None:
