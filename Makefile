@@ -1,5 +1,8 @@
-# Everything that is run by hand. Options: PROFILE=smoke|laptop|paper, ACCELERATOR=cpu|cuda13, PYTHON=/path/to/python.
+# Everything that is run by hand. Options: PROFILE=smoke|laptop|paper|published, EXECUTOR=local|slurm|kubernetes|path/to/profile,
+# GPU=number for each study, ACCELERATOR=cpu|cuda13, PYTHON=/path/to/python.
 PROFILE ?= laptop
+EXECUTOR ?= local
+GPU ?= 0
 ACCELERATOR ?=
 PYTHON ?=
 export PYTHON
@@ -11,7 +14,8 @@ RUN := .venv/bin/python
 .PHONY: help env book pdf test bench links lock clean
 help:
 	@echo "make env     install the pinned environment into .venv     (ACCELERATOR=cpu, or cuda13 for NVIDIA GPUs)"
-	@echo "make book    run all studies and notebooks, build the book (PROFILE=laptop, or smoke, or paper)"
+	@echo "make book    run all studies and notebooks, build the book (PROFILE=laptop, or smoke, paper, published)"
+	@echo "               on a cluster: EXECUTOR=slurm, or kubernetes, or the folder of a Snakemake profile; with GPU=1 for each study"
 	@echo "make pdf     the same, and the whole book as one PDF (needs Chromium)"
 	@echo "make test    run all tests, a small build of the book included"
 	@echo "make bench   measure speed beside other software    (QUICK=1: in three minutes; MACHINE=name-of-the-results)"
@@ -23,7 +27,7 @@ env:
 	@exec sh workflow/environment.sh "$(ACCELERATOR)"
 
 book: env
-	@exec $(RUN) workflow/build.py "$(PROFILE)"
+	@exec $(RUN) workflow/build.py "$(PROFILE)" "$(EXECUTOR)" "$(GPU)"
 
 pdf: book
 	@exec $(RUN) workflow/pdf.py

@@ -70,7 +70,7 @@ def _common(version: Annotated[bool, typer.Option("--version", help="Show the ve
 @app.command()
 def run(
     names: Annotated[Optional[list[str]], typer.Argument(metavar="[NOTEBOOK]...", help="Paths or stems; none: all.")] = None,
-    profile: Annotated[Optional[str], typer.Option(help="Amount of work: smoke, laptop or paper.")] = None,
+    profile: Annotated[Optional[str], typer.Option(help="Amount of work: smoke, laptop, paper or published.")] = None,
     values: Values = None,
     jobs: Annotated[int, typer.Option(help="How many notebooks run at the same time.")] = 1,
     output: Annotated[Optional[Path], typer.Option(help="Folder of the pages (default: book/_executed).")] = None,
@@ -127,7 +127,7 @@ def _plan(study: str | None, profile: str, values: list[str] | None) -> list:
         raise notebooks.InputError(str(error)) from error
 
 
-def _list_cells(cells: list, profile: str, folder: Path, as_json: bool) -> None:
+def _list_cells(cells: list, profile: str, folder: Path, as_json: bool, with_requests: bool) -> None:
     from jpo_lib import study as studies
 
     if not as_json:
@@ -137,6 +137,11 @@ def _list_cells(cells: list, profile: str, folder: Path, as_json: bool) -> None:
     # One process computes a batch, and its cells share compiled programs. Where the work itself is long, cells of a batch
     # differ only in their data; where it is short, the start of a process costs more than it wins, and n and options may differ as well.
     shared = {"data_seed"} if profile == "paper" else {"data_seed", "group_size", "variant", "options"}
+    asked = {}
+    if with_requests:
+        from jpo_lib import cost_estimate
+
+        asked = {name: {"requests": request} for name, request in cost_estimate.requests(cells).items()}
     print(json.dumps([
         {
             "name": cell.name,
@@ -144,6 +149,7 @@ def _list_cells(cells: list, profile: str, folder: Path, as_json: bool) -> None:
             "state": studies.check(cell, folder),
             "source": studies.source_hash(cell.problem, cell.kind),
             "batch": json.dumps(cell.model_dump(mode="json", exclude=shared), sort_keys=True),
+            **asked.get(cell.name, {}),
         }
         for cell in cells
     ]))  # fmt: skip
@@ -156,6 +162,7 @@ def study(
     values: Values = None,
     list_only: Annotated[bool, typer.Option("--list", help="Show the cells and their state, compute nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --list: everything that the workflow needs.")] = False,
+    requests: Annotated[bool, typer.Option("--requests", help="With --json: also the time and memory to ask a cluster for.")] = False,
     cell: Annotated[Optional[list[str]], typer.Option(help="Compute only this cell; may be repeated.")] = None,
     adopt: Annotated[bool, typer.Option("--adopt", help="Take reference results of results/ where they are valid, first of all.")] = False,
     folder: Folder = None,
@@ -169,7 +176,7 @@ def study(
         notebooks.check_output_folder(folder)
         studies.adopt(cells, folder)
     if list_only:
-        _list_cells(cells, profile, folder, as_json)
+        _list_cells(cells, profile, folder, as_json, requests)
         return
     by_name = {one.name: one for one in cells}
     for name in cell or []:
@@ -191,15 +198,29 @@ def study(
 @app.command()
 def claims() -> None:
     """Judge the claims from the results; write _build/ledger.json and the pages made from it."""
-    from jpo_lib import ledger
+    from jpo_lib import cost_pages, ledger
 
     started = time.monotonic()
-    path = ledger.write_ledger(notebooks.repository_root())
+    root = notebooks.repository_root()
+    path = ledger.write_ledger(root)
+    ledger.write_if_changed(root / "book" / "_generated" / "cost_estimate.md", cost_pages.fragment())
     items = json.loads(path.read_text(encoding="utf-8"))["items"]
     for item in items:
         if item["kind"] == "claim":
             _report(f"claim     {item['id']}: {item['verdict']}")
     _report(f"ledger    {sum(i['status'] == 'built' for i in items)} of {len(items)} items built", time.monotonic() - started)
+
+
+@app.command()
+def timings(folder: Folder = None) -> None:
+    """Keep the times of the studies that were computed here in results/timings, for estimates of what others will cost."""
+    from jpo_lib import cost_estimate, study
+
+    times = cost_estimate.computed(cost_estimate.cells_that_tell(), [study.studies_folder() if folder is None else folder])
+    if not times:
+        raise notebooks.InputError("Expected computed studies of the profiles laptop or paper, got none: run make book first.")
+    for path in cost_estimate.keep(times, cost_estimate.timings_folder()):
+        _report(f"timings   {path.name}")
 
 
 @app.command()
@@ -269,6 +290,10 @@ def main() -> None:
     _end_with_build()
     # Programs compiled once are kept: a later command of the same kind starts in seconds.
     cache = notebooks.repository_root() / ".cache" / "jax"
+    if os.environ.get("JPO_EXECUTOR"):  # set by workflow/build.py when the work is done by the nodes of a cluster
+        from jpo_lib import compilation_cache
+
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(compilation_cache.for_this_processor(cache))
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import platform
 import time
 from pathlib import Path
 
@@ -17,6 +19,19 @@ def settings(folder: Path) -> dict[str, str]:
         "JAX_COMPILATION_CACHE_MAX_SIZE": str(2 * 1024**3),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several processes share a GPU
     }
+
+
+def for_this_processor(folder: Path) -> Path:
+    """A folder beside this one for each kind of processor: what is compiled for one may use instructions that another lacks.
+
+    Nodes of a cluster share their files, and JAX does not tell processors of one family apart.
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
+    return folder.with_name(f"{folder.name}-{hashlib.sha256(features.encode()).hexdigest()[:12]}")
 
 
 def remove_unfinished(folder: Path) -> int:

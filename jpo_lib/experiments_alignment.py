@@ -26,23 +26,6 @@ NUM_RECORDED = 9
 REFINEMENT = BFGS(max_evaluations=40, stop_when_solved=True)  # a run that has not arrived by then rarely does
 
 
-def way_to(problem: InverseProblem, x, x_true) -> np.ndarray:
-    """x_true - x; for periodic unknowns with period p the shortest such way, ((x_true - x + p/2) mod p) - p/2.
-
-    Arguments:
-        problem: the family of problems.
-        x: points, shape (..., d), unit of x.
-        x_true: solutions, shape (..., d), unit of x.
-    Returns:
-        float64 array (..., d), unit of x.
-    """
-    way = np.asarray(x_true, float) - np.asarray(x, float)
-    period = np.broadcast_to(np.inf if problem.periods is None else problem.periods, way.shape[-1:])
-    finite = np.isfinite(period)
-    half = np.where(finite, period, 1.0) / 2
-    return np.where(finite, np.mod(way + half, 2 * half) - half, way)
-
-
 def cosine(step, way, shortest=0.0) -> np.ndarray:
     """<u, w> / (|u| |w|) along the last axis; 0 where |u| <= shortest, or where either vector is zero.
 
@@ -143,7 +126,7 @@ def run_alignment_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[
     with problem.precision():
         gradient, loss = _own_gradients(problem, data, x)
         kernels = _kernels(problem, solver, data, seeds, joint.extras["network"])
-    way, step = way_to(problem, x, x_true), way_to(problem, x, x_next)
+    way, step = (problem.difference(np.asarray(end, float), np.asarray(x, float)) for end in (x_true, x_next))
     # Training clips the gradient of each problem before it enters the network.
     pull = gradient[:, 0] * np.minimum(1.0, solver.clip_problem / np.maximum(np.linalg.norm(gradient[:, 0], axis=-1, keepdims=True), 1e-30))
     descent = -np.einsum("siajb,sjb->sia", kernels["start"], pull)

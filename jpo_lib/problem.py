@@ -153,6 +153,21 @@ class InverseProblem:
         """
         return self.loss(self.simulate(x, context), y)
 
+    def difference(self, x, other):
+        """x - other; for a parameter with period p the shortest such way, x - other - p round((x - other) / p).
+
+        Arguments:
+            x, other: parameters, shape (..., d), unit of x.
+        Returns:
+            an array (..., d), unit of x.
+        """
+        way = x - other
+        if self.periods is None:
+            return way
+        periodic = np.isfinite(self.periods)
+        period = np.where(periodic, self.periods, 1.0).astype(way.dtype)
+        return way - np.where(periodic, period, 0.0).astype(way.dtype) * (way / period).round()
+
     def draw_start(self, key):
         """x0 ~ p(x0): one random starting point, shape (d,), unit of x.
 

@@ -82,14 +82,39 @@ def profiles() -> list[str]:
     return sorted(path.stem for path in (PACKAGE / "profiles").glob("*.yaml"))
 
 
-def load_profile(profile: str) -> dict[str, Any]:
-    """The settings of a profile: the amount of work for each problem."""
-    if profile not in profiles():
-        raise ValueError(f"profile: expected one of {', '.join(profiles())}, got {profile!r}; use one of them.")
+def _read_profile(profile: str) -> dict[str, Any]:
     return yaml.safe_load((PACKAGE / "profiles" / f"{profile}.yaml").read_text())
 
 
-STUDIES = sorted({name for profile in profiles() for name, work in load_profile(profile).items() if work.get("problem", name) in PROBLEMS})
+def load_profile(profile: str) -> dict[str, Any]:
+    """The settings of a profile: the amount of work for each study. A mixed profile has those of the profile that it takes for each."""
+    if profile not in profiles():
+        raise ValueError(f"profile: expected one of {', '.join(profiles())}, got {profile!r}; use one of them.")
+    settings = _read_profile(profile)
+    if "first_of" not in settings:
+        return settings
+    names = dict.fromkeys(name for part in settings["first_of"] for name in _read_profile(part))
+    taken = {name: _read_profile(source_profile(name, profile)).get(name) for name in names}
+    return {name: work for name, work in taken.items() if work is not None}
+
+
+def source_profile(study: str, profile: str, *, seed: int = 0) -> str:
+    """The profile that a profile takes a study from: itself, or for a mixed one the first whose reference results are complete.
+
+    Arguments:
+        study: name of a study.
+        profile: name of a profile.
+        seed: first data seed.
+    """
+    for part in (first_of := _read_profile(profile).get("first_of", [profile])):
+        cells = plan(study, part, seed=seed) if len(first_of) > 1 else []
+        if cells and all(check(cell, reference_folder()) == "valid" for cell in cells):
+            return part
+    return first_of[-1]
+
+
+STUDIES = sorted({name for profile in profiles() for name, work in _read_profile(profile).items()
+                  if isinstance(work, dict) and work.get("problem", name) in PROBLEMS})
 
 
 def plan(
@@ -99,7 +124,7 @@ def plan(
 
     Arguments:
         study: a section of the profiles: a name in `jpo_lib.PROBLEMS`, or a further study of such a problem.
-        profile: "smoke", "laptop" or "paper".
+        profile: "smoke", "laptop", "paper" or "published".
         seed: first data seed; further data sets take the next ones.
         num_problems: N, instead of the profile's.
         group_sizes: the values of n, instead of the profile's; each must divide N. A profile may also name multiples of N:
@@ -109,6 +134,10 @@ def plan(
     """
     if study not in STUDIES:
         raise ValueError(f"study: expected one of {', '.join(STUDIES)}, got {study!r}; use one of them.")
+    if profile not in profiles():
+        load_profile(profile)  # says what is known
+    if num_problems is None and group_sizes is None:
+        profile = source_profile(study, profile, seed=seed)
     work = load_profile(profile).get(study)
     if work is None:
         return []

@@ -153,13 +153,13 @@ def cost_rows(plans: Mapping[str, Sequence[study.Cell]], folder: Path | None = N
         for kind, size in dict.fromkeys((c.kind, c.group_size) for c in cells):
             group = [c for c in cells if (c.kind, c.group_size) == (kind, size)]
             manifests = [read_manifest(c, folder) for c in group]
-            hardware = "; ".join(dict.fromkeys(_hardware(m) for m in manifests))
+            machines = "; ".join(dict.fromkeys(hardware(m) for m in manifests))
             for method in loaded[group[0].name].solver.values:
                 used = np.mean([float(loaded[c.name].num_evaluations.sel(solver=method).mean()) for c in group])
                 seconds = np.mean([seconds_per_problem(c, m["seconds"], method) for c, m in zip(group, manifests)])
                 compiling = max(m["seconds"].get(f"{method}.compile", 0.0) for m in manifests)
                 rows.append([name, METHODS[method][0], "" if size is None else str(size), str(group[0].num_problems), f"{used:.0f}",
-                             duration(seconds), f"{compiling:.1f} s", hardware])
+                             duration(seconds), f"{compiling:.1f} s", machines])
     return rows
 
 
@@ -179,7 +179,8 @@ def seconds_per_problem(cell: study.Cell, seconds: Mapping[str, float], method: 
     return own + trained if method in ("JointRefined", "JointRestarted") else own
 
 
-def _hardware(manifest: Mapping[str, Any]) -> str:
+def hardware(manifest: Mapping[str, Any]) -> str:
+    """Device and machine on which a study was computed, from its manifest."""
     kind, _, backend = manifest["device"].rstrip(")").partition(" (")
     return f"{_device(kind, backend)}, {manifest['machine']}"
 

@@ -3,11 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from hypothesis import given, settings, strategies as st
 
 import jpo_lib as jpo
 from jpo_lib.attempts import kuramoto_sivashinsky as attempts
+from jpo_lib.attempts.untried import Unrolled, scale_by_soap
 from jpo_lib.networks.kuramoto_sivashinsky import RingConvolution, RingEncoder
 from jpo_lib.problems._spectral import etdrk
 from jpo_lib.problems.kuramoto_sivashinsky import coefficients_of, default_forcing, integrate, trajectory
@@ -242,3 +244,37 @@ def test_bad_states_are_refused_in_one_sentence(u0, change, words):
     with pytest.raises(ValueError) as caught:
         integrate(u0, 0.0, 1.0, horizon=1.0, **change)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_soap_is_adam_where_the_gradient_has_its_own_axes():
+    """Diagonal gradients need no rotation. Rotated ones rotate the steps, once the bases have found the axes."""
+    rng = np.random.default_rng(0)
+    gradients = [np.diag(rng.normal([4.0, 2.0, 1.0], 0.1)).astype(np.float32) for _ in range(60)]
+    left, right = (np.linalg.qr(rng.normal(size=(3, 3)))[0].astype(np.float32) for _ in range(2))
+
+    def last_step(transformation, gradients):
+        state = transformation.init(jnp.zeros((3, 3)))
+        update = jax.jit(transformation.update)
+        for gradient in gradients:
+            step, state = update(jnp.asarray(gradient), state)
+        return np.asarray(step)
+
+    soap, adam = scale_by_soap(), optax.scale_by_adam(0.95, 0.95)
+    expected = np.diag(np.diag(last_step(adam, gradients)))
+    np.testing.assert_allclose(last_step(soap, gradients), expected, atol=1e-4)
+    rotated = last_step(soap, [left @ gradient @ right for gradient in gradients])
+    np.testing.assert_allclose(rotated, left @ expected @ right, atol=0.05)
+    assert np.abs(last_step(adam, [left @ g @ right for g in gradients]) - left @ expected @ right).max() > 0.2  # which Adam does not do
+
+
+def test_the_unrolled_network_corrects_its_own_answer_and_keeps_the_symmetries():
+    problem = jpo.kuramoto_sivashinsky(horizon=5.0)
+    data = problem.sample_dataset(4, seed=3)
+    network = Unrolled(jax.random.key(0), problem)
+    answer = jax.jit(jax.vmap(network))
+    x = answer(data.y, data.context)
+    shifted = answer(jnp.roll(data.y, 16, axis=1), jnp.roll(data.context, 16, axis=1))
+    np.testing.assert_allclose(shifted, x * np.array([-1.0, 1.0]), atol=1e-4)
+    first = jax.vmap(network.first)(data.y, data.context)
+    correction = jax.vmap(network.second)(data.y, jax.vmap(problem.simulate)(first, data.context))
+    np.testing.assert_allclose(x, first + correction, atol=1e-4)

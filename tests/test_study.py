@@ -101,7 +101,7 @@ def test_a_changed_setting_changes_the_name(cells):
 
 @pytest.mark.parametrize("arguments, words", [
     (("wave_paket", "smoke", {}), "study: expected one of"),
-    (("wave_packet", "huge", {}), "profile: expected one of laptop, paper, smoke, got 'huge'"),
+    (("wave_packet", "huge", {}), "profile: expected one of laptop, paper, published, smoke, got 'huge'"),
     (("wave_packet", "smoke", {"group_sizes": [3]}), "expected divisors of the 16 problems, got 3; the nearest is 2"),
     (("wave_packet", "smoke", {"num_problems": 0}), "num_problems: expected a whole number of at least 1, got 0"),
     (("wave_packet", "smoke", {"seed": -1}), "seed: expected a whole number"),
@@ -182,3 +182,27 @@ def test_reference_results_are_taken_where_results_are_missing_and_nowhere_else(
     assert [study.check(c, place) for c in cells] == ["missing"] + ["valid"] * (len(cells) - 1)
     spoil(place, cells[1], "one byte")
     assert study.adopt(cells, place) == 0 and study.check(cells[1], place).startswith("damaged")
+
+
+@pytest.mark.parametrize("name", ["wave_packet", "billiards", "kuramoto_sivashinsky", "navier_stokes"])
+def test_the_paper_profile_has_enough_seeds_and_problems_for_the_main_figures(name):
+    profile = study.load_profile("paper")
+    for settings in (profile[name], profile[f"{name}_cost"]):
+        assert settings["num_network_seeds"] >= 5 and settings["num_data_seeds"] >= 2 and settings["num_problems"] >= 256
+
+
+def test_a_mixed_profile_takes_complete_reference_results_and_else_the_last_profile(cells, computed, tmp_path, monkeypatch):
+    """`published` with the smoke profile in the place of `paper`, whose results are here."""
+    mixed = {"first_of": ["smoke", "laptop"]}
+    read = study._read_profile
+    monkeypatch.setattr(study, "_read_profile", lambda name: mixed if name == "published" else read(name))
+    monkeypatch.setattr(study, "reference_folder", lambda: computed)
+    assert study.plan("wave_packet", "published") == cells
+    assert study.plan("wave_packet", "published", seed=1) == study.plan("wave_packet", "laptop", seed=1)  # other data are not there
+    assert study.plan("billiards", "published") == study.plan("billiards", "laptop")
+    profile = study.load_profile("published")
+    assert profile["wave_packet"] == read("smoke")["wave_packet"] and profile["billiards"] == read("laptop")["billiards"]
+    incomplete = shutil.copytree(computed, tmp_path / "incomplete")
+    result_file(incomplete, cells[0]).unlink()
+    monkeypatch.setattr(study, "reference_folder", lambda: incomplete)
+    assert study.plan("wave_packet", "published") == study.plan("wave_packet", "laptop")

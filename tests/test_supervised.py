@@ -12,7 +12,7 @@ import jpo_lib as jpo
 from jpo_lib.networks import named_network
 from jpo_lib.problem import random_stream
 from jpo_lib.solvers import complete
-from jpo_lib.solvers.supervised import draw_pairs, scaled_difference
+from jpo_lib.solvers.supervised import draw_pairs
 from jpo_lib.solvers.training import predict
 
 
@@ -96,11 +96,13 @@ def test_a_single_seed_gives_the_same_without_its_axis(data, result):
     np.testing.assert_array_equal(predict(PROBLEM, alone, data), alone.x)
 
 
-def test_differences_of_periodic_parameters_go_the_short_way_round():
+@pytest.mark.parametrize("array", [jnp.float32, np.float64])
+def test_differences_of_periodic_parameters_go_the_short_way_round(array):
     ring = circle(dimension=2, periods=(2.0, np.inf))
-    x, truth = jnp.array([[0.9, 0.9], [-1.4, 3.0], [0.2, 0.0]]), jnp.array([[-0.9, -0.9], [0.5, 0.0], [0.1, 0.0]])
-    np.testing.assert_allclose(scaled_difference(ring, x, truth, 0.5), [[-0.4, 3.6], [0.2, 6.0], [0.2, 0.0]], atol=1e-6)
-    np.testing.assert_allclose(scaled_difference(PROBLEM, x, truth, 0.5), 2 * (x - truth), atol=1e-6)
+    x, truth = array([[0.9, 0.9], [-1.4, 3.0], [0.2, 0.0]]), array([[-0.9, -0.9], [0.5, 0.0], [0.1, 0.0]])
+    np.testing.assert_allclose(ring.difference(x, truth), [[-0.2, 1.8], [0.1, 3.0], [0.1, 0.0]], atol=1e-6)
+    np.testing.assert_array_equal(PROBLEM.difference(x, truth), x - truth)
+    assert ring.difference(x, truth).dtype == array
 
 
 def test_its_defaults_are_those_of_joint_optimization_but_for_the_clip_of_its_other_gradients():

@@ -1,6 +1,6 @@
 """`make book`: bring the book up to date and print where it is. Standard library only, so that it starts at once.
 
-    .venv/bin/python workflow/build.py [smoke|laptop|paper]
+    .venv/bin/python workflow/build.py [smoke|laptop|paper|published] [local|slurm|kubernetes|path/to/profile] [GPUs]
 
 Snakemake decides what has to run (workflow/Snakefile). This driver adds what it lacks: one build at a time in a folder,
 one line for each finished step, no processes left behind by a killed build, and an answer within a second when nothing
@@ -32,18 +32,53 @@ PLAN = BUILD / "plan.json"
 LOG = BUILD / "workflow.log"
 EXECUTED = ROOT / "book" / "_executed"
 JAX_CACHE = ROOT / ".cache" / "jax"
+EXECUTORS = ROOT / "workflow" / "profiles"
 
 
 class Failure(Exception):
     pass
 
 
-def check_profile(name):
-    known = sorted(path.stem for path in (ROOT / "jpo_lib" / "profiles").glob("*.yaml"))
+def check_name(option, what, name, known):
+    """Refuse a name that is not known, with the nearest one."""
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        hint = f"did you mean PROFILE={close[0]}?" if close else f"use one of {', '.join(known)}."
-        raise Failure(f"expected a profile, got '{name}': {hint}")
+        hint = f"did you mean {option}={close[0]}?" if close else f"use one of {', '.join(known)}."
+        raise Failure(f"expected {what}, got '{name}': {hint}")
+
+
+def check_profile(name):
+    check_name("PROFILE", "a profile", name, sorted(path.stem for path in (ROOT / "jpo_lib" / "profiles").glob("*.yaml")))
+
+
+def find_executor(name):
+    """The folder of an executor's settings: one of workflow/profiles by its name, or any other by its path."""
+    if "/" not in name:
+        check_name("EXECUTOR", "an executor", name, sorted(path.parent.name for path in EXECUTORS.glob("*/config.yaml")))
+        return EXECUTORS / name
+    folder = Path(name).expanduser().resolve()
+    if not (folder / "config.yaml").is_file():
+        raise Failure(f"expected a folder with a config.yaml as EXECUTOR, got '{name}': copy one of workflow/profiles.")
+    return folder
+
+
+def check_gpus(text):
+    """Number of GPUs for each study."""
+    if not text.isascii() or not text.isdigit():
+        raise Failure(f"expected the number of GPUs for each study, got '{text}': write GPU=1, or leave it out for none.")
+    return int(text)
+
+
+class Place:
+    """Where the studies and notebooks are computed: the settings of an executor, and GPUs for each study."""
+
+    def __init__(self, executor, gpus):
+        self.folder, self.gpus = find_executor(executor), check_gpus(gpus)
+        self.here = self.folder == EXECUTORS / "local"
+
+    def options(self):
+        """Arguments for Snakemake. Here, studies that need a GPU take turns on those of this machine."""
+        return ["--workflow-profile", str(self.folder), *(["--resources", f"gpu={self.gpus}"] if self.here and self.gpus else [])]
 
 
 @contextlib.contextmanager
@@ -75,14 +110,18 @@ def only_build():
         lock.truncate()
 
 
-def environment():
-    """Settings for all processes of the build; JPO_BUILD lets them end when this process is gone."""
+def environment(place=None):
+    """Settings for all processes of the build; JPO_BUILD lets them end when this process is gone.
+
+    JPO_EXECUTOR is the folder of the executor's settings, where that is not this machine.
+    """
     settings = {
         "JPO_PROGRESS": "0",
         **compilation_cache.settings(JAX_CACHE),
         "PYTHONUNBUFFERED": "1",
     }
-    return {**settings, **os.environ, "JPO_BUILD": f"{socket.gethostname()}:{os.getpid()}"}
+    elsewhere = {"JPO_EXECUTOR": str(place.folder)} if place and not place.here else {}
+    return {**settings, **os.environ, **elsewhere, "JPO_BUILD": f"{socket.gethostname()}:{os.getpid()}"}
 
 
 def end_with_parent(parent):
@@ -138,18 +177,20 @@ def clean_up(profile, unfinished):
                 path.unlink(missing_ok=True)
 
 
-def snakemake(*arguments):
+def snakemake(*arguments, place=None):
     """Run Snakemake; its own reports go to the log, those of the steps to stdout."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--nolock", *arguments]
     with open(LOG, "a") as log:
-        return subprocess.run(command, cwd=ROOT, env=environment(), stderr=log).returncode
+        return subprocess.run(command, cwd=ROOT, env=environment(place), stderr=log).returncode
 
 
-def plan_studies(profile):
+def plan_studies(profile, place):
     """List the cells of the profile's studies in a file for Snakemake; {path without ending: state}, with a summary."""
     command = [sys.executable, "-m", "jpo_lib.cli", "study", "--profile", profile, "--list", "--json"]
-    if profile == "paper":  # its results are in git as far as they have been computed; other profiles start from scratch
+    if profile in ("paper", "published"):  # their results are in git as far as they have been computed; other profiles start from scratch
         command.append("--adopt")
+    if not place.here:
+        command.append("--requests")
     done = subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise Failure("the studies could not be listed: see above.")
@@ -167,18 +208,20 @@ def plan_studies(profile):
     return {os.path.join(folder, name): state for name, state in states.items()}
 
 
-def update_book(profile, unfinished):
-    states = plan_studies(profile)
+def update_book(profile, place, unfinished):
+    states = plan_studies(profile, place)
     LOG.unlink(missing_ok=True)
-    config = ["--config", f"profile={profile}", f"plan={PLAN.relative_to(ROOT)}"]
+    config = ["--config", f"profile={profile}", f"plan={PLAN.relative_to(ROOT)}", f"gpus={place.gpus}"]
     valid = [f"{path}{ending}" for path, state in states.items() if state == "valid" for ending in (".nc", ".json")]
     if unfinished is not None and valid and (ROOT / ".snakemake").is_dir():
         # The kill may have come between the end of a study and Snakemake's note of it: the study's own check counts.
         snakemake("--cleanup-metadata", *valid, *config)
     # Files that are there but not valid: Snakemake, which looks at times and its own records, would keep them.
     redo = [f"{path}.nc" for path, state in states.items() if state not in ("valid", "missing")]
-    options = ["--cores", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1), "--scheduler", "greedy", "--rerun-incomplete", "--keep-going", *config]
-    if snakemake(*options, "--quiet", "progress", "rules", "host", *(["--forcerun", *redo] if redo else [])):
+    options = [*place.options(), *config, *(["--forcerun", *redo] if redo else [])]
+    if not place.here:
+        print(f"jobs      go to {place.folder.name}; Snakemake's reports are in {LOG.relative_to(ROOT)}", flush=True)
+    if snakemake(*options, *(["--quiet", "progress", "rules", "host"] if place.here else []), place=place):
         own = re.sub(r"\x1b\[[0-9;]*m", "", LOG.read_text(errors="replace")).strip().splitlines()
         if not any("CalledProcessError" in line for line in own):  # then no step has said what is wrong
             print("\n".join(own[-15:]), file=sys.stderr)
@@ -186,8 +229,9 @@ def update_book(profile, unfinished):
 
 
 def main(arguments):
-    profile = arguments[0] if arguments else "laptop"
+    profile, executor, gpus = (given or usual for given, usual in zip([*arguments, "", "", ""], ("laptop", "local", "0")))
     check_profile(profile)
+    place = Place(executor, gpus)
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     started = time.monotonic()
     with only_build() as unfinished:
@@ -197,7 +241,7 @@ def main(arguments):
         else:
             STAMP.unlink(missing_ok=True)
             clean_up(profile, unfinished)
-            update_book(profile, unfinished)
+            update_book(profile, place, unfinished)
             new = STAMP.with_suffix(".new")
             new.write_text(json.dumps({"sources": sources, "outputs": state_of_outputs(profile)}))
             os.replace(new, STAMP)

@@ -8,8 +8,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# A job of a study whose cells have no estimate, and what each job gets on top of its cells.
+UNKNOWN = {"minutes": 120, "memory_mb": 4000}
+START_MINUTES = 20
+
 # Parts of the library that no notebook can see.
-AFTER_NOTEBOOKS = {"cli.py", "ledger.py", "ledger_pages.py", "items.yaml"}
+AFTER_NOTEBOOKS = {"cli.py", "cost_estimate.py", "cost_pages.py", "ledger.py", "ledger_pages.py", "items.yaml"}
+TIMINGS = "results/timings"  # of studies, for the estimate of what others cost
 BUILT = {"_executed", "_generated", "__pycache__"}
 
 
@@ -25,13 +30,14 @@ def files_below(folder, *endings):
 
 
 def library_sources():
-    """Code and data of the library, and the results of attempts and benchmarks that pages show."""
-    return [*files_below("jpo_lib", ".py", ".yaml"), *files_below("results/attempts", ".csv"), *files_below("benchmarks/results", ".json")]
+    """Code and data of the library, and the results of attempts, benchmarks and timings that pages show."""
+    data = [*files_below("results/attempts", ".csv"), *files_below("benchmarks/results", ".json"), *files_below(TIMINGS, ".json")]
+    return [*files_below("jpo_lib", ".py", ".yaml"), *data]
 
 
 def notebook_library_sources():
     """The part of the library on which the pages of the notebooks depend."""
-    return [path for path in library_sources() if Path(path).name not in AFTER_NOTEBOOKS]
+    return [path for path in library_sources() if Path(path).name not in AFTER_NOTEBOOKS and not path.startswith(TIMINGS)]
 
 
 def book_sources():
@@ -71,3 +77,9 @@ def studies_of(notebook, studies):
     if named or prefixes or "load_or_run(" not in code:
         return [name for name in studies if name in named or name.startswith(prefixes)]
     return list(studies)
+
+
+def requested(cells):
+    """Minutes and memory in MB that a job for these cells asks for: the sum of their times, the most memory of any."""
+    each = [cell.get("requests", UNKNOWN) for cell in cells]
+    return {"minutes": START_MINUTES + sum(one["minutes"] for one in each), "memory_mb": max(one["memory_mb"] for one in each)}

@@ -9,12 +9,15 @@ from myst_nb.ext.glue.utils import PendingGlueReference
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-from jpo_lib import ledger
+from jpo_lib import cost_pages, ledger
 
 
 def write_fragments(app: Sphinx) -> None:
-    """Ledger, claims, verdicts and gallery, from what lies in the repository now."""
+    """Ledger, claims, verdicts and gallery, from what lies in the repository now; the estimate of costs unless `jpo claims` has made it."""
     ledger.write_ledger(Path(app.srcdir).parent)
+    costs = Path(app.srcdir) / "_generated" / "cost_estimate.md"
+    if not costs.is_file():
+        ledger.write_if_changed(costs, cost_pages.fragment())
 
 
 def remember_read(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:

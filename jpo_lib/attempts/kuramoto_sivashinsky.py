@@ -20,11 +20,13 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from jpo_lib.attempts.untried import Unrolled, scale_by_soap
 from jpo_lib.networks.kuramoto_sivashinsky import RingEncoder
 from jpo_lib.problem import Dataset, InverseProblem
 from jpo_lib.problems.kuramoto_sivashinsky import kuramoto_sivashinsky
 from jpo_lib.solvers import BFGS, JointOptimization, MultiStart, solve
 from jpo_lib.solvers.refinement import continued, first_problems, refine
+from jpo_lib.solvers.training import OPTIMIZERS
 from jpo_lib.study import repository_root, source_hash
 
 REPORTED = 256
@@ -109,6 +111,24 @@ def curriculum(problem, data, group_size, seed) -> dict:
     return {name: value + extra * ("evaluations" in name) for name, value in row.items()}
 
 
+def soap(*arguments) -> dict:
+    """The optimizer SOAP instead of Adam, with the learning rate of its authors."""
+    return recipe(*arguments, optimizer="soap", learning_rate=3e-3)
+
+
+def soap_large_rate(*arguments) -> dict:
+    """The optimizer SOAP with the learning rate that is best for Adam."""
+    return recipe(*arguments, optimizer="soap")
+
+
+def unrolled(problem, data, group_size, seed) -> dict:
+    """A network that simulates its first answer and corrects it; half of the steps, since each evaluation costs two."""
+    steps = problem.defaults["JointOptimization"]["num_steps"] // 2
+    row = recipe(problem, data, group_size, seed, network=lambda key: Unrolled(key, problem), num_steps=steps)
+    within = row["training_evaluations"]  # as many simulations inside the network as outside
+    return {name: value + within * ("evaluations" in name) for name, value in row.items()}
+
+
 def best_of_four(problem, data, group_size, seed) -> dict:
     """Four networks with a quarter of the steps each; runs start from the best answers of all, the best one first."""
     steps = problem.defaults["JointOptimization"]["num_steps"] // 4
@@ -173,8 +193,9 @@ def multi_start(problem, data, group_size, seed) -> dict:
 
 ATTEMPTS: dict[str, Callable] = {f.__name__: f for f in (
     bfgs, multi_start_2, multi_start_5, multi_start, recipe, short_training_four_runs, half_training, double_training,
-    small_batches, plain_loss, no_box, plain_network, curriculum, best_of_four,
+    small_batches, plain_loss, no_box, plain_network, curriculum, best_of_four, soap, soap_large_rate, unrolled,
 )}
+OPTIMIZERS["soap"] = scale_by_soap
 CLASSICAL = ("bfgs", "multi_start_2", "multi_start_5", "multi_start")
 
 

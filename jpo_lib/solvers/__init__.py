@@ -12,6 +12,7 @@ import numpy as np
 
 from jpo_lib.problem import Dataset, InverseProblem, Result, check_array, check_dataset, check_integer, random_stream
 from jpo_lib.solvers.bfgs import BFGS
+from jpo_lib.solvers.devices import check_shares, mesh_for
 from jpo_lib.solvers.first_order import Adam, GradientDescent
 from jpo_lib.solvers.joint import JointOptimization, run_joint
 from jpo_lib.solvers.lanes import run_lanes
@@ -45,7 +46,7 @@ def complete(problem: InverseProblem, solver, num_problems: int | None = None):
     return filled
 
 
-def solve(problem: InverseProblem, data: Dataset, solver, *, seed: int | Sequence[int] = 0, x0=None, restarts=None) -> Result:
+def solve(problem: InverseProblem, data: Dataset, solver, *, seed: int | Sequence[int] = 0, x0=None, restarts=None, devices=None) -> Result:
     """Solve min_x L(F(x, c_i), y_i) for all problems i of a data set.
 
     Refinement is composition: `solve(problem, data, BFGS(), x0=joint.x)` starts BFGS from the solutions of a
@@ -61,18 +62,21 @@ def solve(problem: InverseProblem, data: Dataset, solver, *, seed: int | Sequenc
             network take none.
         restarts: starting points (N, K, d), or (S, N, K, d), of the first K restarts of `MultiStart`, instead of random
             ones; unit of x.
+        devices: how many of JAX's devices share the problems, or a sequence of them, also on several machines; None for
+            the default device. Their number must divide that of the problems. Networks: it must divide the number of groups
+            (on a GPU that of groups times seeds), or else the problems of a batch. Results differ by round-off only.
     Returns:
         a `Result`.
     Raises:
-        ValueError: if data, seed, solver or starting points do not fit.
+        ValueError: if data, seed, solver, starting points or devices do not fit.
     """
     if not isinstance(solver, tuple(SOLVERS.values())):
         raise ValueError(f"solver: expected one of {', '.join(SOLVERS)}, got {solver!r}; pass an object such as BFGS().")
     with problem.precision():
-        return _solve(problem, data, solver, seed, x0, restarts)
+        return _solve(problem, data, solver, seed, x0, restarts, mesh_for(devices))
 
 
-def _solve(problem: InverseProblem, data: Dataset, solver, seed, x0, restarts) -> Result:
+def _solve(problem: InverseProblem, data: Dataset, solver, seed, x0, restarts, mesh) -> Result:
     check_dataset(problem, data)
     several = isinstance(seed, (Sequence, np.ndarray))
     seeds = tuple(check_integer("seed", s, 0) for s in (seed if several else [seed]))
@@ -87,7 +91,7 @@ def _solve(problem: InverseProblem, data: Dataset, solver, seed, x0, restarts) -
         if x0 is not None:
             raise ValueError(f"x0: expected None for {type(solver).__name__}, got an array; its network makes the starting points.")
         run = run_supervised if isinstance(solver, Supervised) else run_joint
-        return _tidy(run(problem, data, solver, seeds), several)
+        return _tidy(run(problem, data, solver, seeds, mesh), several)
 
     def points(name, values, shape):
         """Starting points for all seeds, shape (S, N, ...)."""
@@ -105,6 +109,7 @@ def _solve(problem: InverseProblem, data: Dataset, solver, seed, x0, restarts) -
         restarts = points("restarts", restarts, (count, np.shape(restarts)[-2], dimension))
 
     # On an accelerator seeds become further lanes of one batch; a CPU gains nothing from that, and compiles one shape less.
+    check_shares(mesh, count, "problems")
     together = 1 if jax.default_backend() == "cpu" else len(seeds)
     outcomes = []
     for first in range(0, len(seeds), together):
@@ -115,7 +120,7 @@ def _solve(problem: InverseProblem, data: Dataset, solver, seed, x0, restarts) -
             jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "restarts"), jnp.arange(count)) for s in seeds[sweep]
         ])
         given = None if restarts is None else restarts[sweep].reshape(-1, *restarts.shape[2:])
-        outcomes.append(run_lanes(problem, solver, lanes, keys, given, f"{type(solver).__name__} on {problem.name}"))
+        outcomes.append(run_lanes(problem, solver, lanes, keys, given, f"{type(solver).__name__} on {problem.name}", mesh))
 
     def joined(name):
         values = np.concatenate([getattr(outcome, name) for outcome in outcomes])

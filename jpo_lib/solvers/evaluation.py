@@ -14,29 +14,43 @@ import jax
 import jax.numpy as jnp
 
 from jpo_lib.problem import InverseProblem
+from jpo_lib.solvers.devices import EACH, mesh_of, placed
 
 
 class Program:
     """A function that is compiled ahead of time, once for each shape of its arguments.
 
+    Where an argument lies on a mesh of devices, the function runs on each of them for its own part of the arguments. By
+    default these are rows: row i of all results depends on row i of all arguments.
+
     Arguments:
         function: arrays -> arrays.
         donate: numbers of the arguments whose memory the result may take over.
+        parts, results: how arguments and results are split over devices.
     """
 
-    def __init__(self, function: Callable, donate: tuple[int, ...] = ()):
-        self._jitted = jax.jit(function, donate_argnums=donate)
+    def __init__(self, function: Callable, donate: tuple[int, ...] = (), parts=EACH, results=EACH):
+        self._function, self._donate, self._parts, self._results = function, donate, parts, results
         self._compiled: dict = {}
 
     def compiled(self, *arguments) -> tuple[Callable, float]:
         """The program for arguments of these shapes, and the seconds that its compilation took now."""
         leaves, structure = jax.tree.flatten(arguments)
-        signature = structure, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+        mesh = mesh_of(leaves)
+        signature = structure, mesh, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
         if signature in self._compiled:
             return self._compiled[signature], 0.0
         begin = time.perf_counter()
-        self._compiled[signature] = self._jitted.lower(*arguments).compile()
-        return self._compiled[signature], time.perf_counter() - begin
+        if mesh is None:
+            program = jax.jit(self._function, donate_argnums=self._donate).lower(*arguments).compile()
+        else:
+            shared = jax.shard_map(self._function, mesh=mesh, in_specs=self._parts, out_specs=self._results, check_vma=False)
+            place = functools.partial(placed, mesh=mesh, parts=self._parts)
+            ready = jax.jit(shared, donate_argnums=self._donate).lower(*place(arguments)).compile()
+            program = functools.wraps(self._function)(lambda *arguments: ready(*place(arguments)))
+            program.as_text = ready.as_text
+        self._compiled[signature] = program
+        return program, time.perf_counter() - begin
 
 
 @functools.lru_cache(maxsize=64)

@@ -70,9 +70,8 @@ class _Record:
         self.rows = np.arange(num_networks)[:, None]
 
     def add(self, chosen, x, loss):
-        """Take in one evaluation of the problems `chosen` (M, b) at x (M b, d)."""
+        """Take in one evaluation of the problems `chosen` (M, b) at x (M, b, d)."""
         at = self.rows, chosen
-        x, loss = np.asarray(x).reshape(*chosen.shape, -1), np.asarray(loss).reshape(chosen.shape)
         finite = np.isfinite(loss) & np.isfinite(x).all(axis=-1)
         loss = np.where(finite, loss, LARGE_LOSS)
         better = loss < self.loss[at]
@@ -84,7 +83,7 @@ class _Record:
         self.last_x[at], self.last_loss[at] = x, loss
 
 
-def run_joint(problem: InverseProblem, data: Dataset, solver: JointOptimization, seeds: tuple[int, ...]) -> Result:
+def run_joint(problem: InverseProblem, data: Dataset, solver: JointOptimization, seeds: tuple[int, ...], mesh=None) -> Result:
     """Train the networks of all groups and seeds. Arrays of the result have the leading axis of seeds."""
     count = data.num_problems
     group_size = check_groups(problem, solver, count)
@@ -96,7 +95,7 @@ def run_joint(problem: InverseProblem, data: Dataset, solver: JointOptimization,
     label = f"JointOptimization on {problem.name}, n = {group_size}"
     with progress_bar(label, total=solver.num_steps * len(sweeps)) as report:
         parts = [
-            _train(problem, inputs, solver, sweep, num_groups, batch, lambda done, number=number: report(number * solver.num_steps + done))
+            _train(problem, inputs, solver, sweep, num_groups, batch, mesh, lambda done, number=number: report(number * solver.num_steps + done))
             for number, sweep in enumerate(sweeps)
         ]
 
@@ -120,9 +119,9 @@ def run_joint(problem: InverseProblem, data: Dataset, solver: JointOptimization,
     )
 
 
-def _train(problem, inputs, solver, seeds, num_groups, batch, report) -> dict[str, Any]:
+def _train(problem, inputs, solver, seeds, num_groups, batch, mesh, report) -> dict[str, Any]:
     """Train the M = S * G networks of some seeds side by side."""
-    networks = Networks(problem, solver, inputs, np.tile(np.arange(num_groups), len(seeds)), batch)
+    networks = Networks(problem, solver, inputs, np.tile(np.arange(num_groups), len(seeds)), batch, mesh)
     networks.initialize(seeds)
     evaluate = evaluation(problem, training=True)
     x_initial, num_steps = networks.outputs(), solver.num_steps
@@ -132,6 +131,10 @@ def _train(problem, inputs, solver, seeds, num_groups, batch, report) -> dict[st
     record = _Record(num_networks, group_size, dimension, longest, x_initial.dtype)
     recorded_steps = np.unique(np.linspace(0, num_steps - 1, solver.num_recorded).astype(int)) if solver.num_recorded else np.array([], int)
     before, after, waiting = [], [], []
+
+    def take_in(chosen, x, loss):
+        record.add(chosen, networks.on_host(x), networks.on_host(loss))
+
     for step in range(num_steps):
         if step in recorded_steps:
             before.append(networks.outputs())
@@ -145,14 +148,14 @@ def _train(problem, inputs, solver, seeds, num_groups, batch, report) -> dict[st
         # Read a step's outcome when the next one is already under way, so that an accelerator need not wait.
         waiting.append((chosen, x, loss))
         if len(waiting) > 1:
-            record.add(*waiting.pop(0))
+            take_in(*waiting.pop(0))
         report(step + 1)
     for outcome in waiting:
-        record.add(*outcome)
+        take_in(*outcome)
     for chosen in networks.blocks:
         part, context, y = networks.gather(chosen)
         x = networks.propose(part)[0]
-        record.add(chosen, x, networks.call(evaluate, x, context, y)[0])
+        take_in(chosen, x, networks.call(evaluate, x, context, y)[0])
     return {
         "record": record, "x_initial": x_initial, "networks": networks, "run_seconds": networks.run_seconds,
         "recorded_steps": recorded_steps, "x_recorded": before, "x_recorded_next": after,

@@ -26,6 +26,7 @@ import numpy as np
 
 from jpo_lib.problem import Dataset, InverseProblem, Status
 from jpo_lib.progress import progress_bar
+from jpo_lib.solvers.devices import on_host, placed
 from jpo_lib.solvers.evaluation import Program, evaluation
 
 PACK_FACTOR = 4
@@ -71,7 +72,7 @@ def _begin_program(problem: InverseProblem, method) -> Program:
 
 @functools.lru_cache(maxsize=128)
 def _update_program(method) -> Program:
-    """Take in one evaluation of each lane: lanes, thresholds, starts, losses, gradients -> lanes, how many are active.
+    """Take in one evaluation of each lane: lanes, thresholds, starts, losses, gradients -> lanes, how many are active on each device.
 
     It knows nothing of the problem, so that problems of one dimension share it.
     """
@@ -97,7 +98,7 @@ def _update_program(method) -> Program:
 
     def update(lanes, *arguments):
         lanes = jax.vmap(update_one)(lanes, *arguments)
-        return lanes, jnp.sum(lanes.state.status == Status.RUNNING)
+        return lanes, jnp.sum(lanes.state.status == Status.RUNNING, keepdims=True)
 
     return Program(update)
 
@@ -113,7 +114,7 @@ class LaneOutcome:
     run_seconds: float
 
 
-def run_lanes(problem: InverseProblem, method, data: Dataset, keys, restarts, label: str) -> LaneOutcome:
+def run_lanes(problem: InverseProblem, method, data: Dataset, keys, restarts, label: str, mesh=None) -> LaneOutcome:
     """Run a method on all problems of a data set. `keys` has one key per problem; `restarts` (N, K, d) or None."""
     clock = time.perf_counter()
     compile_seconds = 0.0
@@ -126,39 +127,41 @@ def run_lanes(problem: InverseProblem, method, data: Dataset, keys, restarts, la
 
     size = data.num_problems
     begin, update = _begin_program(problem, method), _update_program(method)
-    threshold, context, y = data.threshold, data.context, data.y
-    lanes, starts = compiled(begin, data.x0, threshold, keys, restarts)(data.x0, threshold, keys, restarts)
+    num_devices = 1 if mesh is None else mesh.size
+    x0, threshold, context, y = placed((data.x0, data.threshold, data.context, data.y), mesh)
+    lanes, starts = compiled(begin, x0, threshold, keys, restarts)(x0, threshold, keys, restarts)
     full, index = None, np.arange(size)  # `full` holds all lanes once the batch has been packed
     history = np.full((size, method.max_evaluations), np.inf, lanes.loss.dtype)
     trip, num_active = 0, size
     with progress_bar(label, total=size) as report:
         while True:
             width = len(index)
-            enough = width // PACK_FACTOR if problem.pack_lanes and width // PACK_FACTOR >= SMALLEST_BATCH else 0
+            enough = width // PACK_FACTOR // num_devices * num_devices if problem.pack_lanes else 0
+            enough = enough if enough >= SMALLEST_BATCH else 0
             evaluate = compiled(evaluation(problem), lanes.state.x, context, y)
             loss, gradient = evaluate(lanes.state.x, context, y)
             advance = compiled(update, lanes, threshold, starts, loss, gradient)
             while True:
                 lanes, count = advance(lanes, threshold, starts, loss, gradient)
                 # All lanes write the same column, whether active or not: column k is the best after k + 1 evaluations.
-                history[index, trip] = lanes.loss
-                trip, num_active = trip + 1, int(count)
+                history[index, trip] = on_host(lanes.loss)
+                trip, num_active = trip + 1, int(on_host(count).sum())
                 report(size - num_active)
                 if trip >= method.max_evaluations or num_active <= enough:
                     break
                 loss, gradient = evaluate(lanes.state.x, context, y)
             if num_active == 0 or trip >= method.max_evaluations:
                 break
-            lanes_host = jax.tree.map(np.array, lanes)
+            lanes_host = on_host(lanes)
             full = _scatter(full, index, lanes_host)
             active = np.flatnonzero(lanes_host.state.status == Status.RUNNING)
             # A finished lane fills the last places; it takes no part and is written back unchanged.
             spare = np.flatnonzero(lanes_host.state.status != Status.RUNNING)[0]
             chosen = np.concatenate([active, np.full(enough - num_active, spare, active.dtype)])
             index = index[chosen]
-            lanes = jax.tree.map(lambda leaf: jnp.asarray(leaf[chosen]), lanes_host)
-            threshold, context, y, starts = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[chosen]), (threshold, context, y, starts))
-    full = _scatter(full, index, jax.tree.map(np.array, lanes))
+            remaining = jax.tree.map(lambda leaf: jnp.asarray(leaf[chosen]), (lanes_host, *on_host((threshold, context, y, starts))))
+            lanes, threshold, context, y, starts = placed(remaining, mesh)
+    full = _scatter(full, index, on_host(lanes))
     run_seconds = time.perf_counter() - clock - compile_seconds
 
     status = np.where(full.diverged & (full.state.status != Status.SOLVED) & ~np.isfinite(full.loss), Status.DIVERGED, full.state.status)

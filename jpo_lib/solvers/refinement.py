@@ -46,7 +46,7 @@ def refinement_starts(problem: InverseProblem, joint: Result, num_restarts: int,
 
 
 def refine(problem: InverseProblem, data: Dataset, joint: Result, *, max_evaluations: int = 25, num_starts: int = 3, spread: float = 0.05,
-           seed: int = 0) -> Result:
+           seed: int = 0, devices=None) -> Result:
     """BFGS from joint.x until a problem is solved; where a run fails, again from `refinement_starts`. In short:
 
         solve(problem, data, MultiStart(BFGS(max_evaluations=25), num_starts=3), x0=joint.x, restarts=refinement_starts(...))
@@ -57,6 +57,7 @@ def refine(problem: InverseProblem, data: Dataset, joint: Result, *, max_evaluat
         max_evaluations: cap of each run; a run that has not arrived by then rarely does.
         num_starts: runs per problem, the one from joint.x included.
         spread, seed: see `refinement_starts`.
+        devices: see `solve`.
     Returns:
         a `Result` of the refinement alone; `continued(joint, refined)` adds what the training cost.
     Raises:
@@ -66,7 +67,7 @@ def refine(problem: InverseProblem, data: Dataset, joint: Result, *, max_evaluat
 
     restarts = refinement_starts(problem, joint, num_starts - 1, spread=spread, seed=seed) if num_starts > 1 else None
     solver = MultiStart(BFGS(max_evaluations=max_evaluations), num_starts=num_starts)
-    return solve(problem, data, solver, x0=joint.x, restarts=restarts, seed=joint.seed)
+    return solve(problem, data, solver, x0=joint.x, restarts=restarts, seed=joint.seed, devices=devices)
 
 
 def continued(first: Result, second: Result) -> Result:

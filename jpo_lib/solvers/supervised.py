@@ -66,18 +66,7 @@ def draw_pairs(problem: InverseProblem, count: int, seed: int) -> Dataset:
     return problem.sample_dataset(count, stream)
 
 
-def scaled_difference(problem: InverseProblem, x, x_true, scale):
-    """(x - x_true) / s, the short way round for periodic parameters; shape (M, d), dimensionless."""
-    difference = x - x_true
-    if problem.periods is not None:
-        period = np.asarray(problem.periods)
-        finite = np.isfinite(period)
-        period = np.where(finite, period, 1.0)
-        difference = jnp.where(finite, difference - period * jnp.round(difference / period), difference)
-    return (difference / scale).astype(x.dtype)
-
-
-def run_supervised(problem: InverseProblem, data: Dataset, solver: Supervised, seeds: tuple[int, ...]) -> Result:
+def run_supervised(problem: InverseProblem, data: Dataset, solver: Supervised, seeds: tuple[int, ...], mesh=None) -> Result:
     """Train the networks of all groups and seeds on pairs of their own, then ask them about the data."""
     count = data.num_problems
     group_size = check_groups(problem, solver, count)
@@ -92,15 +81,15 @@ def run_supervised(problem: InverseProblem, data: Dataset, solver: Supervised, s
     trained, x_pairs = [], []
     with progress_bar(f"Supervised on {problem.name}, {num_pairs} pairs", total=solver.num_steps * len(seeds)) as report:
         for number, (seed, known) in enumerate(zip(seeds, pairs)):
-            networks = Networks(problem, solver, grouped(known, num_groups), np.arange(num_groups), batch)
+            networks = Networks(problem, solver, grouped(known, num_groups), np.arange(num_groups), batch, mesh)
             networks.initialize((seed,))
             truth = np.asarray(known.x_true).reshape(num_groups, num_pairs, -1)
             order = visiting_order((seed,), num_groups, num_pairs, batch, solver.num_steps)
             for step in range(solver.num_steps):
                 chosen = order[:, step]
                 x, raw, pull_back = networks.propose(networks.gather(chosen)[0])
-                target = truth[np.arange(num_groups)[:, None], chosen].reshape(x.shape)
-                networks.learn(step, pull_back, raw, 2.0 * scaled_difference(problem, x, target, scale) / scale)
+                target = networks.flat(truth[np.arange(num_groups)[:, None], chosen])
+                networks.learn(step, pull_back, raw, (2.0 * problem.difference(x, target) / scale**2).astype(x.dtype))
                 report(number * solver.num_steps + step + 1)
             trained.append(networks)
             x_pairs.append(networks.outputs())

@@ -16,6 +16,7 @@ import optax
 
 from jpo_lib.networks.dense import network_for
 from jpo_lib.problem import Dataset, InverseProblem, Result, check_integer, check_positive, random_stream
+from jpo_lib.solvers.devices import ALL, AXIS, EACH, SECOND, check_shares, mesh_of, on_host, placed
 from jpo_lib.solvers.evaluation import Program
 
 OPTIMIZERS = {"adam": optax.scale_by_adam, "sgd": optax.identity, "rmsprop": optax.scale_by_rms}
@@ -109,10 +110,13 @@ def _bounded(problem: InverseProblem | None, x):
 
 
 # The programs know no sizes, rates or numbers of steps: those follow from the arguments, so that many solvers share them.
+# On several devices each has some of the networks with all their problems, or, if `split`, all networks with some of their
+# problems. The residuals of a pull-back may have any shape: on their way between two programs they get an axis of devices.
 
 
 @functools.lru_cache(maxsize=64)
-def _programs(make_network: Callable, box: InverseProblem | None) -> Programs:
+def _programs(make_network: Callable, box: InverseProblem | None, split: bool) -> Programs:
+    rows, weights_on = (SECOND, ALL) if split else (EACH, EACH)
     static = eqx.partition(eqx.filter_eval_shape(make_network, jax.random.key(0)), eqx.is_array_like)[1]
 
     def gather(inputs, groups, chosen):
@@ -125,23 +129,27 @@ def _programs(make_network: Callable, box: InverseProblem | None) -> Programs:
             return jax.vmap(lambda *inputs: eqx.combine(weights, static)(*inputs))(*part)
 
         raw, pull_back = jax.vjp(lambda weights: jax.vmap(outputs)(weights, part), weights)
-        return _bounded(box, raw).reshape(-1, raw.shape[-1]), raw, pull_back
+        return _bounded(box, raw).reshape(-1, raw.shape[-1]), raw, jax.tree.map(lambda leaf: leaf[None], pull_back)
 
-    return Programs(Program(gather), Program(propose), static)
+    return Programs(
+        Program(gather, parts=(ALL, weights_on, rows), results=(rows, EACH, EACH)),
+        Program(propose, parts=(weights_on, rows), results=(EACH, rows, EACH)),
+        static,
+    )
 
 
 @functools.lru_cache(maxsize=64)
-def _initialize(make_network: Callable, optimizer: str) -> Program:
+def _initialize(make_network: Callable, optimizer: str, split: bool) -> Program:
     """keys (M,) -> weights, state of the optimizer"""
     def one(key):
         weights = jax.tree.map(jnp.asarray, eqx.partition(make_network(key), eqx.is_array_like)[0])
         return weights, OPTIMIZERS[optimizer]().init(weights)
 
-    return Program(jax.vmap(one))
+    return Program(jax.vmap(one), parts=ALL if split else EACH, results=ALL if split else EACH)
 
 
 @functools.lru_cache(maxsize=64)
-def _learn(optimizer: str, clip_problem: float, clip_global: float, box: InverseProblem | None) -> Program:
+def _learn(optimizer: str, clip_problem: float, clip_global: float, box: InverseProblem | None, split: bool) -> Program:
     """weights, state of the optimizer, learning rate, pull-back, outputs, gradient in x (M b, d) -> weights, state"""
     transformation, clip = OPTIMIZERS[optimizer](), optax.clip_by_global_norm(clip_global)
 
@@ -158,11 +166,14 @@ def _learn(optimizer: str, clip_problem: float, clip_global: float, box: Inverse
         if not np.isinf(clip_problem):
             norm = jnp.linalg.norm(gradient, axis=-1, keepdims=True)
             gradient = gradient * jnp.minimum(1.0, clip_problem / jnp.maximum(norm, 1e-30))
-        (weight_gradient,) = pull_back(gradient / raw.shape[1])
+        (weight_gradient,) = jax.tree.map(lambda leaf: leaf[0], pull_back)(gradient / raw.shape[1])
+        if split:  # each device holds an equal share of the batch: the mean of the shares' means
+            weight_gradient = jax.lax.pmean(weight_gradient, AXIS)
         change, state = jax.vmap(update)(weight_gradient, state, weights)
         return jax.tree.map(lambda value, step: value - rate.astype(value.dtype) * step, weights, change), state
 
-    return Program(learn, donate=(0, 1))
+    weights_on, rows = (ALL, SECOND) if split else (EACH, EACH)
+    return Program(learn, donate=(0, 1), parts=(weights_on, weights_on, ALL, EACH, rows, EACH), results=(weights_on, weights_on))
 
 
 class Networks:
@@ -173,14 +184,22 @@ class Networks:
         inputs: what the networks see, from `grouped`.
         groups: which of the groups each network belongs to, shape (M,).
         batch: b, problems of its group that each network sees at a time; a divisor of n.
+        mesh: devices to work on; None for JAX's default device. If their number divides M, each has some of the networks;
+            else it must divide b, and each has some of the problems of all networks.
     """
 
-    def __init__(self, problem: InverseProblem, solver: NetworkTraining, inputs, groups, batch: int):
-        self.solver, self.inputs, self.groups = solver, inputs, jnp.asarray(groups)
+    def __init__(self, problem: InverseProblem, solver: NetworkTraining, inputs, groups, batch: int, mesh=None):
+        split = mesh is not None and len(groups) % mesh.size != 0
+        if split:
+            check_shares(mesh, batch, "problems of a batch")
+        self.num_shares = mesh.size if split else 1
+        self.solver, self.inputs = solver, placed(inputs, mesh, ALL)
+        self.groups = placed(jnp.asarray(groups), mesh, ALL if split else EACH)
         self.make_network = solver.network or network_for(problem, solver.inputs)
         self.box = problem if solver.clip_to_bounds else None
-        self.programs = _programs(self.make_network, self.box)
-        self.learning = _learn(solver.optimizer, float(solver.clip_problem), float(solver.clip_global), self.box)
+        self.programs = _programs(self.make_network, self.box, split)
+        self.beginning = _initialize(self.make_network, solver.optimizer, split)
+        self.learning = _learn(solver.optimizer, float(solver.clip_problem), float(solver.clip_global), self.box, split)
         self.clock, self.compile_seconds = time.perf_counter(), 0.0
         self._ready: dict[Program, Callable] = {}  # each program meets arguments of one shape only
         size = jax.tree.leaves(inputs)[0].shape[1]
@@ -200,9 +219,9 @@ class Networks:
 
     def initialize(self, seeds) -> None:
         """First weights; those of group g depend on the seed and on g alone. Networks are ordered by seed, then by group."""
-        num_groups = len(self.groups) // len(seeds)
+        num_groups, mesh = len(self.groups) // len(seeds), mesh_of([self.groups])
         keys = [jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "networks"), jnp.arange(num_groups)) for s in seeds]
-        self.weights, self.state = self.call(_initialize(self.make_network, self.solver.optimizer), jnp.concatenate(keys))
+        self.weights, self.state = self.call(self.beginning, placed(jnp.concatenate(keys), mesh, ALL))
         self._rates = self.solver.rates().astype(jax.tree.leaves(self.weights)[0].dtype)
 
     def _gathered(self, chosen):
@@ -220,9 +239,21 @@ class Networks:
         """Descend the mean of L_i over the batch, given its gradients in x (M b, d)."""
         self.weights, self.state = self.call(self.learning, self.weights, self.state, self._rates[step], pull_back, raw, gradient)
 
+    def on_host(self, rows) -> np.ndarray:
+        """Values (M b, ...) of the problems of a batch as NumPy array (M, b, ...)."""
+        values = on_host(rows)
+        shares = values.reshape(self.num_shares, len(self.groups), -1, *values.shape[1:])  # each device has its own share of all groups
+        return np.moveaxis(shares, 0, 1).reshape(len(self.groups), -1, *values.shape[1:])
+
+    def flat(self, values: np.ndarray):
+        """Values (M, b, ...) in the order of the rows (M b, ...) that `propose` answers; the inverse of `on_host`."""
+        shares = values.reshape(len(self.groups), self.num_shares, -1, *values.shape[2:])
+        rows = np.moveaxis(shares, 1, 0).reshape(-1, *values.shape[2:])
+        return placed(rows, mesh_of([self.groups]))
+
     def outputs(self) -> np.ndarray:
         """What the networks say now of all their problems, shape (M, n, d)."""
-        parts = [np.asarray(self.propose(self.gather(chosen)[0])[0]).reshape(*chosen.shape, -1) for chosen in self.blocks]
+        parts = [self.on_host(self.propose(self.gather(chosen)[0])[0]) for chosen in self.blocks]
         return np.concatenate(parts, axis=1)
 
 
@@ -235,8 +266,7 @@ def joined(values, num_seeds: int) -> np.ndarray:
 def stacked_networks(trained: list[Networks], num_seeds: int):
     """The trained networks of all sweeps as one network whose arrays have the leading axes (S, G)."""
     weights = jax.tree.map(
-        lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]).reshape(num_seeds, -1, *leaves[0].shape[1:]),
-        *(networks.weights for networks in trained))
+        lambda *leaves: np.concatenate(leaves).reshape(num_seeds, -1, *leaves[0].shape[1:]), *(on_host(networks.weights) for networks in trained))
     return eqx.combine(weights, trained[0].programs.static)
 
 

@@ -1,0 +1,307 @@
+"""What the studies of a profile will cost, estimated from the times of those that have been computed.
+
+The time of a cell is split into its start (above all compilation), the training of networks, and the solution of single
+problems. The latter two grow with the work:
+
+    seconds = start + rate_training * work_training + rate_solving * work_solving,
+
+where work is the number of evaluations that are planned at most, times the size of one simulation. The rates come from
+cells of the same problem and kind that were computed on the same hardware, and start is the median of theirs. Their times
+are in the manifests of studies and in results/timings, which keeps those of further studies. Where there is none, a benchmark of one evaluation gives both rates: an upper bound, since many runs end before their budget.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jpo_lib import study
+from jpo_lib.experiments import CLASSICAL_METHODS
+from jpo_lib.problems import PROBLEMS
+from jpo_lib.solvers import BFGS, Adam, GradientDescent, JointOptimization, MultiStart
+from jpo_lib.timings import hardware, read_benchmarks
+
+FORMAT = "jpo-times-1"
+PARTS = ("training", "solving")
+MEASURED, SCALED, BENCHMARK, UNKNOWN = "computed", "scaled", "benchmark", "unknown"  # what the time of a cell rests on
+# How long one simulation takes, up to a factor for each problem. Time steps of the flow grow with its grid.
+SIZES = {
+    "wave_packet": lambda s: s["num_points"],
+    "billiards": lambda s: s["max_events"] * len(s["positions"]) ** 2,
+    "kuramoto_sivashinsky": lambda s: s["num_points"] * s["horizon"] / s["dt"] * (2 if s["float64"] else 1),
+    "navier_stokes": lambda s: s["num_points"] ** 3 * s["horizon"],
+}
+TIME_FACTOR, UNKNOWN_MINUTES = 3.0, 120  # requests to a cluster: so many times the estimate
+BASE_MEMORY_MB, MEMORY_FACTOR = 3000, 1.5  # a process with JAX while it compiles; arrays that live at the same time
+DEFAULT_BYTES = 10_000  # of one evaluation, where no benchmark says it
+
+
+# --- how much work ----------------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=256)
+def _family(problem: str, settings: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(settings, recommended hyperparameters) of a problem. A flow is not built: that takes seconds, and its settings are its arguments."""
+    given = json.loads(settings)
+    if problem == "navier_stokes":
+        arguments = {name: p.default for name, p in inspect.signature(PROBLEMS[problem]).parameters.items()}
+        return {**arguments, **given}, dict(_small_flow().defaults)
+    built = PROBLEMS[problem](**given)
+    return dict(built.settings), dict(built.defaults)
+
+
+@functools.lru_cache(maxsize=1)
+def _small_flow():
+    return PROBLEMS["navier_stokes"](num_points=24, horizon=0.1)
+
+
+def family(cell: study.Cell) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings and recommended hyperparameters of the problem of a cell."""
+    return _family(cell.problem, json.dumps(cell.settings, sort_keys=True))
+
+
+def planned_work(cell: study.Cell) -> dict[str, float]:
+    """w = evaluations at most * size of a simulation, for each of "training" and "solving", dimensionless.
+
+    Arguments:
+        cell: from `jpo_lib.study.plan`.
+    """
+    settings, defaults = family(cell)
+    size = SIZES[cell.problem](settings)
+    networks = max(1, len(cell.network_seeds))
+    training = 0.0
+    if cell.group_size is not None:
+        steps, batch = _training(cell, defaults)
+        training = networks * steps * batch * max(1, cell.num_problems // cell.group_size)
+    if cell.kind == "classical":
+        solving = cell.num_problems * sum(_budget(name, defaults) for name in _methods(cell))
+    elif cell.kind == "joint":
+        refinement = defaults.get("refine", {})
+        restarts = refinement.get("max_evaluations", 0) * refinement.get("num_starts", 0)
+        solving = networks * cell.num_problems * (2 * BFGS().max_evaluations + restarts)
+    else:
+        solving = 0.0  # counted with the training: both grow with the number of problems
+    return {"training": training * size, "solving": solving * size}
+
+
+def _training(cell: study.Cell, defaults: dict[str, Any]) -> tuple[int, int]:
+    """Steps, and problems per step, of each network of a cell."""
+    given = {name: cell.options[name] for name in ("num_steps", "batch_size") if name in cell.options}
+    solver = JointOptimization(**given).with_defaults(defaults.get("JointOptimization", {}))
+    return solver.num_steps, min(solver.batch_size or cell.group_size, cell.group_size)
+
+
+def _methods(cell: study.Cell) -> Sequence[str]:
+    return cell.options.get("methods", CLASSICAL_METHODS)
+
+
+def _budget(method: str, defaults: dict[str, Any]) -> int:
+    """Evaluations per problem that a method spends at most."""
+    if method in ("BFGS", "ClassicalStart"):
+        return BFGS().max_evaluations
+    if method in ("GradientDescent", "Adam"):
+        return {"GradientDescent": GradientDescent, "Adam": Adam}[method](**defaults.get(method, {})).max_evaluations
+    return MultiStart(**(defaults.get("MultiStart", {}) if method != "MultiStartAdam" else {})).max_evaluations
+
+
+# --- what was measured ------------------------------------------------------------------------------------------------
+
+
+def spent_seconds(cell: study.Cell, seconds: dict[str, float]) -> dict[str, float]:
+    """Seconds of a computed cell by part, "start", "training" and "solving", from its manifest."""
+    runs = {name: value for name, value in seconds.items() if name.endswith(".run")}
+    training = sum(runs.values()) if cell.kind not in ("classical", "joint") else runs.get("Joint.run", 0.0)
+    return {"training": training, "solving": sum(runs.values()) - training, "start": max(0.0, seconds["total"] - sum(runs.values()))}
+
+
+Times = dict[str, dict[str, tuple[study.Cell, dict[str, float]]]]  # {hardware: {name of a cell: (cell, seconds of its parts)}}
+
+
+@functools.lru_cache(maxsize=8)
+def cells_of(profile: str) -> tuple[study.Cell, ...]:
+    """All cells of a profile."""
+    return tuple(cell for name in study.STUDIES for cell in study.plan(name, profile))
+
+
+def cells_that_tell() -> list[study.Cell]:
+    """The cells of all profiles but smoke, whose studies are too small to tell how long others take."""
+    return [cell for profile in study.profiles() if profile != "smoke" for cell in cells_of(profile)]
+
+
+def computed(cells: Iterable[study.Cell], folders: Sequence[Path] | None = None) -> Times:
+    """The times of all cells that have a manifest, whether or not their code has changed since.
+
+    Arguments:
+        cells: to look for.
+        folders: where; the folder of studies and the reference results when None.
+    """
+    folders = [study.reference_folder(), study.studies_folder()] if folders is None else folders
+    found: Times = {}
+    for cell in cells:
+        for folder in folders:
+            try:
+                manifest = json.loads((Path(folder) / f"{cell.name}.json").read_text(encoding="utf-8"))
+                found.setdefault(hardware(manifest), {})[cell.name] = cell, manifest["seconds"]
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+    return found
+
+
+def timings_folder() -> Path:
+    """Where the times of studies are kept whose results are not: results/timings of the clone."""
+    return study.reference_folder() / "timings"
+
+
+def keep(times: Times, folder: Path) -> list[Path]:
+    """Write times into one file for each hardware, beside those that are there already. Returns the files."""
+    written = []
+    for name, known in times.items():
+        path = Path(folder) / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
+        merged = {**kept(path.parent).get(name, {}), **known}
+        entries = [json.dumps({"cell": cell.model_dump(mode="json"), "seconds": seconds}, sort_keys=True) for _, (cell, seconds) in sorted(merged.items())]
+        head = json.dumps({"format": FORMAT, "hardware": name})
+        text = head[:-1] + ', "studies": [\n' + ",\n".join(entries) + "\n]}\n"  # a line for each study
+        study._write_atomically(path, lambda target, text=text: target.write_text(text, encoding="utf-8"))
+        written.append(path)
+    return written
+
+
+def kept(folder: Path) -> Times:
+    """The times that `keep` has written.
+
+    Raises:
+        ValueError: if a file there is of another kind.
+    """
+    found: Times = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            known = content["format"] == FORMAT
+        except (ValueError, KeyError, TypeError):
+            known = False
+        if not known:
+            raise ValueError(f"{path.name}: expected times of studies in the format {FORMAT}, got something else; move it away.")
+        cells = ((study.Cell(**entry["cell"]), entry["seconds"]) for entry in content["studies"])
+        found.setdefault(content["hardware"], {}).update({cell.name: (cell, seconds) for cell, seconds in cells})
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """Seconds of one cell, and what they rest on: "computed", "scaled", "benchmark" or "unknown" (then seconds are NaN)."""
+
+    seconds: float
+    basis: str
+
+
+class Rates:
+    """Seconds per unit of work on one kind of hardware."""
+
+    def __init__(self, known: dict[str, tuple[study.Cell, dict[str, float]]], benchmark: dict[str, Any] | None = None):
+        """
+        Arguments:
+            known: {name: (cell, seconds)}, as `computed` finds them for this hardware.
+            benchmark: a file of `jpo_lib.timings.read_benchmarks` of comparable hardware, for problems without such cells.
+        """
+        self.known = known
+        groups: dict[tuple[str, str], list] = {}
+        for cell, seconds in known.values():
+            groups.setdefault((cell.problem, cell.kind), []).append((planned_work(cell), spent_seconds(cell, seconds)))
+        self.rates = {
+            key: {**{part: sum(s[part] for _, s in pairs) / max(sum(w[part] for w, _ in pairs), 1e-300) for part in PARTS},
+                  "start": float(np.median([s["start"] for _, s in pairs])), "count": len(pairs)}
+            for key, pairs in groups.items()
+        }
+        self.evaluations = {} if benchmark is None else _evaluations(benchmark)
+
+    def estimate(self, cell: study.Cell) -> Estimate:
+        """How long a cell takes; exactly what it took, if it has been computed on this hardware."""
+        if cell.name in self.known:
+            return Estimate(self.known[cell.name][1]["total"], MEASURED)
+        work, rate = planned_work(cell), self.rates.get((cell.problem, cell.kind))
+        if rate is not None:
+            return Estimate(rate["start"] + sum(rate[part] * work[part] for part in PARTS), SCALED)
+        if cell.problem in self.evaluations:
+            per_work, start = self.evaluations[cell.problem]
+            return Estimate(start + per_work * sum(work.values()), BENCHMARK)
+        return Estimate(math.nan, UNKNOWN)
+
+
+    def check(self) -> list[float]:
+        """Estimate over time, for each timed cell that can be estimated from the cells of other studies alone; sorted."""
+        ratios = []
+        for left_out in dict.fromkeys(cell.study for cell, _ in self.known.values()):
+            others = Rates({name: entry for name, entry in self.known.items() if entry[0].study != left_out})
+            for cell, seconds in (entry for entry in self.known.values() if entry[0].study == left_out):
+                estimate = others.estimate(cell)
+                if estimate.basis == SCALED:
+                    ratios.append(estimate.seconds / seconds["total"])
+        return sorted(ratios)
+
+
+def _evaluations(benchmark: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """{problem: (seconds of an evaluation of size 1, seconds of compilation)} from the largest batch of a benchmark."""
+    found = {}
+    for row in sorted((row for row in benchmark["scaling"] if row["work"] == "evaluation"), key=lambda row: row["n"]):
+        settings = _family(row["problem"], "{}")[0]
+        found[row["problem"]] = row["seconds"] / SIZES[row["problem"]](settings), 3 * row["compile_seconds"]
+    return found
+
+
+def all_rates() -> dict[str, Rates]:
+    """{hardware: Rates}, best known first."""
+    times = kept(timings_folder())
+    for name, known in computed(cells_that_tell()).items():
+        times.setdefault(name, {}).update(known)
+    on_processors = next((b for b in read_benchmarks() if b["machine"]["device"].endswith("CPU")), None)
+    if on_processors is not None and not any("CPU" in name for name in times):
+        times[f"{on_processors['machine']['device']}, {on_processors['machine']['cores']} cores"] = {}
+    found = {name: Rates(known, on_processors if "CPU" in name else None) for name, known in times.items()}
+    return dict(sorted(found.items(), key=lambda item: -len(item[1].known)))
+
+
+# --- what to ask a cluster for ----------------------------------------------------------------------------------------
+
+
+def requests(cells: Sequence[study.Cell]) -> dict[str, dict[str, int]]:
+    """{name: {"minutes", "memory_mb"}}: time and memory that a job for each cell asks a cluster for.
+
+    Minutes are three times the estimate on the slowest hardware that is known, or two hours where nothing is. Memory is that
+    of a process with JAX, and half as much again as the arrays of one evaluation of all problems that are worked on at once.
+    """
+    rates = list(all_rates().values())
+    bytes_per_size = _bytes_per_size()
+    asked = {}
+    for cell in cells:
+        estimates = [e.seconds for e in (rate.estimate(cell) for rate in rates) if e.basis != UNKNOWN]
+        minutes = TIME_FACTOR * max(estimates) / 60 if estimates else UNKNOWN_MINUTES
+        size = SIZES[cell.problem](family(cell)[0])
+        arrays = _problems_at_once(cell) * max(DEFAULT_BYTES, bytes_per_size.get(cell.problem, 0.0) * size)
+        asked[cell.name] = {"minutes": math.ceil(minutes), "memory_mb": BASE_MEMORY_MB + math.ceil(MEMORY_FACTOR * arrays / 1e6)}
+    return asked
+
+
+def _problems_at_once(cell: study.Cell) -> int:
+    """Problems in one batch: all of them, or the batches of all networks, which an accelerator trains side by side."""
+    if cell.group_size is None:
+        return cell.num_problems
+    groups = max(1, cell.num_problems // cell.group_size)
+    return max(1, len(cell.network_seeds)) * max(cell.num_problems, groups * _training(cell, family(cell)[1])[1])
+
+
+def _bytes_per_size() -> dict[str, float]:
+    """{problem: bytes of one evaluation per size of its simulation}, the largest that a benchmark has found."""
+    found: dict[str, float] = {}
+    for row in (row for benchmark in read_benchmarks() for row in benchmark["scaling"] if "bytes" in row):
+        size = SIZES[row["problem"]](_family(row["problem"], "{}")[0])
+        found[row["problem"]] = max(found.get(row["problem"], 0.0), row["bytes"] / size)
+    return found
