@@ -11,7 +11,7 @@ export PYTHON
 RUN := .venv/bin/python
 
 
-.PHONY: help env book pdf test bench lock clean
+.PHONY: help env book pdf test bench links lock clean
 help:
 	@echo "make env     install the pinned environment into .venv     (ACCELERATOR=cpu, or cuda13 for NVIDIA GPUs)"
 	@echo "make book    run all studies and notebooks, build the book (PROFILE=laptop, or smoke, paper, published)"
@@ -19,6 +19,7 @@ help:
 	@echo "make pdf     the same, and the whole book as one PDF (needs Chromium)"
 	@echo "make test    run all tests, a small build of the book included"
 	@echo "make bench   measure speed beside other software    (QUICK=1: in three minutes; MACHINE=name-of-the-results)"
+	@echo "make links   try all links of the built book that leave the site (needs a network)"
 	@echo "make lock    resolve the dependencies of pyproject.toml anew (UPGRADE=1: to their newest versions)"
 	@echo "make clean   remove what was built: results, executed notebooks, pages, caches; .venv stays"
 
@@ -38,6 +39,9 @@ test: env
 bench:
 	@sh workflow/environment.sh bench
 	@exec .venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(MACHINE),--machine "$(MACHINE)")
+
+links: env
+	@exec $(RUN) workflow/links.py
 
 LOCK = $(RUN) -m uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-header --no-annotate --quiet $(if $(UPGRADE),--upgrade)

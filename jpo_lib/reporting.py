@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import xarray as xr
 
 from jpo_lib.metrics import Comparison, Rate, compare
-from jpo_lib.plotting import METHODS
+from jpo_lib.plotting import METHODS, csv_text
+
+
+def unbroken(text: str) -> str:
+    """The text so that no line ends inside a number: a hard space before %, ranges held together, and a minus for a hyphen.
+
+    Code, between backticks, stays as it is.
+    """
+    if "`" in text:
+        return text
+    text = re.sub(r"(?<=\d) %", "\u00a0%", text)
+    text = re.sub(r"(?<=\d)–(?=\d)", "\u2060–\u2060", text)
+    return re.sub(r"(?<![\w.)-])-(?=\d)", "−", text)
 
 
 def glue(**values) -> None:
@@ -20,7 +33,7 @@ def glue(**values) -> None:
             print(f"{name} = {value}")
         return
     for name, value in values.items():
-        store(name, str(value), display=False)
+        store(name, unbroken(value) if isinstance(value, str) else str(value), display=False)
 
 
 def percent(value: float) -> str:
@@ -52,13 +65,23 @@ def comparison(study: xr.Dataset, reference: xr.Dataset) -> Comparison:
     return dataclasses.replace(outcome, solved_reference=alone)
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]], *, label: str, caption: str):
-    """A numbered table for the book; shown as Markdown in a notebook."""
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]], *, label: str, caption: str, data=None):
+    """A numbered table for the book; shown as Markdown in a notebook.
+
+    Arguments:
+        header, rows: what is shown.
+        label, caption: such as "table-4", and one sentence.
+        data: (header, rows) for the download, unrounded; what is shown when None.
+    """
     from IPython.display import Markdown
 
+    class Table(Markdown):
+        def _repr_csv_(self):
+            return None if data is None else csv_text(*data)
+
     lines = [f"```{{table}} {caption}", f":name: {label}", "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(str(value) for value in row) + " |" for row in rows]
-    return Markdown("\n".join([*lines, "```"]))
+    lines += ["| " + " | ".join(unbroken(str(value)) for value in row) + " |" for row in rows]
+    return Table("\n".join([*lines, "```"]))
 
 
 RESULTS_HEADER = ["solver", "n", "solved (95 % interval)", "better", "tie", "worse", "evaluations per problem"]
@@ -129,22 +152,6 @@ def ledger_rows(records: Sequence[dict[str, object]]) -> list[list[object]]:
         rates = (with_bounds(record, rate) for rate in RATES)
         rows.append([record["experiment"], record["solver"], record["n"], seeds, *rates, f"{record['evaluations']:.0f}"])
     return rows
-
-
-def csv_link(header: Sequence[str], rows: Sequence[Sequence[object]], filename: str):
-    """A link that holds a table as CSV, so that a page needs no file beside it; shown as HTML in a notebook."""
-    import base64
-    import csv
-    import html
-    import io
-
-    from IPython.display import HTML
-
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    address = f"data:text/csv;charset=utf-8;base64,{base64.b64encode(text.getvalue().encode()).decode()}"
-    name = html.escape(filename)
-    return HTML(f'<a download="{name}" href="{address}">{name}</a> ({len(rows)} rows)')
 
 
 def results_table(classical: xr.Dataset, joint: xr.Dataset, *, label: str, caption: str):

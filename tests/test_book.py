@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,10 +22,14 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 import yaml
+from page_checks import AXE, CONTRAST, READY, SCREENSHOTS, SHOWN, TO_THEME, TOO_WIDE, axe_script, look
 
 from jpo_lib import ledger
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow"))
+import links  # noqa: E402
+
 SVG = "<svg xmlns='http://www.w3.org/2000/svg'/>"
 
 
@@ -134,7 +139,7 @@ class PageParser(html.parser.HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.ids, self.links, self.files = set(), [], []
+        self.ids, self.links, self.files, self.late = set(), [], [], set()
 
     def handle_starttag(self, tag, attributes):
         values = dict(attributes)
@@ -144,6 +149,8 @@ class PageParser(html.parser.HTMLParser):
             self.links.append(values["href"])
         if tag in ("img", "script") and values.get("src"):
             self.files.append(values["src"])
+            if values.get("loading") == "lazy":
+                self.late.add(values["src"])
         if tag == "link" and values.get("href") and values.get("rel") != "canonical":
             self.files.append(values["href"])
 
@@ -203,78 +210,43 @@ def site(book_folder):
     server.shutdown()
 
 
-# Contrast of each text with the first solid colour behind it, as WCAG defines it.
-CONTRAST = """() => {
-  const rgb = text => { const m = text.match(/[0-9.]+/g).map(Number); return [m[0], m[1], m[2], m.length > 3 ? m[3] : 1]; };
-  const light = c => { const [r, g, b] = c.slice(0, 3).map(v => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
-                       return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-  const behind = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c[3] > 0.99) return c; } return [255, 255, 255, 1]; };
-  const poor = [];
-  for (const e of document.querySelectorAll(".bd-article *")) {
-    const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
-    if (!own || !e.offsetParent || e.closest("mjx-container, .headerlink, svg, .copybtn")) continue;
-    const style = getComputedStyle(e);
-    if (style.color.startsWith("rgb") && style.visibility === "visible") {
-      const a = light(rgb(style.color)), b = light(behind(e));
-      const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-      if (contrast < 4.5) poor.push([Math.round(contrast * 100) / 100, e.tagName, e.className, e.textContent.trim().slice(0, 40)]);
-    }
-  }
-  return poor.slice(0, 8);
-}"""
-
-# What reaches over the right edge and cannot be scrolled to by itself.
-TOO_WIDE = """() => [...document.querySelectorAll(".bd-article *")].filter(e => {
-  if (e.closest("mjx-assistive-mml, .headerlink, svg") || e.getBoundingClientRect().right <= innerWidth + 1) return false;
-  for (let p = e; p && p.matches(".bd-article *"); p = p.parentElement)
-    if (["auto", "scroll"].includes(getComputedStyle(p).overflowX) && p.getBoundingClientRect().right <= innerWidth + 1) return false;
-  return true;
-}).slice(0, 3).map(e => e.tagName + "." + e.className)"""
-
-SHOWN = """() => ({
-  formulas: document.querySelectorAll(".math").length,
-  rendered: document.querySelectorAll(".math mjx-container").length,
-  broken: document.querySelectorAll("mjx-merror, [data-mjx-error]").length,
-  raw: /\\\\[(\\[]/.test([...document.querySelectorAll(".math")].map(e => e.innerText).join(" ")),
-  dollars: [...document.querySelectorAll(".bd-article p, .bd-article li, .bd-article td, .bd-article figcaption")].map(e => {
-    const copy = e.cloneNode(true); copy.querySelectorAll("code, pre, .math").forEach(c => c.remove()); return copy.textContent.match(/\\$[^$\\n]{1,60}\\$/); })
-    .filter(Boolean).map(m => m[0]),
-  noAlt: [...document.querySelectorAll(".bd-article figure img, .bd-article .cell_output img")].filter(i => !(i.alt || "").trim() || /^\\S+\\.(svg|png)$/.test(i.alt.trim())).map(i => i.src),
-  emptyImages: [...document.images].filter(i => i.complete && !i.naturalWidth && i.offsetParent).map(i => i.src),
-  nameless: [...document.querySelectorAll(".bd-article a[href], .bd-article button, .bd-article summary")]
-    .filter(e => !(e.innerText || e.textContent).trim() && !e.getAttribute("aria-label") && !e.title && !e.querySelector("img[alt]:not([alt=''])")).map(e => e.outerHTML.slice(0, 80)),
-  numbers: Object.fromEntries([...document.querySelectorAll("[id^=figure-], [id^=table-], [id^=theorem-]")].map(e => [e.id,
-    (e.querySelector(".caption-number, .admonition-title .caption-number, .admonition-title") || {innerText: ""}).innerText.trim()])),
-  references: [...document.querySelectorAll("a.reference.internal")].filter(a => /#(figure|table)-s?\\d+$/.test(a.href) && a.querySelector(".std-numref")).map(a => [a.hash, a.innerText.trim()]),
-})"""
+# With axe at phone width, too: where columns become blocks and menus hide behind buttons.
+AXE_ON_PHONES = {"index.html", "claims.html", "ledger.html", "_executed/01_method.html", "_executed/07_when_it_pays.html"}
+# Findings that are the theme's and cannot be corrected from here: {(rule, start of the selector): reason}.
+NOT_OURS = {}
 
 
 @pytest.fixture(scope="session")
 def visits(browser, site, pages):
-    """Each page opened once in light, narrowed to a phone, and switched to dark; what was seen."""
-    seen = {}
+    """Each page opened once: wide in light and dark, narrow in dark and light; what was seen, with a picture of each."""
+    seen, axe = {}, axe_script()
+    shutil.rmtree(SCREENSHOTS, ignore_errors=True)
+    SCREENSHOTS.mkdir(parents=True)
     context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light", reduced_motion="reduce")
+    page, visit = context.new_page(), None
+    page.on("request", lambda request: visit.requests.append(request.url))
+    page.on("console", lambda message: visit.complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+    page.on("response", lambda reply: visit.complaints.append(f"{reply.status} {reply.url}") if reply.status >= 400 else None)
     for name in pages:
-        visit = SimpleNamespace(requests=[], complaints=[])
-        page = context.new_page()
-        page.on("request", lambda request, v=visit: v.requests.append(request.url))
-        page.on("console", lambda message, v=visit: v.complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error, v=visit: v.complaints.append(str(error)))
-        page.on("response", lambda reply, v=visit: v.complaints.append(f"{reply.status} {reply.url}") if reply.status >= 400 else None)
+        visit = seen[name] = SimpleNamespace(requests=[], complaints=[], pictures={}, axe={}, poor={}, overflow={}, wide={})
+        page.set_viewport_size({"width": 1440, "height": 900})
         page.goto(site + name, wait_until="load")
-        page.evaluate("async () => { if (window.MathJax && MathJax.startup) await MathJax.startup.promise; await document.fonts.ready; }")
-        page.evaluate("() => document.querySelectorAll('img[loading=lazy]').forEach(i => i.loading = 'eager')")
+        page.evaluate(READY)
         visit.shown = page.evaluate(SHOWN)
-        visit.poor_light = page.evaluate(CONTRAST)
-        page.set_viewport_size({"width": 390, "height": 844})
-        visit.overflow = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
-        visit.wide = page.evaluate(TOO_WIDE)
-        page.evaluate("() => { document.documentElement.dataset.theme = 'dark'; document.documentElement.dataset.mode = 'dark'; }")
-        visit.dark_background = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
-        visit.poor_dark = page.evaluate(CONTRAST)
-        visit.dark_cards = page.evaluate("() => [...document.querySelectorAll('.bd-article figure img')].map(i => getComputedStyle(i).backgroundColor)")
-        page.close()
-        seen[name] = visit
+        page.evaluate(axe)
+        for width, theme in ((1440, "light"), (1440, "dark"), (390, "dark"), (390, "light")):  # fewest changes on the way
+            page.set_viewport_size({"width": width, "height": 844 if width == 390 else 900})
+            page.evaluate(TO_THEME, theme)
+            visit.poor[width, theme] = page.evaluate(CONTRAST)
+            visit.overflow[width, theme] = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+            visit.wide[width, theme] = page.evaluate(TOO_WIDE)
+            if width == 1440 or name in AXE_ON_PHONES:
+                visit.axe[width, theme] = page.evaluate(AXE, theme == "dark")
+            look(page, visit, name, width, theme)
+            if theme == "dark":
+                visit.dark_background = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+                visit.dark_cards = page.evaluate("() => [...document.querySelectorAll('.bd-article figure img')].map(i => getComputedStyle(i).backgroundColor)")
     context.close()
     return seen
 
@@ -308,6 +280,22 @@ def test_links_anchors_and_files_of_the_site_resolve(pages, book_folder):
             elif known and parts.fragment and unquote(parts.fragment) not in pages[target].ids:
                 broken.append(f"{name}: {link} (no such anchor)")
     assert not broken, "\n".join(broken)
+
+
+def test_links_that_leave_the_site_are_listed(pages, book_folder):
+    listed = links.external_links(book_folder)
+    shown = {link.split("#")[0] for page in pages.values() for link in page.links if link.startswith(("http://", "https://"))}
+    assert set(listed) == shown and "https://arxiv.org/abs/2408.08119" in listed
+    assert all(page in pages for page in listed.values())
+
+
+def test_pages_and_site_stay_small(pages, book_folder):
+    """A page has at most 2 MB, without scripts and fonts, with the pictures that load before a reader scrolls to them; the site 40 MB."""
+    for name, page in pages.items():
+        pictures = {(book_folder / name).parent / unquote(file) for file in set(page.files) - page.late if urlsplit(file).path.endswith((".svg", ".png", ".jpg", ".webp"))}
+        size = sum(path.stat().st_size for path in [book_folder / name, *pictures] if path.is_file())
+        assert size <= 2_000_000, f"{name}: {size / 1e6:.1f} MB"
+    assert sum(path.stat().st_size for path in book_folder.rglob("*") if path.is_file()) <= 40_000_000
 
 
 def test_no_page_asks_another_host(visits, site):
@@ -364,18 +352,45 @@ def test_images_load_and_controls_have_names(visits):
     assert not [(name, v.shown["nameless"]) for name, v in visits.items() if v.shown["nameless"]]
 
 
-def test_nothing_is_wider_than_a_phone(visits):
-    wide = [f"{name}: {v.overflow} px too wide, for example {v.wide}" for name, v in visits.items() if v.overflow > 0 or v.wide]
+def test_nothing_is_wider_than_the_screen(visits):
+    wide = [f"{name} at {state}: {v.overflow[state]} px too wide, for example {v.wide[state]}"
+            for name, v in visits.items() for state in v.overflow if v.overflow[state] > 0 or v.wide[state]]
     assert not wide, "\n".join(wide)
 
 
 def test_text_is_readable_in_light_and_dark(visits):
     for name, visit in visits.items():
-        assert not visit.poor_light, f"{name}, light: {visit.poor_light}"
-        assert not visit.poor_dark, f"{name}, dark: {visit.poor_dark}"
+        for state, poor in visit.poor.items():
+            assert not poor, f"{name} at {state}: {poor}"
         red, green, blue = map(int, re.findall(r"\d+", visit.dark_background)[:3])
         assert max(red, green, blue) < 60, f"{name}: the page stays light in dark mode"
         assert set(visit.dark_cards) <= {"rgb(255, 255, 255)"}, f"{name}: a figure without its light card"
+
+
+def test_axe_finds_nothing_serious_that_is_ours(visits):
+    """axe-core's rules, in light and dark; see NOT_OURS."""
+    found, excused = {}, set()
+    for name, visit in visits.items():
+        for state, nodes in visit.axe.items():
+            for node in nodes:
+                excuse = next((key for key in NOT_OURS if key[0] == node["rule"] and node["target"].startswith(key[1])), None)
+                excused.add(excuse)
+                if excuse is None:
+                    found.setdefault(f"{node['rule']} ({node['help']})", []).append(f"{name} at {state}: {node['target']} {node['html']} {node['why']}")
+    assert not found, "\n".join(f"{rule}: {len(places)}\n  " + "\n  ".join(places[:12]) for rule, places in found.items())
+    assert set(NOT_OURS) <= excused, "an exception that is no longer needed"
+
+
+def test_pictures_of_all_pages_show_them(visits, pages):
+    """In _build/screenshots, for a person to look at: complete, nowhere blank, light pages light and dark ones dark."""
+    states = {(width, theme) for width in (390, 1440) for theme in ("light", "dark")}
+    for name, visit in visits.items():
+        assert set(visit.pictures) == states
+        for (width, theme), picture in visit.pictures.items():
+            assert picture.size == (width, picture.height), f"{name}: {picture.size} is not the whole page of {picture.height} px"
+            assert picture.median < 60 if theme == "dark" else picture.median > 220, f"{name} in {theme}: the typical grey is {picture.median}"
+            assert min(picture.contrasts[:-1] or picture.contrasts) > 60, f"{name} at {width} px in {theme}: a screen is blank"
+    assert len(list(SCREENSHOTS.glob("*.jpg"))) == 4 * len(pages)
 
 
 def test_links_to_the_repository_follow_one_setting(book_folder, pages):

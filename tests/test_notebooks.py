@@ -11,8 +11,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from conftest import ROOT
+
 from jpo_lib import execution, notebooks
 from jpo_lib.notebooks import InputError, check_parameters, read_parameters, run_notebooks
+
+sys.path.insert(0, str(ROOT / "workflow"))
+import launch_cell  # noqa: E402
 
 PARAMETERS = """\
 profile: str = "laptop"  # amount of work
@@ -124,6 +129,39 @@ def test_all_notebooks_follow_the_conventions():
         assert notebook.metadata.kernelspec.name == "python3", path.name
         for cell in notebook.cells:
             assert cell.cell_type != "code" or (not cell.outputs and cell.execution_count is None), path.name
+
+
+# The first code cell, for Colab
+
+
+@pytest.mark.parametrize("path", notebooks.list_notebooks(), ids=lambda path: path.stem)
+def test_the_first_code_cell_follows_the_settings_and_does_nothing_here(path, monkeypatch):
+    text = path.read_text(encoding="utf-8")
+    assert text == launch_cell.with_launch_cell(text, launch_cell.repository_setting()), "run .venv/bin/python workflow/launch_cell.py"
+    first = next(cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code")
+    assert first["id"] == launch_cell.CELL_ID and first["metadata"]["tags"] == ["remove-cell"]
+    monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: pytest.fail("it installs something"))
+    names = {}
+    exec("".join(first["source"]), names)
+    assert set(names) == {"find_spec", "__builtins__"}
+
+
+@pytest.mark.parametrize("stem, more", [("01_method", []), ("13_your_own_problem", ["diffrax"])])
+def test_where_the_library_is_missing_it_is_installed_from_the_repository(stem, more, monkeypatch):
+    text = notebooks.find_notebook(stem).read_text(encoding="utf-8")
+    setting = {"url": "https://example.org/owner/name/", "branch": "main"}
+    new = launch_cell.with_launch_cell(text, setting)
+    assert launch_cell.with_launch_cell(new, setting) == new and launch_cell.with_launch_cell(new, launch_cell.repository_setting()) == text
+    commands = []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
+    exec("".join(next(cell for cell in json.loads(new)["cells"] if cell["cell_type"] == "code")["source"]), {})
+    program, _, _, _, _, library, *others = commands.pop()
+    assert program == sys.executable and library == "jpo-lib @ git+https://example.org/owner/name@main"
+    assert [re.match(r"\w+", name)[0] for name in others] == more
+    refused = launch_cell.with_launch_cell(text, {"url": ""})
+    with pytest.raises(ModuleNotFoundError, match="Expected the library jpo_lib, got none"):
+        exec("".join(next(cell for cell in json.loads(refused)["cells"] if cell["cell_type"] == "code")["source"]), {})
 
 
 # Requests

@@ -4,10 +4,15 @@ These tests need a built book and Chromium, as those of test_book.py.
 """
 
 import re
+import sys
 from urllib.parse import quote
 
 import pytest
+from conftest import ROOT
 from test_book import book_folder, chapters, pages, site  # noqa: F401  (fixtures)
+
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+import page_symbols  # noqa: E402
 
 
 @pytest.mark.parametrize("query, expected", [
@@ -78,3 +83,37 @@ def test_chapters_say_how_long_they_take(book_folder):
     text = (book_folder / "summary.html").read_text(encoding="utf-8")
     assert int(re.search(r'class="reading-time">(\d+) minute', text)[1]) <= 3
     assert "reading-time" not in (book_folder / "api.html").read_text(encoding="utf-8")
+
+
+def test_links_show_what_they_lead_to(browser, site):  # noqa: F811
+    """A term of the glossary by keyboard, a figure of the same page by pointer; Escape and the pointer's leaving close."""
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.goto(f"{site}summary.html", wait_until="load")
+    link = page.locator("a.reference.internal:has(> .std-term)").first
+    page.keyboard.press("Tab")
+    link.focus()
+    box = page.locator(".preview[role=tooltip]")
+    box.wait_for()
+    assert "One network predicts the parameters" in box.inner_text() and link.get_attribute("aria-describedby") == box.get_attribute("id")
+    assert box.locator("mjx-container").count() >= 1, "a formula in it is not set"
+    page.keyboard.press("Escape")
+    assert box.count() == 0 and link.get_attribute("aria-describedby") is None
+    page.goto(f"{site}_executed/03_wave_packet.html", wait_until="load")
+    link = page.locator("a.reference.internal[href='#figure-3']").first
+    link.hover()
+    box.wait_for()
+    assert box.locator("img").count() == 1 and "Figure 3" in box.inner_text()
+    assert page.evaluate("() => new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size === document.querySelectorAll('[id]').length")
+    box.hover()
+    page.wait_for_timeout(600)
+    assert box.count() == 1, "it closes under the pointer"
+    page.mouse.move(2, 2)
+    box.wait_for(state="detached")
+    page.close()
+
+
+def test_symbols_are_explained_where_they_are_used(pages, book_folder):  # noqa: F811
+    text = (book_folder / "_executed" / "04_billiards.html").read_text(encoding="utf-8")
+    block = re.search(r'<details class="symbols">.*?</details>', text, re.DOTALL)[0]
+    assert "Billiards" in block and "initial velocity of the cue ball" in block and "id=" not in block
+    assert {f"{page}.html" for page in page_symbols.SECTIONS} <= set(pages)

@@ -118,13 +118,6 @@ def test_a_map_without_any_cell_is_refused():
         validity.build_map(validity.MAPS[0], {})
 
 
-def test_a_link_holds_the_whole_table():
-    import base64
-
-    link = reporting.csv_link(["a", "b"], [[1, "x, y"], [2, "z"]], "t.csv").data
-    assert base64.b64decode(link.split("base64,")[1].split('"')[0]).decode() == 'a,b\n1,"x, y"\n2,z\n'
-
-
 def test_the_table_of_all_results_has_every_method_and_n_with_its_seeds():
     joint = xr.concat([results(30, 3, 7, networks=3), results(36, 3, 7, networks=3)], "group_size").assign_coords(group_size=[1, 16])
     records = reporting.ledger_records("shots", results(20, 10, 30), joint)

@@ -1,7 +1,7 @@
 """Under each figure and table of a notebook's page: the notebook, the parameters, the data, the command that makes it anew.
 
-The data of a figure are what was drawn (see jpo_lib.plotting.figure_data); those of a table are its cells. They are
-written to `_data` of the site, and the row stands in HTML only.
+The data of a figure are what was drawn (see jpo_lib.plotting.figure_data); those of a table are its cells, or unrounded
+numbers where the notebook gives them. They are written to `_data` of the site, and the row stands in HTML only.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import csv
 import functools
 import io
 import json
+import re
 import shlex
 from html import escape
 from pathlib import Path
@@ -19,6 +20,7 @@ from item_numbers import LABEL
 from sphinx.application import Sphinx
 
 FOLDER = "_data"
+PLAIN = str.maketrans({"\u00a0": " ", "\u2060": None, "−": "-"})  # what jpo_lib.reporting.unbroken puts in
 
 
 @functools.cache
@@ -27,21 +29,24 @@ def executed(path: Path, changed: int) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def data_of_figures(notebook: dict) -> dict[str, str]:
-    """The CSV that each labelled figure carries, by label."""
-    found = {}
-    for cell in notebook["cells"]:
-        name = (cell.get("metadata", {}).get("mystnb", {}).get("figure") or {}).get("name")
-        if name and "figure_data" in cell["metadata"]:
-            found[name] = cell["metadata"]["figure_data"]
-    return found
+def label_of(cell: dict) -> str | None:
+    """The label of the figure or table that a cell makes."""
+    name = (cell.get("metadata", {}).get("mystnb", {}).get("figure") or {}).get("name")
+    texts = ("".join(output.get("data", {}).get("text/markdown", "")) for output in cell.get("outputs", []))
+    found = (re.search(r"^:name: (\S+)$", text, re.MULTILINE) for text in texts)
+    return name or next((match[1] for match in found if match), None)
+
+
+def carried_data(notebook: dict) -> dict[str, str]:
+    """The CSV that figures carry, and some tables, by label."""
+    return {label_of(cell): cell["metadata"]["figure_data"] for cell in notebook["cells"] if "figure_data" in cell["metadata"]}
 
 
 def data_of_table(table: nodes.table) -> str:
-    """The cells of a table as CSV."""
+    """The cells of a table as CSV, with the signs that programs read."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
-        [entry.astext() for entry in row.findall(nodes.entry)] for row in table.findall(nodes.row))
+        [entry.astext().translate(PLAIN) for entry in row.findall(nodes.entry)] for row in table.findall(nodes.row))
     return text.getvalue()
 
 
@@ -93,13 +98,15 @@ def add_rows(app: Sphinx, doctree: nodes.document) -> None:
     block = next((n for n in doctree.findall(nodes.Element) if "provenance" in [*n.get("classes", []), *n.get("container_classes", [])]), None)
     if block is not None:
         block.parent.insert(block.parent.index(block), nodes.raw("", '<span id="provenance"></span>', format="html"))
-    figures = data_of_figures(notebook)
+    carried = carried_data(notebook)
     data = app.env.jpo_item_data = getattr(app.env, "jpo_item_data", {})
     for node in list(doctree.findall(lambda n: isinstance(n, (nodes.figure, nodes.table)))):
         label = next((label for label in node.get("names", []) if LABEL.match(label)), None)
         if label is None:
             continue
-        text = data_of_table(node) if isinstance(node, nodes.table) else figures.get(label)
+        text = carried.get(label)
+        if text is None and isinstance(node, nodes.table):
+            text = data_of_table(node)
         if text is not None:
             data[label] = text
         kind, supplement, number = LABEL.match(label).groups()

@@ -3,8 +3,8 @@
 from jpo_lib.plotting.ablations import not_computed, plot_answer_errors, plot_answers_solved, plot_rates, plot_variants
 from jpo_lib.plotting.alignment import plot_alignment, plot_coupling, plot_outcomes
 from jpo_lib.plotting.billiards import film_of_shot, plot_shot, plot_shot_landscape, plot_shots
-from jpo_lib.plotting.costs import COST_LEVELS, plot_costs, plot_not_computed, plot_supervised_cost
-from jpo_lib.plotting.figure_data import figure_data
+from jpo_lib.plotting.costs import COST_LEVELS, cost_legend, plot_costs, plot_not_computed, plot_supervised_cost
+from jpo_lib.plotting.figure_data import csv_text, figure_data, set_figure_data
 from jpo_lib.plotting.film import show_film
 from jpo_lib.plotting.kuramoto_sivashinsky import (
     beta_landscapes, film_of_trajectory, plot_beta_landscapes, plot_cost, plot_final_states, plot_joint_landscape, plot_trajectory,
@@ -21,11 +21,11 @@ from jpo_lib.plotting.verification import plot_convergence
 from jpo_lib.plotting.wave_packet import plot_landscape, plot_signals, plot_waveform
 
 __all__ = [
-    "COST_LEVELS", "MEASURED", "METHODS", "THEORY", "beta_landscapes", "draw_flow", "draw_schematic", "figure_data", "film_of_shot",
+    "COST_LEVELS", "MEASURED", "METHODS", "THEORY", "beta_landscapes", "cost_legend", "csv_text", "draw_flow", "draw_schematic", "figure_data", "film_of_shot",
     "film_of_trajectory", "fraction_better", "not_computed", "plot_alignment", "plot_answer_errors", "plot_answers_solved",
     "plot_beta_landscapes", "plot_convergence", "plot_cost", "plot_costs", "plot_coupling", "plot_evolution", "plot_final_states",
     "plot_flows", "plot_fraction_better", "plot_histories", "plot_joint_landscape", "plot_landscape", "plot_loss_distribution",
     "plot_loss_history", "plot_loss_map", "plot_memory_per_problem", "plot_not_computed", "plot_outcomes", "plot_rates", "plot_shot",
     "plot_shot_landscape", "plot_shots", "plot_signals", "plot_solved", "plot_supervised_cost", "plot_time_per_problem", "plot_trajectory",
-    "plot_validity", "plot_variants", "plot_waveform", "show_film", "use_book_style",
+    "plot_validity", "plot_variants", "plot_waveform", "set_figure_data", "show_film", "use_book_style",
 ]

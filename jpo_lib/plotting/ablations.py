@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from jpo_lib.metrics import wilson_interval
-from jpo_lib.plotting.results import METHODS, group_size_axis
+from jpo_lib.plotting.results import METHODS, group_size_axis, plain_ticks
 
 OPTIMIZER_STYLES = {"adam": ("Adam", "#0072B2", "o"), "rmsprop": ("RMSprop", "#E69F00", "^"), "sgd": ("gradient descent", "#CC79A7", "s")}
 # Answers of networks and what becomes of them: name, colour, marker, line. Filled markers are known problems, hollow ones unseen.
@@ -77,8 +77,8 @@ def plot_rates(ax, points: Mapping[str, Sequence[tuple[float, xr.Dataset]]], def
 
 
 def _count(ax, totals: set[int]) -> None:
-    """Say above the panel how many answers a point stands for."""
-    ax.text(1.0, 1.01, f"{' or '.join(map(str, sorted(totals)))} answers each", transform=ax.transAxes, ha="right", va="bottom", fontsize=6.5, color="#555555")
+    """Say below the panel how many answers a point stands for; above it the title needs the place."""
+    ax.set_xlabel(f"{ax.get_xlabel()}\n{' or '.join(map(str, sorted(totals)))} answers each")
 
 
 def _curves(ax, study: xr.Dataset, methods: Sequence[str], measure) -> None:
@@ -102,6 +102,7 @@ def plot_answer_errors(ax, study: xr.Dataset, methods: Sequence[str] = ("JointLa
     _curves(ax, study, methods, error)
     ax.axhline(1.0, color="#777777", linewidth=0.8, linestyle=":")
     ax.set(yscale="log", ylabel="median loss of the raw answer\n/ solved threshold (dimensionless)")
+    plain_ticks(ax.yaxis)
 
 
 def plot_answers_solved(ax, study: xr.Dataset, methods: Sequence[str], levels: Sequence[str] = ()) -> None:

@@ -70,6 +70,7 @@ def plot_shot_landscape(ax, problem, y, points=(), shape: tuple[int, int] = (121
         shape: number of speeds and of angles.
     """
     from matplotlib.patches import Patch
+    from matplotlib.ticker import MaxNLocator
 
     speeds, angles, loss, flat = shot_landscape(problem, y, shape)
     levels = np.where(flat, np.nan, np.log10(np.maximum(loss, 1e-4)))
@@ -86,7 +87,7 @@ def plot_shot_landscape(ax, problem, y, points=(), shape: tuple[int, int] = (121
     handles, labels = ax.get_legend_handles_labels()
     handles.append(Patch(facecolor="#d9d9d9", edgecolor="#8a8a8a", hatch="///", linewidth=0.0))
     ax.legend(handles, [*labels, "gradient zero"], loc="upper left", fontsize=7, frameon=True, framealpha=0.85)
-    ax.figure.colorbar(image, ax=ax, label="$\\log_{10}$ loss", pad=0.02)
+    ax.figure.colorbar(image, ax=ax, label="$\\log_{10}$ loss", pad=0.02, ticks=MaxNLocator(5, integer=True))
 
 
 def plot_shot(ax, problem, x, y=None, colour: str = METHODS["Joint"][1]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from jpo_lib.costs import costs_of_runs, joint_costs, refined_method
-from jpo_lib.plotting.results import METHODS, group_size_axis
+from jpo_lib.plotting.results import METHODS, group_size_axis, plain_ticks
 
 COST_LEVELS = {0.5: ("o", ":"), 0.9: ("s", "-"), 0.99: ("D", "--")}
 
@@ -42,6 +42,7 @@ def plot_costs(ax, classical: xr.Dataset, joint: xr.Dataset, opponents=("MultiSt
                         label=f"{METHODS[method][0]}, {100 * level:g} %")
     group_size_axis(ax, sizes)
     ax.set(yscale="log", ylabel="evaluations per problem")
+    plain_ticks(ax.yaxis)
 
 
 def plot_supervised_cost(ax, study: xr.Dataset, levels=tuple(COST_LEVELS)) -> None:
@@ -57,6 +58,25 @@ def plot_supervised_cost(ax, study: xr.Dataset, levels=tuple(COST_LEVELS)) -> No
         costs = refined.num_evaluations.mean(["problem", *runs]).where(reached)
         marker, line = COST_LEVELS[level]
         ax.plot(study.group_size, costs, color=color, marker=marker, linestyle=line, label=f"{label}, {100 * level:g} %")
+    ticks = sorted({*map(int, ax.get_xticks()), *map(int, study.group_size.values)})
+    ax.set_xticks(ticks, [str(n) for n in ticks])
+
+
+def cost_legend(ax, panels) -> None:
+    """Two short legends on otherwise empty axes: a colour for each method and a line for each fraction that appear in the panels."""
+    from matplotlib.lines import Line2D
+
+    labels = [line.get_label().rpartition(", ")[::2] for panel in panels for line in panel.lines if "%" in str(line.get_label())]
+    methods = [(name, color) for name, color, _, _ in METHODS.values() if name in {name for name, _ in labels}]
+    fractions = [(f"{100 * level:g} %", *shape) for level, shape in COST_LEVELS.items() if f"{100 * level:g} %" in {end for _, end in labels}]
+    colors = [Line2D([], [], color=color, linewidth=3, label=name) for name, color in methods]
+    lines = [Line2D([], [], color="#444444", marker=marker, linestyle=line, label=f"{fraction} of the problems") for fraction, marker, line in fractions]
+    ax.set_axis_off()
+    for handles, title, place in ((colors, "Colour: the method", "upper left"), (lines, "Line: solved until then", "lower left")):
+        legend = ax.legend(handles=handles, title=title, loc=place, alignment="left", fontsize=8, title_fontsize=8, handlelength=2.8)
+        legend.get_title().set_fontweight("bold")
+        if handles is colors:
+            ax.add_artist(legend)  # else the second one would take its place
 
 
 def plot_not_computed(ax, reason: str) -> None:

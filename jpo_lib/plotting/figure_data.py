@@ -1,16 +1,36 @@
 """The numbers behind a figure, read from what was drawn: each figure of a notebook carries them as a table.
 
-Nobody writes the table by hand, so it cannot differ from the picture.
+Nobody writes the table by hand, so it cannot differ from the picture. A figure or a table of the book may bring a fuller
+one, such as unrounded numbers with their intervals; then this one is carried.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 HEADER = ("panel", "series", "x", "y", "value")
+OWN_TABLE = "jpo_own_table"
+
+
+def csv_text(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV with one line for each row."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue()
+
+
+def set_figure_data(figure, header: Sequence[object], rows: Iterable[Sequence[object]]) -> None:
+    """Let a figure carry this table in place of what was drawn; for results that hold more than the picture shows.
+
+    Arguments:
+        figure: a Matplotlib figure.
+        header, rows: the names of the columns, and the values.
+    """
+    setattr(figure, OWN_TABLE, csv_text(header, rows))
 
 
 def figure_data(figure) -> str:
@@ -20,10 +40,12 @@ def figure_data(figure) -> str:
     colour map by the centres of its cells and their values. Contour lines, texts and legends are left out.
 
     Arguments:
-        figure: a Matplotlib figure.
+        figure: a Matplotlib figure. One that brings a table of its own, by `set_figure_data`, gives that one.
     Returns:
         the table as text; numbers have seven significant digits.
     """
+    if hasattr(figure, OWN_TABLE):
+        return getattr(figure, OWN_TABLE)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     panels = [ax for ax in figure.axes if ax.axison or ax.images or ax.collections or ax.lines or ax.patches]

@@ -73,6 +73,14 @@ def _level(ax, values: xr.DataArray, sizes, style: dict) -> None:
     ax.plot(sizes, [float(values.mean())] * len(sizes), **style)
 
 
+def plain_ticks(axis) -> None:
+    """Plain numbers at a logarithmic axis that is shorter than a power of ten; call it after everything is drawn."""
+    low, high = axis.get_view_interval()
+    if high < 10 * low:
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.set_minor_formatter(lambda value, _: f"{value:g}")
+
+
 def group_size_axis(ax, sizes) -> None:
     ax.set_xscale("log", base=2)
     ax.set_xticks(sizes, [str(n) for n in sizes])
@@ -152,5 +160,6 @@ def plot_loss_history(ax, result, data, method: str) -> None:
     for line in ratio:
         ax.plot(evaluations, line, color=color, linewidth=0.4, alpha=0.3)
     ax.plot(evaluations, np.median(ratio, axis=0), color=color, linewidth=2.2, label=label)
+    ax.axhline(1.0, color="#777777", linewidth=0.8, linestyle=":")
     ax.set(xscale="log", yscale="log", xlabel="evaluations of loss and gradient per problem", ylabel="loss / solved threshold")
     ax.legend(loc="best")
