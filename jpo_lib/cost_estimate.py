@@ -28,6 +28,7 @@ from jpo_lib import study
 from jpo_lib.experiments import CLASSICAL_METHODS
 from jpo_lib.problems import PROBLEMS
 from jpo_lib.solvers import BFGS, Adam, GradientDescent, JointOptimization, MultiStart
+from jpo_lib.storage import write_atomically
 from jpo_lib.timings import hardware, read_benchmarks
 
 FORMAT = "jpo-times-1"
@@ -170,7 +171,7 @@ def keep(times: Times, folder: Path) -> list[Path]:
         entries = [json.dumps({"cell": cell.model_dump(mode="json"), "seconds": seconds}, sort_keys=True) for _, (cell, seconds) in sorted(merged.items())]
         head = json.dumps({"format": FORMAT, "hardware": name})
         text = head[:-1] + ', "studies": [\n' + ",\n".join(entries) + "\n]}\n"  # a line for each study
-        study._write_atomically(path, lambda target, text=text: target.write_text(text, encoding="utf-8"))
+        write_atomically(path, lambda target, text=text: target.write_text(text, encoding="utf-8"))
         written.append(path)
     return written
 

@@ -34,11 +34,11 @@ from jpo_lib.combining import combine, combine_variants
 from jpo_lib.problem import check_integer
 from jpo_lib.problems import PROBLEMS
 from jpo_lib.source_identity import hash_of_code
+from jpo_lib.storage import PACKAGE, processor, reference_folder, repository_root, sha256, studies_folder, write_atomically
 
 __all__ = ["STUDIES", "Cell", "adopt", "check", "combine", "combine_variants", "load_or_run", "load_profile", "plan", "profiles", "run_cell", "source_hash"]
 
 FORMAT = "jpo-study-1"
-PACKAGE = Path(__file__).resolve().parent
 
 # What computes the cells of each kind: a module, whose code and imports decide the numbers, and a function in it,
 # (problem, cell) -> (results, seconds of each part).
@@ -183,23 +183,6 @@ def source_hash(problem: str, kind: str = "joint") -> str:
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def repository_root() -> Path | None:
-    """The clone that this package is imported from, if it is one."""
-    root = PACKAGE.parent
-    return root if (root / "notebooks").is_dir() and (root / "pyproject.toml").is_file() else None
-
-
-def studies_folder() -> Path:
-    """Where studies are kept: $JPO_STUDIES, else _build/studies of the clone, else of the working folder."""
-    if os.environ.get("JPO_STUDIES"):
-        return Path(os.environ["JPO_STUDIES"])
-    return (repository_root() or Path.cwd()) / "_build" / "studies"
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def check(cell: Cell, folder: Path) -> str:
     """State of a cell's files: "valid", "missing", "stale: ...", "damaged: ..." or "foreign: ..."."""
     path, manifest_path = (Path(folder) / f"{cell.name}{ending}" for ending in (".nc", ".json"))
@@ -216,35 +199,11 @@ def check(cell: Cell, folder: Path) -> str:
         return "foreign: the manifest describes other settings"
     if not path.exists():
         return "damaged: the result file is missing"
-    if manifest.get("sha256") != _sha256(path):
+    if manifest.get("sha256") != sha256(path):
         return "damaged: the bytes of the result file differ from its manifest"
     if manifest.get("source_hash") != source_hash(cell.problem, cell.kind):
         return "stale: the code that computes it has changed"
     return "valid"
-
-
-def _write_atomically(path: Path, write) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _processor() -> str:
-    """Model of the processor where the system tells it: it decides how sums are rounded."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def reference_folder() -> Path:
-    """Where the reference results of the paper profile lie: results/ of the clone."""
-    return (repository_root() or Path.cwd()) / "results"
 
 
 def adopt(cells: Iterable[Cell], folder: Path) -> int:
@@ -254,7 +213,7 @@ def adopt(cells: Iterable[Cell], folder: Path) -> int:
         if check(cell, folder) == "missing" and check(cell, reference_folder()) == "valid":
             for ending in (".nc", ".json"):  # the manifest last: without it a result does not count
                 source = reference_folder() / f"{cell.name}{ending}"
-                _write_atomically(Path(folder) / f"{cell.name}{ending}", lambda target: shutil.copyfile(source, target))
+                write_atomically(Path(folder) / f"{cell.name}{ending}", lambda target: shutil.copyfile(source, target))
             count += 1
     return count
 
@@ -278,22 +237,22 @@ def run_cell(cell: Cell, folder: Path) -> Path:
     encoding = {
         name: {"zlib": True, "complevel": 4} for name, variable in results.variables.items() if variable.size > 1000 and variable.dtype.kind in "fiu"
     }
-    _write_atomically(path, lambda target: results.to_netcdf(target, engine="h5netcdf", encoding=encoding))
+    write_atomically(path, lambda target: results.to_netcdf(target, engine="h5netcdf", encoding=encoding))
     manifest = {
         "format": FORMAT,
         "cell": cell.model_dump(mode="json"),
-        "sha256": _sha256(path),
+        "sha256": sha256(path),
         "source_hash": source_hash(cell.problem, cell.kind),
         "library_version": importlib.metadata.version("jpo-lib"),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": {"total": round(time.perf_counter() - begin, 3), **seconds},
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "machine": f"{processor()}, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version(), "jax": jax.__version__, **{
             name: importlib.metadata.version(name) for name in ("jaxlib", "numpy", "optax", "equinox", "xarray")}},
     }
     text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-    _write_atomically(path.with_suffix(".json"), lambda target: target.write_text(text, encoding="utf-8"))
+    write_atomically(path.with_suffix(".json"), lambda target: target.write_text(text, encoding="utf-8"))
     return path
 
 
@@ -303,7 +262,7 @@ def _load(path: Path) -> xr.Dataset:
         root = repository_root()
         shown = path.resolve().relative_to(root) if root and path.resolve().is_relative_to(root) else Path(path.parent.name, path.name)
         with open(log, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"path": shown.as_posix(), "sha256": _sha256(path)}) + "\n")
+            file.write(json.dumps({"path": shown.as_posix(), "sha256": sha256(path)}) + "\n")
     with xr.open_dataset(path, engine="h5netcdf") as results:
         return results.load()
 

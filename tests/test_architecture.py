@@ -5,7 +5,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "jpo_lib"
 LAYERS = {
-    "checks": -1, "result": -1,
+    "checks": -1, "result": -1, "storage": -1,
     "problem": 0, "progress": 0, "compilation_cache": 0, "source_identity": 0,
     "networks": 1, "metrics": 1, "alignment": 1,
     "problems": 2, "solvers": 2, "alignment_measured": 2,

@@ -27,7 +27,8 @@ from jpo_lib.problems.kuramoto_sivashinsky import kuramoto_sivashinsky
 from jpo_lib.solvers import BFGS, JointOptimization, MultiStart, solve
 from jpo_lib.solvers.refinement import continued, first_problems, refine
 from jpo_lib.solvers.training import OPTIMIZERS
-from jpo_lib.study import repository_root, source_hash
+from jpo_lib.storage import repository_root
+from jpo_lib.study import source_hash
 
 REPORTED = 256
 COLUMNS = ("attempt", "horizon", "group_size", "data_seed", "network_seed", "solved_before_refinement", "training_evaluations",

@@ -1,0 +1,51 @@
+"""Where results lie, and how files are written: to a temporary name first, then renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def repository_root() -> Path | None:
+    """The clone that this package is imported from, if it is one."""
+    root = PACKAGE.parent
+    return root if (root / "notebooks").is_dir() and (root / "pyproject.toml").is_file() else None
+
+
+def studies_folder() -> Path:
+    """Where studies are kept: $JPO_STUDIES, else _build/studies of the clone, else of the working folder."""
+    if os.environ.get("JPO_STUDIES"):
+        return Path(os.environ["JPO_STUDIES"])
+    return (repository_root() or Path.cwd()) / "_build" / "studies"
+
+
+def reference_folder() -> Path:
+    """Where the reference results of the paper profile lie: results/ of the clone."""
+    return (repository_root() or Path.cwd()) / "results"
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_atomically(path: Path, write) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def processor() -> str:
+    """Model of the processor where the system tells it: it decides how sums are rounded."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
