@@ -191,6 +191,14 @@ def test_the_paper_profile_has_enough_seeds_and_problems_for_the_main_figures(na
         assert settings["num_network_seeds"] >= 5 and settings["num_data_seeds"] >= 2 and settings["num_problems"] >= 256
 
 
+@pytest.mark.parametrize("name", ["wave_packet", "billiards", "kuramoto_sivashinsky", "navier_stokes", "wave_packet_cost", "billiards_cost"])
+def test_the_laptop_profile_has_enough_seeds_for_a_verdict(name):
+    from jpo_lib.claims import LEAST_DATA_SEEDS, LEAST_NETWORK_SEEDS
+
+    settings = study.load_profile("laptop")[name]
+    assert settings["num_network_seeds"] >= LEAST_NETWORK_SEEDS and settings["num_data_seeds"] >= LEAST_DATA_SEEDS
+
+
 def test_a_mixed_profile_takes_complete_reference_results_and_else_the_last_profile(cells, computed, tmp_path, monkeypatch):
     """`published` with the smoke profile in the place of `paper`, whose results are here."""
     mixed = {"first_of": ["smoke", "laptop"]}
