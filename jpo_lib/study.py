@@ -107,11 +107,12 @@ def source_profile(study: str, profile: str, *, seed: int = 0) -> str:
         profile: name of a profile.
         seed: first data seed.
     """
-    for part in (first_of := _read_profile(profile).get("first_of", [profile])):
-        cells = plan(study, part, seed=seed) if len(first_of) > 1 else []
+    *preferred, last = _read_profile(profile).get("first_of", [profile])
+    for part in preferred:
+        cells = plan(study, part, seed=seed)
         if cells and all(check(cell, reference_folder()) == "valid" for cell in cells):
             return part
-    return first_of[-1]
+    return last
 
 
 STUDIES = sorted({name for profile in profiles() for name, work in _read_profile(profile).items()
