@@ -49,13 +49,13 @@ def _imports(times: int, empty_row) -> dict[str, Any]:
 
 def _second_run(notebook: str, empty_row) -> dict[str, Any]:
     """Run a notebook twice with an empty cache of compiled programs at first, and its studies anew each time."""
-    from jpo_lib import compilation_cache
+    from jpo_lib import compilation
 
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder, "cache")
         seconds, entries = [], []
         for number in range(2):
-            env = dict(os.environ, JPO_STUDIES=str(Path(folder, f"studies-{number}")), **compilation_cache.settings(cache))
+            env = dict(os.environ, JPO_STUDIES=str(Path(folder, f"studies-{number}")), **compilation.settings(cache))
             begin = time.perf_counter()
             subprocess.run([sys.executable, "-m", "jpo_lib.cli", "run", notebook, "--profile", "smoke", "--output", folder],
                            cwd=ROOT, env=env, check=True, stdout=subprocess.DEVNULL)  # fmt: skip

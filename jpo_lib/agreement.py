@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-SAME_MACHINE = ("device", "machine", "versions")  # entries of a manifest that decide how numbers are rounded
+SAME_MACHINE = ("device", "machine", "compiler_flags", "versions")  # entries of a manifest that decide how numbers are rounded
 
 # Variables that need no iteration differ by round-off alone, since another processor adds in another order: relative to
 # the largest value of the variable. Iterations may fall into another valley, so that of them only rates are compared.
@@ -69,7 +69,7 @@ def agreement(old: xr.Dataset, new: xr.Dataset, old_manifest: Mapping, new_manif
     differences = equal_bits(old, new)
     if not differences:
         return True, "equal bit for bit"
-    if all(old_manifest.get(entry) == new_manifest.get(entry) for entry in SAME_MACHINE):
+    if all(old_manifest.get(entry, "") == new_manifest.get(entry, "") for entry in SAME_MACHINE):
         return False, "; ".join(differences)
     outside = within_bounds(old, new)
     return not outside, "; ".join(outside) or "computed elsewhere, and equal within the bounds for another machine"

@@ -17,7 +17,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from jpo_lib import notebooks
+from jpo_lib import compilation, notebooks
 
 app = typer.Typer(
     help="Solve inverse problems together: notebooks, studies and claims of the companion.",
@@ -82,6 +82,7 @@ def run(
         if "profile" in given:
             raise notebooks.InputError("Expected the profile once, got --profile and -p profile: keep one of the two.")
         given["profile"] = notebooks.check_profile(profile)
+    compilation.prepare(given.get("profile", "laptop"))
     paths = [notebooks.find_notebook(name) for name in names] if names else notebooks.list_notebooks()
     if not paths:
         raise notebooks.InputError("Expected notebooks in notebooks/, got none: run jpo inside the clone.")
@@ -127,34 +128,6 @@ def _plan(study: str | None, profile: str, values: list[str] | None) -> list:
         raise notebooks.InputError(str(error)) from error
 
 
-def _list_cells(cells: list, profile: str, folder: Path, as_json: bool, with_requests: bool) -> None:
-    from jpo_lib import study as studies
-
-    if not as_json:
-        for cell in cells:
-            print(f"{cell.name}\t{studies.check(cell, folder)}")
-        return
-    # One process computes a batch, and its cells share compiled programs. Where the work itself is long, cells of a batch
-    # differ only in their data; where it is short, the start of a process costs more than it wins, and n and options may differ as well.
-    shared = {"data_seed"} if profile == "paper" else {"data_seed", "group_size", "variant", "options"}
-    asked = {}
-    if with_requests:
-        from jpo_lib import cost_estimate
-
-        asked = {name: {"requests": request} for name, request in cost_estimate.requests(cells).items()}
-    print(json.dumps([
-        {
-            "name": cell.name,
-            "study": cell.study,
-            "state": studies.check(cell, folder),
-            "source": studies.source_hash(cell.problem, cell.kind),
-            "batch": json.dumps(cell.model_dump(mode="json", exclude=shared), sort_keys=True),
-            **asked.get(cell.name, {}),
-        }
-        for cell in cells
-    ]))  # fmt: skip
-
-
 @app.command()
 def study(
     name: Annotated[Optional[str], typer.Argument(metavar="STUDY", help="Name of a problem or of a further study of it; none: all.")] = None,
@@ -168,6 +141,7 @@ def study(
     folder: Folder = None,
 ) -> None:
     """Compute the cells of a study that are not there yet or not valid any more."""
+    compilation.prepare(profile)
     cells = _plan(name, profile, values)
     from jpo_lib import study as studies
 
@@ -176,7 +150,13 @@ def study(
         notebooks.check_output_folder(folder)
         studies.adopt(cells, folder)
     if list_only:
-        _list_cells(cells, profile, folder, as_json, requests)
+        if as_json:
+            from jpo_lib.workflow_plan import workflow_plan
+
+            print(json.dumps(workflow_plan(cells, profile, folder, requests)))
+        else:
+            for one in cells:
+                print(f"{one.name}\t{studies.check(one, folder)}")
         return
     by_name = {one.name: one for one in cells}
     for name in cell or []:
@@ -233,6 +213,7 @@ def verify(
     folder: Annotated[Optional[Path], typer.Option(help="Folder of the study files (default: the reference results in results/).")] = None,
 ) -> None:
     """Recompute a random sample of the reference results and compare: bit for bit on the same machine, else within stated bounds."""
+    compilation.prepare(profile)
     import tempfile
 
     import xarray as xr
@@ -291,9 +272,7 @@ def main() -> None:
     # Programs compiled once are kept: a later command of the same kind starts in seconds.
     cache = notebooks.repository_root() / ".cache" / "jax"
     if os.environ.get("JPO_EXECUTOR"):  # set by workflow/build.py when the work is done by the nodes of a cluster
-        from jpo_lib import compilation_cache
-
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(compilation_cache.for_this_processor(cache))
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(compilation.for_this_processor(cache))
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
     try:

@@ -30,7 +30,7 @@ KINDS = {"figures": "figure", "tables": "table", "theorems": "theorem", "claims"
 VERDICTS = ("reproduced", "partly", "not reproduced", "out of budget", "planned")
 LABEL_OPTION = re.compile(r"^\s*:(?:name|label):\s*([A-Za-z0-9_-]+)\s*$", re.MULTILINE)
 THEOREM_OPTION = re.compile(r"^\s*(?::label:|label:)\s*([A-Za-z0-9_-]+)\s*$", re.MULTILINE)
-IMAGE_TYPES = {"image/svg+xml": "svg", "image/png": "png"}
+IMAGE_TYPES = {"image/png": "png", "image/svg+xml": "svg"}  # for the gallery: figures carry a small PNG beside their SVG
 
 Verdicts = Callable[[Path], list[dict[str, Any]]]
 

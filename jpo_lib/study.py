@@ -249,6 +249,7 @@ def run_cell(cell: Cell, folder: Path) -> Path:
         "seconds": {"total": round(time.perf_counter() - begin, 3), **seconds},
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
         "machine": f"{processor()}, {os.cpu_count()} cores",
+        "compiler_flags": os.environ.get("XLA_FLAGS", ""),
         "versions": {"python": platform.python_version(), "jax": jax.__version__, **{
             name: importlib.metadata.version(name) for name in ("jaxlib", "numpy", "optax", "equinox", "xarray")}},
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jpo_lib import compilation_cache
+from jpo_lib import compilation
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -34,10 +34,11 @@ def book(clone):
 
 
 # Before anything imports JAX, and for the processes that tests start.
-for name, value in {**compilation_cache.settings(ROOT / ".cache" / "jax"), "JPO_PROGRESS": "0"}.items():
+os.environ["XLA_FLAGS"] = compilation.quick_flags()
+for name, value in {**compilation.settings(ROOT / ".cache" / "jax"), "JPO_PROGRESS": "0"}.items():
     os.environ.setdefault(name, value)
 if "PYTEST_XDIST_WORKER" not in os.environ:
-    compilation_cache.remove_unfinished(ROOT / ".cache" / "jax")
+    compilation.remove_unfinished(ROOT / ".cache" / "jax")
 
 
 def pytest_collection_modifyitems(items):

@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "jpo_lib"
 LAYERS = {
     "checks": -1, "result": -1, "storage": -1,
-    "problem": 0, "progress": 0, "compilation_cache": 0, "source_identity": 0,
+    "problem": 0, "progress": 0, "compilation": 0, "source_identity": 0,
     "networks": 1, "metrics": 1, "alignment": 1,
     "problems": 2, "solvers": 2, "alignment_measured": 2,
     "combining": 3, "experiments": 3, "verification": 3, "costs": 3, "experiments_alignment": 3, "alignment_evidence": 3,
@@ -15,7 +15,7 @@ LAYERS = {
     "reporting": 6, "interactive": 6,
     "attempts": 7, "claims": 7, "ledger_pages": 7, "timings": 7, "reporting_costs": 7,
     "ledger": 8, "cost_estimate": 8, "ablations": 8, "generalization": 8,
-    "notebooks": 9, "cost_pages": 9,
+    "notebooks": 9, "cost_pages": 9, "workflow_plan": 9,
     "cli": 10,
 }
 PARTS = {"execution": "notebooks"}  # one subject in two files

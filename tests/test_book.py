@@ -139,7 +139,7 @@ class PageParser(html.parser.HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.ids, self.links, self.files, self.late = set(), [], [], set()
+        self.ids, self.links, self.files = set(), [], []
 
     def handle_starttag(self, tag, attributes):
         values = dict(attributes)
@@ -149,8 +149,6 @@ class PageParser(html.parser.HTMLParser):
             self.links.append(values["href"])
         if tag in ("img", "script") and values.get("src"):
             self.files.append(values["src"])
-            if values.get("loading") == "lazy":
-                self.late.add(values["src"])
         if tag == "link" and values.get("href") and values.get("rel") != "canonical":
             self.files.append(values["href"])
 
@@ -290,9 +288,9 @@ def test_links_that_leave_the_site_are_listed(pages, book_folder):
 
 
 def test_pages_and_site_stay_small(pages, book_folder):
-    """A page has at most 2 MB, without scripts and fonts, with the pictures that load before a reader scrolls to them; the site 40 MB."""
+    """A page has at most 2 MB with all its pictures, without scripts and fonts; the site 40 MB."""
     for name, page in pages.items():
-        pictures = {(book_folder / name).parent / unquote(file) for file in set(page.files) - page.late if urlsplit(file).path.endswith((".svg", ".png", ".jpg", ".webp"))}
+        pictures = {(book_folder / name).parent / unquote(file) for file in page.files if urlsplit(file).path.endswith((".svg", ".png", ".jpg", ".webp"))}
         size = sum(path.stat().st_size for path in [book_folder / name, *pictures] if path.is_file())
         assert size <= 2_000_000, f"{name}: {size / 1e6:.1f} MB"
     assert sum(path.stat().st_size for path in book_folder.rglob("*") if path.is_file()) <= 40_000_000

@@ -22,7 +22,7 @@ import threading
 import time
 from pathlib import Path
 
-from jpo_lib import compilation_cache
+from jpo_lib import compilation
 from inputs import ROOT, all_sources, content_hash, studies_folder
 
 BUILD = ROOT / "_build"
@@ -117,7 +117,7 @@ def environment(place=None):
     """
     settings = {
         "JPO_PROGRESS": "0",
-        **compilation_cache.settings(JAX_CACHE),
+        **compilation.settings(JAX_CACHE),
         "PYTHONUNBUFFERED": "1",
     }
     elsewhere = {"JPO_EXECUTOR": str(place.folder)} if place and not place.here else {}
@@ -159,7 +159,7 @@ def is_current(profile, sources):
 
 def clean_up(profile, unfinished):
     """Remove what a build that was killed, another profile or a removed notebook has left."""
-    compilation_cache.remove_unfinished(JAX_CACHE)
+    compilation.remove_unfinished(JAX_CACHE)
     for path in EXECUTED.glob(".*.tmp"):
         path.unlink(missing_ok=True)
     made_with = BUILD / "profile.txt"

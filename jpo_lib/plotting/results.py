@@ -6,6 +6,8 @@ The data sets are those of `jpo_lib.study.combine`: `classical` (data_seed, solv
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import xarray as xr
 
@@ -28,6 +30,7 @@ METHODS = {
     "ClassicalStart": ("feature start, then BFGS", "#009E73", "*", ":"),
 }
 THEORY, MEASURED = "#CC3377", "#0072B2"
+THUMBNAIL_DPI = 60  # twice the width of a card of the gallery
 
 
 def use_book_style() -> None:
@@ -45,9 +48,20 @@ def use_book_style() -> None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         set_matplotlib_formats("svg", metadata={"Date": None})
+        _add_thumbnails()
     except (ImportError, AttributeError):
         pass  # outside a notebook the caller chooses the format
     attach_figure_data()
+
+
+def _add_thumbnails() -> None:
+    """Let each figure carry a small PNG beside its SVG: the gallery of the book would otherwise fetch all figures in full."""
+    from IPython import get_ipython
+    from IPython.core.pylabtools import print_figure
+    from matplotlib.figure import Figure
+
+    formatter = get_ipython().display_formatter.formatters["image/png"]
+    formatter.for_type(Figure, functools.partial(print_figure, fmt="png", base64=True, dpi=THUMBNAIL_DPI))
 
 
 def _style(method: str) -> dict:
