@@ -9,6 +9,8 @@ A study may have variants: the same work with other settings of the problem or o
 
 from __future__ import annotations
 
+import copy
+import functools
 import hashlib
 import importlib
 import importlib.metadata
@@ -83,8 +85,11 @@ def profiles() -> list[str]:
     return sorted(path.stem for path in (PACKAGE / "profiles").glob("*.yaml"))
 
 
+_parsed = functools.cache(yaml.safe_load)  # one plan reads the same profiles a hundred times
+
+
 def _read_profile(profile: str) -> dict[str, Any]:
-    return yaml.safe_load((PACKAGE / "profiles" / f"{profile}.yaml").read_text())
+    return copy.deepcopy(_parsed((PACKAGE / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8")))
 
 
 def load_profile(profile: str) -> dict[str, Any]:

@@ -14,12 +14,10 @@ from jpo_lib.cost_estimate import requests
 def batch(cell: study.Cell, profile: str) -> str:
     """Name of the batch of a cell. One process computes a batch, one cell after the other, and compiles shared programs once.
 
-    Where the work itself is long, the cells of a batch differ only in their data. Where it is short, the start of a process
-    costs more than it wins: then a batch is a study, or all studies of a problem.
+    Where the work itself is long, the cells of a batch differ only in their data. Where it is short, a new process, and
+    programs compiled anew in it, cost more than they win: then a batch is everything about a problem.
     """
-    if profile == "paper":
-        return json.dumps(cell.model_dump(mode="json", exclude={"data_seed"}), sort_keys=True)
-    return cell.problem if profile == "smoke" else cell.study
+    return json.dumps(cell.model_dump(mode="json", exclude={"data_seed"}), sort_keys=True) if profile == "paper" else cell.problem
 
 
 def workflow_plan(cells: Sequence[study.Cell], profile: str, folder: Path, with_requests: bool) -> list[dict[str, Any]]:
