@@ -85,8 +85,8 @@ def _summary(items: list[Item]) -> str:
               for kind, name in HEADINGS.items() if kind != "claim"]
     tested = len(_built(items, "claim"))
     claims = sum(i["kind"] == "claim" for i in items)
-    return (f"In this build: {', '.join(counts)}; {tested} of {claims} claims have a verdict. "
-            f"The other items are planned.\n")
+    rest = "" if all(item["status"] == "built" for item in items) else " The other items are planned."
+    return f"In this build: {', '.join(counts)}; {tested} of {claims} claims have a verdict.{rest}\n"
 
 
 def _ledger_table(items: list[Item]) -> str:
