@@ -58,7 +58,8 @@ def plot_supervised_cost(ax, study: xr.Dataset, levels=tuple(COST_LEVELS)) -> No
         costs = refined.num_evaluations.mean(["problem", *runs]).where(reached)
         marker, line = COST_LEVELS[level]
         ax.plot(study.group_size, costs, color=color, marker=marker, linestyle=line, label=f"{label}, {100 * level:g} %")
-    ticks = sorted({*map(int, ax.get_xticks()), *map(int, study.group_size.values)})
+    there = [int(n) for n in ax.get_xticks()]  # names of further sizes, where they have room
+    ticks = sorted([*there, *(n for n in map(int, study.group_size.values) if all(max(n, m) >= 3 * min(n, m) for m in there))])
     ax.set_xticks(ticks, [str(n) for n in ticks])
 
 
