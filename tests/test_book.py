@@ -20,6 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote, urljoin, urlsplit
 
+import nbformat
 import pytest
 import yaml
 from page_checks import AXE, CONTRAST, READY, SCREENSHOTS, SHOWN, TO_THEME, TOO_WIDE, axe_script, look
@@ -294,6 +295,20 @@ def test_pages_and_site_stay_small(pages, book_folder):
         size = sum(path.stat().st_size for path in [book_folder / name, *pictures] if path.is_file())
         assert size <= 2_000_000, f"{name}: {size / 1e6:.1f} MB"
     assert sum(path.stat().st_size for path in book_folder.rglob("*") if path.is_file()) <= 40_000_000
+
+
+def test_notebooks_for_download_keep_their_figures_and_leave_out_what_lies_beside_them(book_folder):
+    paths = sorted((book_folder / "_sources" / "_executed").glob("*.ipynb"))
+    assert {path.stem for path in paths} == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    figures = 0
+    for path in paths:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        assert not any("figure_data" in cell.metadata for cell in notebook.cells)
+        shown = [output.data for cell in notebook.cells for output in cell.get("outputs", []) if "image/svg+xml" in output.get("data", {})]
+        assert not any("image/png" in data for data in shown)
+        figures += len(shown)
+    assert figures >= 25
 
 
 def test_no_page_asks_another_host(visits, site):

@@ -122,7 +122,22 @@ def write_data(app: Sphinx, error: Exception | None) -> None:
             (folder / f"{label}.csv").write_text(text, encoding="utf-8")
 
 
+def lighten_notebooks(app: Sphinx, error: Exception | None) -> None:
+    """Leave out of the notebooks that are offered for download what the site offers beside them: data, and thumbnails of SVG figures."""
+    if error is not None or app.builder.format != "html":
+        return
+    for path in (Path(app.outdir) / "_sources").rglob("*.ipynb"):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        for cell in notebook["cells"]:
+            cell["metadata"].pop("figure_data", None)
+            for data in (output.get("data", {}) for output in cell.get("outputs", [])):
+                if "image/svg+xml" in data:
+                    data.pop("image/png", None)
+        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict:
     app.connect("doctree-read", add_rows)
     app.connect("build-finished", write_data)
+    app.connect("build-finished", lighten_notebooks)
     return {"parallel_read_safe": False, "parallel_write_safe": True, "env_version": 1}
