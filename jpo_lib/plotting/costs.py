@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from jpo_lib.costs import costs_of_runs, joint_costs, refined_method
-from jpo_lib.plotting.results import METHODS, group_size_axis, plain_ticks
+from jpo_lib.plotting.results import METHODS, group_size_axis, group_size_ticks, plain_ticks
 
 COST_LEVELS = {0.5: ("o", ":"), 0.9: ("s", "-"), 0.99: ("D", "--")}
 
@@ -60,7 +60,7 @@ def plot_supervised_cost(ax, study: xr.Dataset, levels=tuple(COST_LEVELS)) -> No
         ax.plot(study.group_size, costs, color=color, marker=marker, linestyle=line, label=f"{label}, {100 * level:g} %")
     there = [int(n) for n in ax.get_xticks()]  # names of further sizes, where they have room
     ticks = sorted([*there, *(n for n in map(int, study.group_size.values) if all(max(n, m) >= 3 * min(n, m) for m in there))])
-    ax.set_xticks(ticks, [str(n) for n in ticks])
+    group_size_ticks(ax, ticks)
 
 
 def cost_legend(ax, panels) -> None:

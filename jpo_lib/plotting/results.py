@@ -30,6 +30,7 @@ METHODS = {
     "ClassicalStart": ("feature start, then BFGS", "#009E73", "*", ":"),
 }
 THEORY, MEASURED = "#CC3377", "#0072B2"
+MOST_CHARACTERS = 30  # of the numbers along one of two panels side by side
 THUMBNAIL_DPI = 60  # twice the width of a card of the gallery
 
 
@@ -95,9 +96,16 @@ def plain_ticks(axis) -> None:
         axis.set_minor_formatter(lambda value, _: f"{value:g}")
 
 
+def group_size_ticks(ax, sizes) -> None:
+    """A tick at each n; where all numbers side by side would be too long, every other one is written, the largest among them."""
+    names = [str(n) for n in sizes]
+    step = 1 if sum(len(name) + 1 for name in names) <= MOST_CHARACTERS else 2
+    ax.set_xticks(sizes, [name if (len(names) - 1 - i) % step == 0 else "" for i, name in enumerate(names)])
+
+
 def group_size_axis(ax, sizes) -> None:
     ax.set_xscale("log", base=2)
-    ax.set_xticks(sizes, [str(n) for n in sizes])
+    group_size_ticks(ax, sizes)
     ax.minorticks_off()
     ax.set_xlabel("problems solved jointly, n (dimensionless)")
 
