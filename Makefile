@@ -7,6 +7,9 @@ ACCELERATOR ?=
 PYTHON ?=
 export PYTHON
 
+# Containers often forbid Python to keep compiled modules. Each of our many processes would then compile all libraries anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Programs are called as modules of this Python: their scripts name the folder in which they were installed.
 RUN := .venv/bin/python
 

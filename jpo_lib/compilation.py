@@ -12,15 +12,17 @@ from pathlib import Path
 
 GRACE_SECONDS = 60
 
-# In these profiles, compiling with all of XLA's passes takes longer than what the faster programs win: with these flags, cells
-# of `laptop` that compile took a quarter less processor time on two cores, cells of `smoke` nearly half, and training no longer.
-QUICK_PROFILES = ("smoke", "laptop")
-QUICK_FLAGS = ("--xla_backend_optimization_level=1", "--xla_cpu_use_fusion_emitters=false")
+# In these profiles, compiling with all of XLA's passes takes longer than what the faster programs win. With level 1, cells of
+# `laptop` that compile took a quarter less processor time on two cores, and training no longer. With level 0 programs run four
+# times longer and compile in half the time: the whole `smoke` build took 231 instead of 314 s, notebooks of `laptop` more.
+LEVELS = {"smoke": 0, "laptop": 1}
 KNOWN_TO = "0.10.2"  # this jaxlib: XLA ends the process where it meets a flag that it does not know
 
 
-def quick_flags() -> str:
+def quick_flags(level: int = 1) -> str:
     """Flags of XLA for programs that run for seconds only, followed by those of the user, which count more.
+
+    level: how much XLA optimizes, 0 or 1.
 
     Only the user's, where jaxlib is another one than that of the lock, or where programs run on a GPU.
     """
@@ -28,13 +30,14 @@ def quick_flags() -> str:
     on_processors = importlib.util.find_spec("jax_plugins") is None and os.environ.get("JAX_PLATFORMS", "cpu") in ("", "cpu")
     if not on_processors or importlib.metadata.version("jaxlib") != KNOWN_TO:
         return given
-    return " ".join([*(flag for flag in QUICK_FLAGS if flag not in given), *given.split()])
+    flags = (f"--xla_backend_optimization_level={level}", "--xla_cpu_use_fusion_emitters=false")
+    return " ".join([*(flag for flag in flags if flag not in given), *given.split()])
 
 
 def prepare(profile: str) -> None:
     """Choose the flags of XLA for a profile. To be called before JAX compiles anything; processes that are started inherit them."""
-    if profile in QUICK_PROFILES:
-        os.environ["XLA_FLAGS"] = quick_flags()
+    if profile in LEVELS:
+        os.environ["XLA_FLAGS"] = quick_flags(LEVELS[profile])
 
 
 def settings(folder: Path) -> dict[str, str]:

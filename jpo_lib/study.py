@@ -270,6 +270,13 @@ def _load(path: Path) -> xr.Dataset:
         shown = path.resolve().relative_to(root) if root and path.resolve().is_relative_to(root) else Path(path.parent.name, path.name)
         with open(log, "a", encoding="utf-8") as file:
             file.write(json.dumps({"path": shown.as_posix(), "sha256": sha256(path)}) + "\n")
+    status = path.stat()
+    return _read(path, status.st_size, status.st_mtime_ns).copy()
+
+
+@functools.lru_cache(maxsize=256)
+def _read(path: Path, size: int, changed: int) -> xr.Dataset:
+    """The file as it was at this size and time of change. Pages ask for the same results several times; HDF5 is slow to open."""
     with xr.open_dataset(path, engine="h5netcdf") as results:
         return results.load()
 
