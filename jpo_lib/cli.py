@@ -18,6 +18,7 @@ from typing import Annotated, Optional
 import typer
 
 from jpo_lib import compilation, notebooks
+from jpo_lib.storage import root_folder
 
 app = typer.Typer(
     help="Solve inverse problems together: notebooks, studies and claims of the companion.",
@@ -86,7 +87,7 @@ def run(
     paths = [notebooks.find_notebook(name) for name in names] if names else notebooks.list_notebooks()
     if not paths:
         raise notebooks.InputError("Expected notebooks in notebooks/, got none: run jpo inside the clone.")
-    folder = output if output is not None else notebooks.repository_root() / "book" / "_executed"
+    folder = output if output is not None else root_folder() / "book" / "_executed"
     failed = False
     for path, seconds, error in notebooks.run_notebooks(paths, given, folder, jobs=jobs, timeout=timeout):
         if error is None:
@@ -181,7 +182,7 @@ def claims() -> None:
     from jpo_lib import cost_pages, ledger
 
     started = time.monotonic()
-    root = notebooks.repository_root()
+    root = root_folder()
     path = ledger.write_ledger(root)
     ledger.write_if_changed(root / "book" / "_generated" / "cost_estimate.md", cost_pages.fragment())
     items = json.loads(path.read_text(encoding="utf-8"))["items"]
@@ -270,7 +271,7 @@ def main() -> None:
     """Entry point: every wrong request ends in one sentence and exit code 2."""
     _end_with_build()
     # Programs compiled once are kept: a later command of the same kind starts in seconds.
-    cache = notebooks.repository_root() / ".cache" / "jax"
+    cache = root_folder() / ".cache" / "jax"
     if os.environ.get("JPO_EXECUTOR"):  # set by workflow/build.py when the work is done by the nodes of a cluster
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(compilation.for_this_processor(cache))
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))

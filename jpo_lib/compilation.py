@@ -10,6 +10,8 @@ import platform
 import time
 from pathlib import Path
 
+from jpo_lib.storage import processor
+
 GRACE_SECONDS = 60
 
 # In these profiles, compiling with all of XLA's passes takes longer than what the faster programs win. With level 1, cells of
@@ -56,11 +58,7 @@ def for_this_processor(folder: Path) -> Path:
 
     Nodes of a cluster share their files, and JAX does not tell processors of one family apart.
     """
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
+    features = processor(("flags", "Features"), platform.machine())
     return folder.with_name(f"{folder.name}-{hashlib.sha256(features.encode()).hexdigest()[:12]}")
 
 

@@ -18,7 +18,8 @@ import typing
 import warnings
 from pathlib import Path
 
-from jpo_lib.notebooks import Job, RunError, read_notebook, read_parameters, repository_root
+from jpo_lib.notebooks import Job, RunError, read_notebook, read_parameters
+from jpo_lib.storage import root_folder
 
 # Runs in the notebook's own process after its last cell, so that it reports what the notebook really used.
 FACTS_CELL = """
@@ -61,7 +62,7 @@ def execute(job: Job) -> float:
         "notebook": _name_of_source(job.path),
         "parameters": {p.name: p.default for p in read_parameters(job.path)} | job.values,
         "given": job.values,
-        "commit": commit(repository_root()),
+        "commit": commit(root_folder()),
         **facts,
         "seconds": round(seconds, 1),
         "results": results,
@@ -153,7 +154,7 @@ def _write(target: Path, text: str) -> None:
 
 
 def _name_of_source(path: Path) -> str:
-    root = repository_root()
+    root = root_folder()
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 

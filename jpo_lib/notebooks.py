@@ -29,7 +29,7 @@ from pathlib import Path
 
 import pydantic
 
-PACKAGE = Path(__file__).resolve().parent
+from jpo_lib.storage import PACKAGE, root_folder
 NEEDED_SPACE = 50_000_000  # bytes; an executed notebook takes 1 to 10 MB
 
 # What a parameter of this name must fulfil in every notebook: a test and what it expects.
@@ -63,15 +63,9 @@ class Parameter:
     help: str
 
 
-def repository_root() -> Path:
-    """The folder that holds notebooks/: the clone the package is installed from, else the working folder."""
-    root = PACKAGE.parent
-    return root if (root / "notebooks").is_dir() else Path.cwd()
-
-
 def list_notebooks() -> list[Path]:
     """All notebooks of the repository, in the order of their numbers."""
-    return sorted((repository_root() / "notebooks").glob("*.ipynb"))
+    return sorted((root_folder() / "notebooks").glob("*.ipynb"))
 
 
 def list_profiles() -> list[str]:

@@ -16,16 +16,21 @@ def repository_root() -> Path | None:
     return root if (root / "notebooks").is_dir() and (root / "pyproject.toml").is_file() else None
 
 
+def root_folder() -> Path:
+    """The clone, or the working folder where the package is not imported from a clone."""
+    return repository_root() or Path.cwd()
+
+
 def studies_folder() -> Path:
     """Where studies are kept: $JPO_STUDIES, else _build/studies of the clone, else of the working folder."""
     if os.environ.get("JPO_STUDIES"):
         return Path(os.environ["JPO_STUDIES"])
-    return (repository_root() or Path.cwd()) / "_build" / "studies"
+    return root_folder() / "_build" / "studies"
 
 
 def reference_folder() -> Path:
     """Where the reference results of the paper profile lie: results/ of the clone."""
-    return (repository_root() or Path.cwd()) / "results"
+    return root_folder() / "results"
 
 
 def sha256(path: Path) -> str:
@@ -42,10 +47,13 @@ def write_atomically(path: Path, write) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def processor() -> str:
-    """Model of the processor where the system tells it: it decides how sums are rounded."""
+def processor(facts: tuple[str, ...] = ("model name",), otherwise: str | None = None) -> str:
+    """Model of the processor where the system tells it: it decides how sums are rounded.
+
+    facts: the lines of Linux's list to look for; the first that is found counts. otherwise: what to say where there is none.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith(facts))
     except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        return otherwise or platform.processor() or platform.machine()

@@ -23,7 +23,7 @@ from jpo_lib.problem import InverseProblem, check_integer
 from jpo_lib.reporting import markdown_table
 from jpo_lib.solvers import BFGS, JointOptimization, solve
 from jpo_lib.solvers.evaluation import evaluation
-from jpo_lib.storage import repository_root
+from jpo_lib.storage import root_folder
 
 BENCHMARK_FORMAT = "jpo-benchmark-1"
 BATCH = 256  # problems per step when a network is trained on many
@@ -127,7 +127,7 @@ def read_manifest(cell: study.Cell, folder: Path | None = None) -> dict[str, Any
     Raises:
         FileNotFoundError: if the cell has not been computed.
     """
-    folders = [study.studies_folder() if folder is None else Path(folder), (repository_root() or Path.cwd()) / "results"]
+    folders = [study.studies_folder() if folder is None else Path(folder), root_folder() / "results"]
     for place in folders:
         path = place / f"{cell.name}.json"
         if path.is_file():
@@ -198,7 +198,7 @@ def read_benchmarks(folder: Path | None = None) -> list[dict[str, Any]]:
         ValueError: if a file there is not one of a benchmark.
     """
     if folder is None:
-        folder = (repository_root() or Path.cwd()) / "benchmarks" / "results"
+        folder = root_folder() / "benchmarks" / "results"
     found = []
     for path in sorted(Path(folder).glob("*.json")):
         content = path.read_bytes()

@@ -27,7 +27,7 @@ from jpo_lib.problems.kuramoto_sivashinsky import kuramoto_sivashinsky
 from jpo_lib.solvers import BFGS, JointOptimization, MultiStart, solve
 from jpo_lib.solvers.refinement import continued, first_problems, refine
 from jpo_lib.solvers.training import OPTIMIZERS
-from jpo_lib.storage import repository_root
+from jpo_lib.storage import root_folder
 from jpo_lib.study import source_hash
 
 REPORTED = 256
@@ -37,7 +37,7 @@ KEY = COLUMNS[:5]
 
 
 def results_file() -> Path:
-    return (repository_root() or Path.cwd()) / "results" / "attempts" / "kuramoto_sivashinsky.csv"
+    return root_folder() / "results" / "attempts" / "kuramoto_sivashinsky.csv"
 
 
 def _judged(problem, data, joint) -> dict:
