@@ -77,8 +77,12 @@ class Place:
         self.here = self.folder == EXECUTORS / "local"
 
     def options(self):
-        """Arguments for Snakemake. Here, studies that need a GPU take turns on those of this machine."""
-        return ["--workflow-profile", str(self.folder), *(["--resources", f"gpu={self.gpus}"] if self.here and self.gpus else [])]
+        """Arguments for Snakemake. Here, studies that need a GPU take turns on those of this machine.
+
+        And one process more than there are cores: while one waits, for files or for a kernel to start, another computes.
+        """
+        here = ["--cores", str(len(os.sched_getaffinity(0)) + 1), *(["--resources", f"gpu={self.gpus}"] if self.gpus else [])]
+        return ["--workflow-profile", str(self.folder), *(here if self.here else [])]
 
 
 @contextlib.contextmanager
