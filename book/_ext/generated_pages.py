@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from docutils import nodes
@@ -9,11 +10,16 @@ from myst_nb.ext.glue.utils import PendingGlueReference
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-from jpo_lib import cost_pages, ledger
-
 
 def write_fragments(app: Sphinx) -> None:
-    """Ledger, claims, verdicts and gallery, from what lies in the repository now; the estimate of costs unless `jpo claims` has made it."""
+    """Ledger, claims, verdicts and gallery, from what lies in the repository now; the estimate of costs unless `jpo claims` has made it.
+
+    In `make book` the step before this one has just made all of them, and says so.
+    """
+    if os.environ.get("JPO_LEDGER") == "made":
+        return
+    from jpo_lib import cost_pages, ledger
+
     ledger.write_ledger(Path(app.srcdir).parent)
     costs = Path(app.srcdir) / "_generated" / "cost_estimate.md"
     if not costs.is_file():
