@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import hashlib
+import json
 import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import harness, scaling, startup
 from benchmarks.cases import CASES
 
-RESULTS = Path(__file__).resolve().parent / "results"
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
 PARTS = [*(case.name for case in CASES), "scaling", "startup"]
 
 
@@ -33,6 +37,30 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return given
 
 
+class Unfinished:
+    """The parts that a run which was interrupted has measured. They count as long as code, versions and length of the run are the same."""
+
+    def __init__(self, path: Path, quick: bool):
+        self.path = path
+        sources = sorted([*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "jpo_lib").rglob("*.py")])
+        code = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+        self.identity = {"code": code, "versions": harness.versions(), "quick": quick}
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            self.parts = kept["parts"] if kept["identity"] == self.identity else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            self.parts = {}
+
+    def part(self, name: str, measure: Callable[[], list], say: Callable[[str], None]) -> list:
+        """The result of a part: kept from before, or measured now and kept."""
+        if name in self.parts:
+            say(f"{name}: measured before the interruption")
+        else:
+            self.parts[name] = measure()
+            harness.write_json(self.path, {"identity": self.identity, "parts": self.parts})
+        return self.parts[name]
+
+
 def main(arguments: list[str] | None = None) -> Path:
     given = parse(arguments)
     skipped = {case.name for case in CASES if given.quick and not case.in_quick}
@@ -44,21 +72,27 @@ def main(arguments: list[str] | None = None) -> Path:
     def say(text: str) -> None:
         print(f"[{time.monotonic() - begin:6.0f} s] {text}", flush=True)
 
+    def measure(case) -> list:
+        try:
+            return harness.run_case(case, quick=given.quick, turns=3 if given.quick else 7, seconds=8.0 if given.quick else 40.0, say=say)
+        except harness.SideFailed as failure:
+            say(f"{case.title}: this library's own side failed: {failure}")
+            return [harness.empty_row(case.name, case.title, note=f"It did not run here: {failure}")]
+
+    described = harness.machine(given.machine)
+    unfinished = Unfinished(ROOT / ".cache" / "benchmarks" / f"{described['name']}.json", given.quick)
     rows, scaled = [], []
     for case in CASES:
         if case.name in chosen:
-            try:
-                rows += harness.run_case(case, quick=given.quick, turns=3 if given.quick else 7, seconds=8.0 if given.quick else 40.0, say=say)
-            except harness.SideFailed as failure:
-                say(f"{case.title}: this library's own side failed: {failure}")
-                rows.append(harness.empty_row(case.name, case.title, note=f"It did not run here: {failure}"))
+            rows += unfinished.part(case.name, lambda: measure(case), say)
     if "scaling" in chosen:
-        scaled = scaling.run(given.quick, say)
+        scaled = unfinished.part("scaling", lambda: scaling.run(given.quick, say), say)
         rows += scaling.summaries(scaled, harness.empty_row)
     if "startup" in chosen:
-        rows += startup.run(given.quick, harness.empty_row, say)
-    described = harness.machine(given.machine)
+        rows += unfinished.part("startup", lambda: startup.run(given.quick, harness.empty_row, say), say)
+    described = harness.machine(given.machine)  # again: with the load of this run
     path = harness.write(given.output / f"{described['name']}.json", rows, scaled, quick=given.quick, described=described)
+    unfinished.path.unlink(missing_ok=True)
     judged = [row for row in rows if row["reached"] is not None]
     say(f"{sum(row['reached'] for row in judged)} of {len(judged)} targets reached: {path}")
     return path

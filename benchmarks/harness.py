@@ -22,6 +22,7 @@ import numpy as np
 
 from benchmarks.accuracy import judge
 from benchmarks.cases import Case
+from jpo_lib.storage import processor, write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 FORMAT = "jpo-benchmark-1"
@@ -190,10 +191,7 @@ def machine(name: str | None = None) -> dict[str, Any]:
     import jax
 
     device, cores = jax.devices()[0], len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cpu = platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-        cpu = found[1].strip() if found else cpu
+    cpu = processor()
     on_cpu = jax.default_backend() == "cpu"
     model = cpu if on_cpu else device.device_kind
     slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-") + (f"-{cores}-cores" if on_cpu else "")
@@ -215,11 +213,10 @@ def write(path: Path, rows: Sequence[dict], scaling: Sequence[dict], *, quick: b
     """Write the result file atomically: all of it or nothing."""
     content = {"format": FORMAT, "machine": described, "created": datetime.now(timezone.utc).isoformat(timespec="seconds"), "quick": quick,
                "versions": versions(), "rows": list(rows), "scaling": list(scaling)}  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_json(path, content)
     return path
+
+
+def write_json(path: Path, content: Any) -> None:
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))

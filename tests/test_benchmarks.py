@@ -104,6 +104,22 @@ def test_files_of_something_else_are_refused(tmp_path):
         timings.read_benchmarks(tmp_path)
 
 
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
+    path, calls = tmp_path / "machine.json", []
+
+    def measure(name):
+        return lambda: calls.append(name) or [{"name": name}]
+
+    first = command.Unfinished(path, quick=True)
+    assert first.part("a", measure("a"), print) == [{"name": "a"}]
+    again = command.Unfinished(path, quick=True)
+    assert again.part("a", measure("a"), print) == [{"name": "a"}] and again.part("b", measure("b"), print) == [{"name": "b"}]
+    assert calls == ["a", "b"]
+    assert command.Unfinished(path, quick=False).parts == {}, "a run of another length measures anew"
+    path.write_text("damaged")
+    assert command.Unfinished(path, quick=True).parts == {}
+
+
 def test_names_of_cases_are_unique_and_mistakes_are_refused(capsys):
     assert len({case.name for case in CASES}) == len(CASES)
     with pytest.raises(SystemExit):
