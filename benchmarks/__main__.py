@@ -16,8 +16,7 @@ from pathlib import Path
 from benchmarks import harness, scaling, startup
 from benchmarks.cases import CASES
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
+RESULTS = harness.ROOT / "benchmarks" / "results"
 PARTS = [*(case.name for case in CASES), "scaling", "startup"]
 
 
@@ -42,7 +41,7 @@ class Unfinished:
 
     def __init__(self, path: Path, quick: bool):
         self.path = path
-        sources = sorted([*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "jpo_lib").rglob("*.py")])
+        sources = sorted([*(harness.ROOT / "benchmarks").glob("*.py"), *(harness.ROOT / "jpo_lib").rglob("*.py")])
         code = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
         self.identity = {"code": code, "versions": harness.versions(), "quick": quick}
         try:
@@ -80,7 +79,7 @@ def main(arguments: list[str] | None = None) -> Path:
             return [harness.empty_row(case.name, case.title, note=f"It did not run here: {failure}")]
 
     described = harness.machine(given.machine)
-    unfinished = Unfinished(ROOT / ".cache" / "benchmarks" / f"{described['name']}.json", given.quick)
+    unfinished = Unfinished(harness.ROOT / ".cache" / "benchmarks" / f"{'-'.join([described['name'], *(given.only or [])])}.json", given.quick)
     rows, scaled = [], []
     for case in CASES:
         if case.name in chosen:

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.accuracy import judge
 from benchmarks.cases import Case
-from jpo_lib.storage import processor, write_atomically
+from jpo_lib.storage import processor, usable_cores, write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 FORMAT = "jpo-benchmark-1"
@@ -190,7 +190,7 @@ def machine(name: str | None = None) -> dict[str, Any]:
     """
     import jax
 
-    device, cores = jax.devices()[0], len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    device, cores = jax.devices()[0], usable_cores()
     cpu = processor()
     on_cpu = jax.default_backend() == "cpu"
     model = cpu if on_cpu else device.device_kind

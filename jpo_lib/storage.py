@@ -47,6 +47,11 @@ def write_atomically(path: Path, write) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def usable_cores() -> int:
+    """Cores that this process may use. Not every system says which; then all of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def processor(facts: tuple[str, ...] = ("model name",), otherwise: str | None = None) -> str:
     """Model of the processor where the system tells it: it decides how sums are rounded.
 

@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 from jpo_lib import compilation
+from jpo_lib.storage import usable_cores
 from inputs import ROOT, all_sources, content_hash, studies_folder
 
 BUILD = ROOT / "_build"
@@ -81,7 +82,7 @@ class Place:
 
         And one process more than there are cores: while one waits, for files or for a kernel to start, another computes.
         """
-        here = ["--cores", str(len(os.sched_getaffinity(0)) + 1), *(["--resources", f"gpu={self.gpus}"] if self.gpus else [])]
+        here = ["--cores", str(usable_cores() + 1), *(["--resources", f"gpu={self.gpus}"] if self.gpus else [])]
         return ["--workflow-profile", str(self.folder), *(here if self.here else [])]
 
 
