@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import harness, scaling, startup
+from benchmarks import harness, reasons, scaling, startup
 from benchmarks.cases import CASES
 
 RESULTS = harness.ROOT / "benchmarks" / "results"
-PARTS = [*(case.name for case in CASES), "scaling", "startup"]
+PARTS = [*(case.name for case in CASES), "scaling", "startup", "reasons"]
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> Path:
 
     def measure(case) -> list:
         try:
-            return harness.run_case(case, quick=given.quick, turns=3 if given.quick else 7, seconds=8.0 if given.quick else 40.0, say=say)
+            return harness.run_case(case, quick=given.quick, turns=3 if given.quick else 21, seconds=8.0 if given.quick else 40.0, say=say)
         except harness.SideFailed as failure:
             say(f"{case.title}: this library's own side failed: {failure}")
             return [harness.empty_row(case.name, case.title, note=f"It did not run here: {failure}")]
@@ -89,6 +89,8 @@ def main(arguments: list[str] | None = None) -> Path:
         rows += scaling.summaries(scaled, harness.empty_row)
     if "startup" in chosen:
         rows += unfinished.part("startup", lambda: startup.run(given.quick, harness.empty_row, say), say)
+    if "reasons" in chosen:
+        reasons.add_to(rows, unfinished.part("reasons", lambda: reasons.run(given.quick, say), say))
     described = harness.machine(given.machine)  # again: with the load of this run
     path = harness.write(given.output / f"{described['name']}.json", rows, scaled, quick=given.quick, described=described)
     unfinished.path.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -27,15 +28,26 @@ FLAT = 1.25  # largest factor between the times per problem from 256 problems on
 
 
 def measure_here(problem: str, work: str, sizes: Sequence[int], repeats: int) -> list[dict[str, Any]]:
-    """Rows of `jpo_lib.timings.measure`, with the growth of the peak memory of this process per problem."""
+    """Rows of `jpo_lib.timings.measure`, with the growth of the peak memory of this process per problem.
+
+    Evaluations of all sizes take turns, so that a processor that changes its pace changes it for all of them.
+    """
     import jpo_lib as jpo
     from jpo_lib import timings
 
+    built = jpo.PROBLEMS[problem]()
+    turns, repeats = (repeats, 1) if work == "evaluation" else (1, repeats)
+    found: dict[int, list[dict[str, Any]]] = {n: [] for n in sizes}
+    for _ in range(turns):
+        for n in sizes:
+            before = _peak()
+            row = timings.measure(built, work, n, repeats=repeats)
+            found[n].append({**row, "peak_bytes": _peak() - before})
     rows = []
-    for n in sizes:
-        before = _peak()
-        row = timings.measure(jpo.PROBLEMS[problem](), work, n, repeats=repeats)
-        rows.append({**row, "peak_bytes": _peak() - before})
+    for parts in found.values():
+        seconds = [part["seconds"] for part in parts]
+        low, high = min(part["low"] for part in parts), max(part["high"] for part in parts)
+        rows.append({**parts[0], "seconds": statistics.median(seconds), "low": low, "high": high, "repeats": turns * repeats})
     return rows
 
 

@@ -19,14 +19,14 @@ SEED = 990
 STEPS = 10, 30  # the difference leaves out what a run does before its first step and after its last one
 
 
-def _prepared(name: str, num_problems: int):
+def prepared(name: str, num_problems: int):
     problem = jpo.PROBLEMS[name]()
     solver = complete(problem, jpo.JointOptimization(group_size=num_problems), num_problems)
     return problem, problem.sample_dataset(num_problems, SEED), solver, min(solver.batch_size or num_problems, num_problems)
 
 
 def ours(problem: str, num_problems: int) -> Side:
-    problem, data, solver, batch = _prepared(problem, num_problems)
+    problem, data, solver, batch = prepared(problem, num_problems)
     short, long = (dataclasses.replace(solver, num_steps=number) for number in STEPS)
     first = jpo.solve(problem, data, short)
     compile_seconds = first.compile_seconds + jpo.solve(problem, data, long).compile_seconds
@@ -38,9 +38,8 @@ def ours(problem: str, num_problems: int) -> Side:
     return Side(step, 1, compile_seconds, text=f"minibatch of {batch}", timed=True, whole=False)
 
 
-def parts(problem: str, num_problems: int) -> Side:
-    problem, data, solver, batch = _prepared(problem, num_problems)
-    data = data[:batch]
+def network_program(problem, data):
+    """weights, gradient in x -> x and the gradient in the weights, forward and backward in one program; and its weights."""
     network = network_for(problem)(jax.random.key(0))
     weights, static = eqx.partition(network, eqx.is_inexact_array)
 
@@ -51,11 +50,17 @@ def parts(problem: str, num_problems: int) -> Side:
         x, pull_back = jax.vjp(apply, weights)
         return x, pull_back(gradient)
 
+    return jax.jit(forward_and_backward).lower(weights, jnp.zeros_like(data.x0)).compile(), weights
+
+
+def parts(problem: str, num_problems: int) -> Side:
+    problem, data, solver, batch = prepared(problem, num_problems)
+    data = data[:batch]
     with problem.precision():
         simulate, seconds = evaluation(problem, training=True).compiled(data.x0, data.context, data.y)
         loss, gradient = simulate(data.x0, data.context, data.y)
         begin = time.perf_counter()
-        train = jax.jit(forward_and_backward).lower(weights, jnp.zeros_like(data.x0)).compile()
+        train, weights = network_program(problem, data)
         seconds += time.perf_counter() - begin
 
     def one_of_each():

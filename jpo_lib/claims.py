@@ -205,7 +205,7 @@ def _over_experiments(claim: str, problems: list[str], judged: dict[str, dict[st
         "effect": judged[least]["effect"],
         "interval": list(judged[least]["interval"]),
         "note": note,
-        "by_experiment": {p: {"effect": judged[p]["effect"], "interval": list(judged[p]["interval"])} for p in run},
+        "by_experiment": {p: {"title": EXPERIMENTS[p][1], "effect": judged[p]["effect"], "interval": list(judged[p]["interval"])} for p in run},
         "fair_baseline": "; ".join(f"{EXPERIMENTS[p][1]}: {judged[p]['baseline']}" for p in run),
     }
 

@@ -275,7 +275,7 @@ def main() -> None:
     if os.environ.get("JPO_EXECUTOR"):  # set by workflow/build.py when the work is done by the nodes of a cluster
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(compilation.for_this_processor(cache))
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     try:
         code = app(standalone_mode=False)
     except notebooks.InputError as error:

@@ -46,7 +46,7 @@ def settings(folder: Path) -> dict[str, str]:
     """Environment variables for all processes that share the cache in `folder`."""
     return {
         "JAX_COMPILATION_CACHE_DIR": str(folder),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # a notebook has a hundred small programs; together they cost as much as a large one
         # With a limit, JAX locks its cache: processes never read what another is still writing.
         "JAX_COMPILATION_CACHE_MAX_SIZE": str(2 * 1024**3),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several processes share a GPU

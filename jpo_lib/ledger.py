@@ -107,11 +107,16 @@ def write_ledger(root: Path | str, verdicts: Verdicts | None = None) -> Path:
     ledger = build_ledger(root, verdicts)
     target = root / "_build" / "ledger.json"
     write_if_changed(target, json.dumps(ledger, indent=1, ensure_ascii=False, sort_keys=False) + "\n")
+    write_fragments(root, ledger)
+    return target
+
+
+def write_fragments(root: Path, ledger: dict[str, Any]) -> None:
+    """Write the fragments in `book/_generated` that follow from a ledger and from the pictures of the notebooks."""
     generated = root / "book" / "_generated"
     images = _write_images(root, generated / "figures")
     for name, text in ledger_pages.fragments(ledger, images).items():
         write_if_changed(generated / name, text)
-    return target
 
 
 def scan_notebooks(root: Path) -> dict[str, dict[str, Any]]:

@@ -134,8 +134,8 @@ def _claims(items: list[Item]) -> str:
         rows = [("Our number", f"{_our_number(claim)}. {_sentence(claim['note'] or '')}".strip() if run else NOT_RUN)]
         if claim["by_experiment"] and len(claim["by_experiment"]) > 1:
             rows.append(("By experiment", "; ".join(
-                f"{name.replace('_', ' ')}: {with_interval(each['effect'], each['interval'])}"
-                for name, each in claim["by_experiment"].items()) + "."))
+                f"{each['title']}: {with_interval(each['effect'], each['interval'])}"
+                for each in claim["by_experiment"].values()) + "."))
         rows += [("Fair baseline", _sentence(with_interval(claim["fair_baseline"], None)) if claim["fair_baseline"] is not None else NOT_RUN),
                  ("Rule", claim["rule"] or "Stated together with the verdict."),
                  ("Planned in" if claim["verdict"] == "planned" else "Tested in", notebooks)]

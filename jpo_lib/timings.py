@@ -164,6 +164,14 @@ def cost_rows(plans: Mapping[str, Sequence[study.Cell]], folder: Path | None = N
     return rows
 
 
+def cost_table(rows: Sequence[Sequence[str]], *, label: str, caption: str):
+    """Rows of `cost_rows` as a numbered table. Hardware that all rows share stands in the caption; the download has it in each row."""
+    machines = {row[-1] for row in rows}
+    shown = (COST_HEADER, rows) if len(machines) > 1 else (COST_HEADER[:-1], [row[:-1] for row in rows])
+    more = "" if len(machines) > 1 else f". All on: {machines.pop()}"
+    return markdown_table(*shown, label=label, caption=caption + more, data=(COST_HEADER, rows))
+
+
 def seconds_per_problem(cell: study.Cell, seconds: Mapping[str, float], method: str) -> float:
     """Wall time of a method divided by the problems that it worked on, without compilation.
 
@@ -216,32 +224,46 @@ def read_benchmarks(folder: Path | None = None) -> list[dict[str, Any]]:
     return found
 
 
-BENCHMARK_HEADER = ["work", "this library", "beside", "time there", "ratio", "of processor times", "target", "reached", "accuracy here", "accuracy there"]
+BENCHMARK_HEADER = ["work", "this library", "beside it", "ratio", "of processor times", "target reached"]
 
 
 def benchmark_rows(benchmark: Mapping[str, Any]) -> list[list[str]]:
-    """The rows of a benchmark file under BENCHMARK_HEADER; ratios are how many times faster this library is."""
+    """The rows of a benchmark file under BENCHMARK_HEADER: time and accuracy of both sides, and how many times faster this library is."""
     rows = []
     for row in benchmark["rows"]:
-        ours, peer = row["ours"], row["peer"]
+        reached = {True: "yes", False: "**no**", None: ""}[row["reached"]]
         rows.append([
-            row["title"], "" if ours["seconds"] is None else duration(ours["seconds"]), row["beside"], duration(peer["seconds"]) if peer else "",
-            ratio_text(row), "" if row["processor_ratio"] is None else f"{row['processor_ratio']:.3g}", target_text(row["target"]), {True: "yes", False: "**no**", None: ""}[row["reached"]],
-            ours.get("accuracy_text", ""), peer.get("accuracy_text", "") if peer else "",
+            row["title"], _side_text(row["ours"]), f"{row['beside']}: {_side_text(row['peer'])}" if row["peer"] else row["beside"],
+            ratio_text(row), "" if row["processor_ratio"] is None else f"{row['processor_ratio']:.3g}", ", ".join(part for part in (target_text(row["target"]), reached) if part),
         ])
     return rows
 
 
+def _side_text(side: Mapping[str, Any]) -> str:
+    """Time and accuracy of one side of a row."""
+    return "; ".join(part for part in ("" if side["seconds"] is None else duration(side["seconds"]), side.get("accuracy_text", "")) if part)
+
+
 def benchmark_tables(benchmarks: Sequence[Mapping[str, Any]], *, label: str):
-    """One numbered table for each benchmark file, with what is to be said about single rows below; shown as Markdown in a notebook."""
+    """One numbered table for each benchmark file, with what is to be said about single rows below, and why the targets that are
+    missed are missed; shown as Markdown in a notebook."""
     from IPython.display import Markdown
 
     parts: list[str] = []
     for number, benchmark in enumerate(benchmarks):
         name = label if number == 0 else f"{label}-{number + 1}"
         parts.append(markdown_table(BENCHMARK_HEADER, benchmark_rows(benchmark), label=name, caption=_caption(benchmark)).data)
-        parts += [f"- *{row['title']}, beside {row['beside']}:* {row['note']}" for row in benchmark["rows"] if row["note"]]
+        parts += [f"- *{row_name(row)}:* {row['note']}" for row in benchmark["rows"] if row["note"]]
+        missed = [row for row in benchmark["rows"] if row["reached"] is False]
+        if missed:
+            parts.append(f"**Why {len(missed)} targets are missed on {benchmark['machine']['name']}.** Measured in the same run, by `benchmarks/reasons.py`:")
+            parts += [f"- *{row_name(row)}:* {row.get('reason') or 'The reason has not been measured.'}" for row in missed]
     return Markdown("\n\n".join(parts) or "There is no file of a benchmark yet: `make bench` writes one.")
+
+
+def row_name(row: Mapping[str, Any]) -> str:
+    """The work of a benchmark's row, with what it is compared with where there is something."""
+    return f"{row['title']}, beside {row['beside']}" if row["beside"] else row["title"]
 
 
 def _caption(benchmark: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import filelock
 import pytest
 
 from jpo_lib import compilation
@@ -42,26 +43,50 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 
 def pytest_collection_modifyitems(items):
-    """What needs the built book is marked: `make test` runs it in one process after the rest, which two processes share."""
+    """What needs the built book is marked: `make test` runs it after the rest. What builds in the clone again runs in one
+    process, what only reads the pages in another, which has a copy of them."""
     for item in items:
-        if {"built_book", "book_folder", "html_folder"} & set(item.fixturenames):
+        if "built_book" in item.fixturenames:
             item.add_marker("book")
+            item.add_marker(pytest.mark.xdist_group("clone"))
+        elif {"book_folder", "html_folder"} & set(item.fixturenames):
+            item.add_marker("book")
+            item.add_marker(pytest.mark.xdist_group("pages"))
 
 
 @pytest.fixture(scope="session")
-def built_book(tmp_path_factory):
-    """A copy of what git has or would take, built once."""
+def shared_clone(tmp_path_factory):
+    """(a copy of what git has or would take, built; a copy of its pages): made once for all processes of the tests."""
     if shutil.which("make") is None or shutil.which("git") is None:
         pytest.skip("make and git are needed for a build")
-    folder = tmp_path_factory.mktemp("build") / "a clone"
-    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for name in subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0"):
-        if name and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    out, _ = book(folder)
-    assert out.splitlines()[-1] == str(folder / "_build" / "html" / "index.html")
-    return folder
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    clone, pages = base / "build" / "a clone", base / "build" / "pages"
+    with filelock.FileLock(base / "build.lock"):
+        if not clone.exists():
+            command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+            for name in subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0"):
+                if name and (ROOT / name).is_file():
+                    (clone / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(ROOT / name, clone / name)
+            out, _ = book(clone)
+            assert out.splitlines()[-1] == str(clone / "_build" / "html" / "index.html")
+            shutil.copytree(clone / "_build" / "html", pages / "html")
+            shutil.copy2(clone / "_build" / "ledger.json", pages)
+    assert pages.exists(), "the book could not be built; the test that tried it first says why"
+    return clone, pages / "html"
+
+
+@pytest.fixture(scope="session")
+def built_book(shared_clone):
+    """The clone with the built book, to build in it again."""
+    return shared_clone[0]
+
+
+@pytest.fixture(scope="session")
+def built_pages(shared_clone):
+    """The pages of the built book, to read them while something is built in the clone; the ledger lies beside their folder."""
+    return shared_clone[1]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 
 import jpo_lib as jpo
 from benchmarks import __main__ as command
-from benchmarks import harness
+from benchmarks import harness, reasons
 from benchmarks.accuracy import judge
 from benchmarks.cases import CASES, Case, Peer
 from jpo_lib import study, timings
@@ -92,10 +92,23 @@ def test_the_file_is_read_back_and_shown(rows, tmp_path):
     (benchmark,) = timings.read_benchmarks(tmp_path)
     shown = timings.benchmark_rows(benchmark)
     assert [len(row) for row in shown] == [len(timings.BENCHMARK_HEADER)] * 2
-    assert shown[0][6] == "≤ 1.5" and shown[0][7] in ("yes", "**no**") and shown[0][8] == rows[0]["ours"]["accuracy_text"]
-    assert shown[0][4].startswith(f"{rows[0]['ratio']:.3g}") and shown[1][4] == ""
+    assert shown[0][5] in ("≤ 1.5, yes", "≤ 1.5, **no**") and shown[0][1] == f"{timings.duration(rows[0]['ours']['seconds'])}; {rows[0]['ours']['accuracy_text']}"
+    assert shown[0][2].startswith(f"{rows[0]['beside']}: {timings.duration(rows[0]['peer']['seconds'])}")
+    assert shown[0][3].startswith(f"{rows[0]['ratio']:.3g}") and shown[1][3] == ""
     text = timings.benchmark_tables([benchmark], label="table-x").data
     assert ":name: table-x" in text and "short version" in text and rows[1]["note"] in text
+
+
+def test_what_misses_its_target_gets_its_own_reason_and_nothing_else_does():
+    missed, other, reached = (harness.empty_row(name, name, target={"at_most": 1.0}, reached=reached)
+                              for name, reached in (("a", False), ("b", False), ("a", True)))
+    reasons.add_to([missed, other, reached], [{"rows": ["a"], "beside": "", "text": "because", "numbers": {"x": 1.0}}])
+    assert (missed["reason"], other["reason"], "reason" in reached) == ("because", "", False) and missed["reason_numbers"] == {"x": 1.0}
+    described = {"name": "here", "device": "CPU", "cores": 2}
+    shown = timings.benchmark_tables([{"rows": [missed, other, reached], "machine": described, "quick": False, "created": "2000-01-01", "versions": {}}], label="table-x").data
+    assert "Why 2 targets are missed on here" in shown and "*a:* because" in shown and "*b:* The reason has not been measured." in shown
+    rows = {case.name for case in CASES} | {f"{what}_per_problem_{problem}" for what in ("time", "memory") for problem in ("wave_packet", "billiards")}
+    assert {name for profile in reasons.PROFILES.values() for name in profile.rows} <= rows
 
 
 def test_files_of_something_else_are_refused(tmp_path):
@@ -136,6 +149,8 @@ def test_committed_results_are_files_of_benchmarks_without_names_of_hosts():
         for row in benchmark["rows"]:
             assert row["ratio"] is not None or row["peer"] is None
             assert row["reached"] is None or row["target"] is not None
+            if row["reached"] is False and not benchmark["quick"]:
+                assert row["reason"], f"{row['name']}: the target is missed, and nothing says why"
 
 
 # --- times of studies -------------------------------------------------------------------------------------------------
@@ -145,6 +160,10 @@ def test_costs_come_from_the_manifests(tmp_path):
     """Refined solutions include the training, which is shared by all problems of a group, also by those not reported."""
     cells = study.plan("wave_packet", "smoke", num_problems=4, group_sizes=[4])
     rows = timings.cost_rows({"waves": cells}, tmp_path)
+    table = timings.cost_table(rows, label="table-x", caption="Cost")
+    assert f"Cost. All on: {rows[0][-1]}" in table.data and "hardware" not in table.data and rows[0][-1] in table._repr_csv_()
+    mixed = timings.cost_table([rows[0], [*rows[1][:-1], "another machine"]], label="table-x", caption="Cost")
+    assert "hardware" in mixed.data and "All on" not in mixed.data
     by_method = {row[1]: row for row in rows}
     joint = next(cell for cell in cells if cell.kind == "joint")
     manifest = timings.read_manifest(joint, tmp_path)

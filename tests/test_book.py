@@ -125,6 +125,16 @@ def test_a_changed_result_moves_the_ledger_and_nothing_else_does(tmp_path):
     assert (tmp_path / "book" / "_generated" / "figures" / "figure-3.svg").read_text() == SVG
 
 
+def test_lost_fragments_are_made_again_from_the_ledger(tmp_path):
+    write_notebook(tmp_path, "03_wave_packet", [figure_cell("figure-3")])
+    path, generated = ledger.write_ledger(tmp_path, lambda root: []), tmp_path / "book" / "_generated"
+    before = {file.relative_to(generated): file.read_bytes() for file in generated.rglob("*") if file.is_file()}
+    assert any(name.parts[0] == "figures" for name in before)
+    shutil.rmtree(generated)
+    ledger.write_fragments(tmp_path, json.loads(path.read_text(encoding="utf-8")))
+    assert {file.relative_to(generated): file.read_bytes() for file in generated.rglob("*") if file.is_file()} == before
+
+
 def test_a_damaged_notebook_is_refused_in_one_sentence(tmp_path):
     write_notebook(tmp_path, "03_wave_packet", [])
     (tmp_path / "book" / "_executed" / "03_wave_packet.ipynb").write_text("{")
@@ -160,7 +170,7 @@ def book_folder(request):
     candidates = [os.environ.get("JPO_BOOK_HTML")]
     if not candidates[0]:
         try:
-            candidates = [request.getfixturevalue("built_book")]
+            candidates = [request.getfixturevalue("built_pages")]
         except pytest.FixtureLookupError:
             candidates = [ROOT / "_build" / "html"]
     for folder in (Path(c) for c in candidates if c):

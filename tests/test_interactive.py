@@ -434,7 +434,7 @@ def test_every_control_has_a_name_a_size_and_a_place_on_a_phone(figure, open_fig
 
 @pytest.fixture(scope="module")
 def html_folder(request):
-    folder = Path(os.environ["JPO_BOOK_HTML"]) if os.environ.get("JPO_BOOK_HTML") else request.getfixturevalue("built_book")
+    folder = Path(os.environ["JPO_BOOK_HTML"]) if os.environ.get("JPO_BOOK_HTML") else request.getfixturevalue("built_pages")
     return next(place for place in (folder, folder / "_build" / "html") if (place / "index.html").is_file())
 
 

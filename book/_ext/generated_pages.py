@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from sphinx.environment import BuildEnvironment
 def write_fragments(app: Sphinx) -> None:
     """Ledger, claims, verdicts and gallery, from what lies in the repository now; the estimate of costs unless `jpo claims` has made it.
 
-    In `make book` the step before this one has just made all of them, and says so.
+    In `make book` the step before this one has just judged the claims, and says so: its ledger holds.
     """
-    if os.environ.get("JPO_LEDGER") == "made":
-        return
     from jpo_lib import cost_pages, ledger
 
-    ledger.write_ledger(Path(app.srcdir).parent)
+    root = Path(app.srcdir).parent
+    if os.environ.get("JPO_LEDGER") == "made":
+        ledger.write_fragments(root, json.loads((root / "_build" / "ledger.json").read_text(encoding="utf-8")))
+    else:
+        ledger.write_ledger(root)
     costs = Path(app.srcdir) / "_generated" / "cost_estimate.md"
     if not costs.is_file():
         ledger.write_if_changed(costs, cost_pages.fragment())

@@ -1,0 +1,272 @@
+"""Why a target is missed: what the time of a row is spent on, measured apart. `python -m benchmarks.reasons billiards_bfgs` runs one.
+
+Each profile is measured in a process of its own, whether or not its rows reach their target; the page of the book shows the
+sentence of those that do not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SEED = 990
+Found = tuple[str, dict[str, float]]  # a sentence with the numbers that were measured, and these numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """Measurements that explain rows.
+
+    Arguments:
+        rows: names of the rows.
+        beside: the other side that they are compared with; "" for rows without one.
+        measure: quick -> sentence and numbers.
+    """
+
+    rows: tuple[str, ...]
+    beside: str
+    measure: Callable[[bool], Found]
+
+
+def bfgs_billiards(quick: bool) -> Found:
+    """How much a batch can gain at most, how many of its lanes work, and what packing the others away would cost."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    import jpo_lib as jpo
+    from jpo_lib.solvers.evaluation import evaluation
+    from jpo_lib.timings import median_seconds
+
+    problem = jpo.billiards()
+    data = problem.sample_dataset(256, SEED)
+    repeats = 3 if quick else 9
+    counts = jpo.solve(problem, data, jpo.BFGS()).num_evaluations
+    run = float(np.median([jpo.solve(problem, data, jpo.BFGS()).run_seconds for _ in range(repeats)]))
+
+    def batch(size):
+        arguments = jax.tree.map(lambda leaf: leaf[:size], (data.x0, data.context, data.y))
+        program, seconds = evaluation(problem).compiled(*arguments)
+        return median_seconds(lambda: program(*arguments), repeats, 0.1)["median"], seconds
+
+    (together, _), (fewer, compilation) = batch(256), batch(64)
+    compiled = jax.jit(jax.value_and_grad(problem.objective))
+    x, y, context = np.asarray(data.x0[0], float), np.asarray(data.y[0]), jax.tree.map(lambda leaf: np.asarray(leaf[0]), data.context)
+
+    def call():
+        loss, gradient = compiled(jnp.asarray(x, data.x0.dtype), context, y)
+        return float(loss), np.asarray(gradient, float)
+
+    alone = median_seconds(call, repeats, 0.1)["median"]
+    numbers = {"alone": alone, "together": together / 256, "mean": float(counts.mean()), "longest": int(counts.max()), "in_programs": float(counts.max()) * together / run,
+               "fewer": fewer, "compilation": compilation}  # fmt: skip
+    text = (f"An evaluation takes {1e6 * alone:.0f} µs in SciPy's loop and {1e6 * together / 256:.1f} µs in a batch of 256: {256 * alone / together:.0f} times less, "
+            f"which no batched method can exceed. But the batch is evaluated {counts.max()} times, as often as its slowest problem needs, and a problem needs {counts.mean():.1f} on average: "
+            f"{counts.mean() / counts.max():.0%} of the work is of use. Packing unfinished problems into a smaller batch, as for the other experiments, would help "
+            f"(a batch of 64 takes {1e3 * fewer:.2g} ms, one of 256 takes {1e3 * together:.2g} ms), but each size of batch costs {compilation:.1f} s of compilation, more than many runs of {run:.2g} s. "
+            f"So billiards on an open table is not packed.")  # fmt: skip
+    return text, numbers
+
+
+def training_wave_packet(quick: bool) -> Found:
+    """The programs of a step one by one, and the network forward and backward in one program."""
+    import jax
+    import numpy as np
+
+    from benchmarks.training import network_program, prepared
+    from jpo_lib.solvers.evaluation import evaluation
+    from jpo_lib.solvers.training import Networks, grouped
+    from jpo_lib.timings import median_seconds
+
+    problem, data, solver, batch = prepared("wave_packet", 256)
+    networks = Networks(problem, solver, grouped(data, 1), np.arange(1), batch)
+    networks.initialize((0,))
+    part, context, y = networks.gather(networks.blocks[0])
+    x, raw, pull_back = networks.propose(part)
+    simulate, _ = evaluation(problem, training=True).compiled(x, context, y)
+    _, gradient = simulate(x, context, y)
+    together, weights_together = network_program(problem, data)
+
+    def copies():
+        return jax.tree.map(lambda leaf: leaf.copy(), (networks.weights, networks.state))
+
+    def backward():  # gives the memory of its first two arguments away: it gets copies, whose time is measured apart
+        return networks.call(networks.learning, *copies(), networks._rates[0], pull_back, raw, gradient)
+
+    calls = {"forward": lambda: networks.propose(part)[0], "simulation": lambda: simulate(x, context, y), "backward": backward,
+             "copies": copies, "together": lambda: together(weights_together, gradient)}  # fmt: skip
+    turns = {name: [] for name in calls}
+    for _ in range(3 if quick else 9):
+        for name, call in calls.items():
+            turns[name].append(median_seconds(call, 1, 0.1)["median"])
+    numbers = {name: float(np.median(seconds)) for name, seconds in turns.items()}
+    numbers["backward"] -= numbers.pop("copies")
+    numbers["residuals"] = float(sum(leaf.nbytes for leaf in jax.tree.leaves(pull_back)))
+    text = (f"A step runs three programs: the network forward ({1e3 * numbers['forward']:.2g} ms), the simulator ({1e3 * numbers['simulation']:.2g} ms), and the network backward with "
+            f"the change of the weights ({1e3 * numbers['backward']:.2g} ms). Measured apart, the network runs forward and backward in one program ({1e3 * numbers['together']:.2g} ms). In two "
+            f"({1e3 * (numbers['forward'] + numbers['backward']):.2g} ms), {numbers['residuals'] / 1e6:.1f} MB of intermediate values are handed from one to the other through memory. "
+            f"Separate programs are what lets all solvers share one compiled simulator.")  # fmt: skip
+    return text, numbers
+
+
+def _time_per_problem(name: str) -> Callable[[bool], Found]:
+    def measure(quick: bool) -> Found:
+        """One processor alone: all sizes in turns, and the largest size in calls of the fastest one."""
+        if hasattr(os, "sched_setaffinity"):  # before JAX counts the processors
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        import jax
+        import numpy as np
+
+        import jpo_lib as jpo
+        from jpo_lib.solvers.evaluation import evaluation
+        from jpo_lib.timings import median_seconds
+
+        problem, sizes = jpo.PROBLEMS[name](), (256, 1024, 4096) if quick else (256, 1024, 4096, 16384, 65536)
+        most = sizes[-1]
+        data = problem.sample_dataset(most, SEED)
+
+        def calls_of(size):
+            parts = [jax.tree.map(lambda leaf: leaf[first : first + size], (data.x0, data.context, data.y)) for first in range(0, most, size)]
+            return evaluation(problem).compiled(*parts[0])[0], parts
+
+        programs = {size: calls_of(size) for size in sizes}
+        turns: dict[int, list[float]] = {size: [] for size in sizes}
+        for _ in range(3 if quick else 7):
+            for size, (program, parts) in programs.items():
+                turns[size].append(median_seconds(lambda: program(*parts[0]), 1, 0.05)["median"] / size)
+        seconds = {size: float(np.median(values)) for size, values in turns.items()}
+        few = min(seconds, key=seconds.get)
+        program, parts = programs[few]
+        split = median_seconds(lambda: [program(*arguments) for arguments in parts], 3)["median"] / most
+        memory = programs[most][0].memory_analysis()
+        size = (memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes) / most
+        text = (f"On one processor alone an evaluation takes {', '.join(f'{1e6 * value:.1f} µs (N = {n})' for n, value in seconds.items())}. It holds {size / 1e3:.1f} kB for each problem, "
+                f"{few * size / 1e6:.1f} MB for {few} and {most * size / 1e6:.0f} MB for {most}, so that larger batches work from slower memory. In calls of {few} problems each, all {most} take "
+                f"{1e6 * split:.1f} µs each. Two processors share a loop only where its arrays are large, which helps the largest batches alone.")  # fmt: skip
+        return text, {**{f"n{n}": value for n, value in seconds.items()}, "split": split, "bytes": size}
+
+    return measure
+
+
+def navier_stokes_one_flow(quick: bool) -> Found:
+    """How fast the products of matrices are that a step consists of, for one flow and for many, and how many processors are busy."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from benchmarks import navier_stokes as flows
+    from jpo_lib.problems import _vorticity as vorticity
+    from jpo_lib.timings import median_seconds
+
+    steps, repeats = 10 if quick else 40, 3 if quick else 9
+    b = vorticity.basis(flows.NUM_POINTS)
+    modes = b.values.shape[1]
+
+    def there_and_back(a):
+        return vorticity._to_coefficients(vorticity._to_grid(a, b.values, b.slopes), b.values * b.weights, b.slopes * b.weights)
+
+    def measured(batch):
+        side = flows.ours(batch, 4, steps)
+        step = median_seconds(side.run, repeats, 0.1)["median"] / steps / batch
+        begin, processor = time.perf_counter(), time.process_time()
+        for _ in range(repeats):
+            jax.block_until_ready(side.run())
+        busy = (time.process_time() - processor) / (time.perf_counter() - begin)
+        fields = jnp.asarray(np.random.default_rng(SEED).normal(size=(batch, modes, modes)), jnp.float32)
+        # Twenty round trips in one program, so that its start does not count.
+        program = jax.jit(jax.vmap(lambda a: jax.lax.scan(lambda a, _: (there_and_back(a), None), a, None, length=20)[0]))
+        trip = median_seconds(lambda: program(fields), repeats, 0.1)["median"] / 20 / batch
+        return step, busy, trip
+
+    points = flows.NUM_POINTS
+    work = 2.0 * 2 * (modes * modes * points + modes * points * points)  # multiplications and additions of a round trip
+    (one, busy_one, trip_one), (many, busy_many, trip_many) = measured(1), measured(8 if quick else 64)
+    # A step of order 4 has four stages with two round trips each. Backward, each product becomes one as large.
+    products = 4 * 2 * 2 * trip_one
+    numbers = {"step_one": one, "step_many": many, "busy_one": busy_one, "busy_many": busy_many, "products": products / one, "gflops_one": work / trip_one / 1e9, "gflops_many": work / trip_many / 1e9}
+    text = (f"One flow keeps {busy_one:.1f} processors busy, 64 flows {busy_many:.1f}. In processor time, a step of one flow costs as much as one of many ({1e6 * one * busy_one:.0f} and {1e6 * many * busy_many:.0f} µs at order 4): "
+            f"what is missing is the second processor, which small matrices do not share. About {products / one:.0%} of a step of one flow are products of matrices with {modes} and {points} rows, "
+            f"at {work / trip_one / 1e9:.0f} GFLOP/s.")  # fmt: skip
+    return text, numbers
+
+
+def kuramoto_sivashinsky(quick: bool) -> Found:
+    """How many processors each side keeps busy, and what sharing the problems between two devices gains."""
+    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"  # before JAX starts
+    import jax
+    import numpy as np
+
+    import jpo_lib as jpo
+    from benchmarks import kuramoto_sivashinsky as motions
+
+    batch, repeats = (64, 3) if quick else (256, 9)
+
+    def measured(side):
+        jax.block_until_ready(side.run())
+        seconds, spent = [], []
+        for _ in range(repeats):
+            begin, processor = time.perf_counter(), time.process_time()
+            jax.block_until_ready(side.run())
+            seconds.append(time.perf_counter() - begin)
+            spent.append(time.process_time() - processor)
+        return float(np.median(seconds)), float(np.median(spent))
+
+    (here, spent_here), (there, spent_there) = measured(motions.ours(batch)), measured(motions.exponax_side(batch))
+    problem = jpo.kuramoto_sivashinsky()
+    data, solver = problem.sample_dataset(batch, SEED), jpo.BFGS(max_evaluations=8)
+
+    def run(devices):
+        times = [jpo.solve(problem, data, solver, devices=devices).run_seconds for _ in range(1 + repeats)]
+        return float(np.median(times[1:]))
+
+    one, two = run(None), run(2)
+    numbers = {"here": here, "there": there, "busy_here": spent_here / here, "busy_there": spent_there / there, "one_device": one, "two_devices": two}
+    text = (f"This library keeps {spent_here / here:.1f} processors busy, exponax {spent_there / there:.1f}: XLA does not share products of matrices as small as ours between processors. In processor time, "
+            f"an evaluation of {batch} problems takes {1e3 * spent_here:.0f} ms here and {1e3 * spent_there:.0f} ms there, a ratio of {spent_there / spent_here:.2g}. The argument `devices` of `solve` shares the problems "
+            f"instead: eight evaluations by BFGS take {1e3 * one:.0f} ms on one device and {1e3 * two:.0f} ms on two.")  # fmt: skip
+    return text, numbers
+
+
+PROFILES = {
+    "kuramoto_sivashinsky": Profile(("kuramoto_sivashinsky",), "exponax", kuramoto_sivashinsky),
+    "bfgs_billiards": Profile(("bfgs_billiards",), "loop over SciPy's BFGS with compiled gradients", bfgs_billiards),
+    "training_wave_packet": Profile(("training_wave_packet",), "its parts, measured apart: simulator and network, each with gradient", training_wave_packet),
+    "time_per_problem_wave_packet": Profile(("time_per_problem_wave_packet",), "", _time_per_problem("wave_packet")),
+    "time_per_problem_billiards": Profile(("time_per_problem_billiards",), "", _time_per_problem("billiards")),
+    "navier_stokes_one_flow": Profile(("navier_stokes_order2_batch1", "navier_stokes_order4_batch1"), "exponax", navier_stokes_one_flow),
+}
+
+
+def run(quick: bool, say: Callable[[str], None] = print) -> list[dict[str, Any]]:
+    """All profiles, for the part "reasons" of the result file."""
+    found = []
+    for name in PROFILES:
+        done = subprocess.run([sys.executable, "-m", "benchmarks.reasons", name, json.dumps(quick)], cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            say(f"reasons, {name}: failed: {done.stderr.strip().splitlines()[-1:]}")
+            continue
+        found.append(json.loads(done.stdout.strip().splitlines()[-1]))
+        say(f"reasons, {name}: {found[-1]['text']}")
+    return found
+
+
+def add_to(rows: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]]) -> None:
+    """Give each row that misses its target the sentence that explains it, "reason", and the numbers in it, "reason_numbers"."""
+    for row in rows:
+        if row["reached"] is False:
+            fitting = next((one for one in found if row["name"] in one["rows"] and row["beside"].startswith(one["beside"])), None)
+            row |= {"reason": fitting["text"], "reason_numbers": fitting["numbers"]} if fitting else {"reason": "", "reason_numbers": {}}
+
+
+if __name__ == "__main__":
+    chosen = PROFILES[sys.argv[1]]
+    sentence, measured = chosen.measure(json.loads(sys.argv[2]) if len(sys.argv) > 2 else False)
+    print(json.dumps({"rows": chosen.rows, "beside": chosen.beside, "text": sentence, "numbers": measured}))
