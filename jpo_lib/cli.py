@@ -276,6 +276,7 @@ def main() -> None:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(compilation.for_this_processor(cache))
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    compilation.remove_unfinished(Path(os.environ["JAX_COMPILATION_CACHE_DIR"]))
     try:
         code = app(standalone_mode=False)
     except notebooks.InputError as error:

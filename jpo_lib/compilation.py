@@ -7,12 +7,13 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-import time
 from pathlib import Path
+
+import filelock
 
 from jpo_lib.storage import processor
 
-GRACE_SECONDS = 60
+LOCK_SECONDS = 10
 
 # In these profiles, compiling with all of XLA's passes takes longer than what the faster programs win. With level 1, cells of
 # `laptop` that compile took a quarter less processor time on two cores, and training no longer. With level 0 programs run four
@@ -65,16 +66,18 @@ def for_this_processor(folder: Path) -> Path:
 def remove_unfinished(folder: Path) -> int:
     """Remove entries that a killed process has left half written. Returns how many.
 
-    JAX writes an entry and then the time of its last use; one without the other makes every later write fail.
-    Young entries are left alone: another process may be about to complete them.
+    JAX writes an entry and then the time of its last use; one without the other makes every later write fail, in all
+    processes. It does so under a lock: who holds the lock sees only entries that nobody will complete.
     """
+    if not folder.is_dir():
+        return 0
     count = 0
-    for entry in folder.glob("*-cache"):
-        mate = entry.with_name(entry.name.removesuffix("-cache") + "-atime")
-        try:
-            if not mate.exists() and time.time() - entry.stat().st_mtime > GRACE_SECONDS:
-                entry.unlink()
-                count += 1
-        except FileNotFoundError:
-            continue  # another process was faster
+    try:
+        with filelock.FileLock(folder / ".lockfile", timeout=LOCK_SECONDS):  # JAX's own
+            for entry in folder.glob("*-cache"):
+                if not entry.with_name(entry.name.removesuffix("-cache") + "-atime").exists():
+                    entry.unlink()
+                    count += 1
+    except filelock.Timeout:
+        pass  # another process is at work; the next one will see to it
     return count

@@ -38,20 +38,23 @@ def book(clone):
 os.environ["XLA_FLAGS"] = compilation.quick_flags()
 for name, value in {**compilation.settings(ROOT / ".cache" / "jax"), "JPO_PROGRESS": "0"}.items():
     os.environ.setdefault(name, value)
-if "PYTEST_XDIST_WORKER" not in os.environ:
-    compilation.remove_unfinished(ROOT / ".cache" / "jax")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_itemcollected(item):
     """What needs the built book is marked: `make test` runs it after the rest. What builds in the clone again runs in one
-    process, what only reads the pages in another, which has a copy of them."""
-    for item in items:
-        if "built_book" in item.fixturenames:
-            item.add_marker("book")
-            item.add_marker(pytest.mark.xdist_group("clone"))
-        elif {"book_folder", "html_folder"} & set(item.fixturenames):
-            item.add_marker("book")
-            item.add_marker(pytest.mark.xdist_group("pages"))
+    process, what only reads the pages in another, which has a copy of them. Here, since xdist looks for groups before
+    `pytest_collection_modifyitems` of a conftest.py."""
+    needed = set(item.fixturenames)
+    group = "clone" if "built_book" in needed else "pages" if {"book_folder", "html_folder"} & needed else None
+    if group:
+        item.add_marker("book")
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole_cache():
+    """Some tests kill processes; what those left half written in the cache would stop all later writes."""
+    compilation.remove_unfinished(ROOT / ".cache" / "jax")
 
 
 @pytest.fixture(scope="session")

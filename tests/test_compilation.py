@@ -2,7 +2,8 @@
 
 import importlib.metadata
 import os
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,36 @@ import pytest
 from jpo_lib import compilation
 
 
-def test_half_written_entries_are_removed_and_no_others(tmp_path):
-    old = time.time() - 1000
+def test_half_written_entries_are_removed_and_no_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(compilation, "LOCK_SECONDS", 0.1)
     for name in ("whole-cache", "whole-atime", "torn-cache"):
         (tmp_path / name).write_bytes(b"x")
-        os.utime(tmp_path / name, (old, old))
-    (tmp_path / "young-cache").write_bytes(b"x")
+    script = "import filelock, sys\nwith filelock.FileLock(sys.argv[1]): print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", script, tmp_path / ".lockfile"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writing:
+        writing.stdout.readline()
+        assert compilation.remove_unfinished(tmp_path) == 0, "another process may be about to complete it"
+        writing.kill()
     assert compilation.remove_unfinished(tmp_path) == 1
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["whole-atime", "whole-cache", "young-cache"]
+    assert sorted(p.name for p in tmp_path.glob("*-*")) == ["whole-atime", "whole-cache"]
     assert compilation.remove_unfinished(tmp_path / "not there") == 0
+
+
+def test_jax_can_write_again_after_a_kill_and_an_entry_is_torn_as_we_expect(tmp_path):
+    """JAX's own cache, written by real processes: a torn entry stops it, and removing that entry is enough."""
+    script = "import jax, warnings; warnings.simplefilter('error'); jax.jit(lambda x: x * {0} + 1)({0}.0).block_until_ready()"
+    settings = {**os.environ, **compilation.settings(tmp_path)}
+
+    def run(number):
+        return subprocess.run([sys.executable, "-c", script.format(number)], env=settings, capture_output=True, text=True)
+
+    assert run(2).returncode == 0
+    entries = sorted(tmp_path.glob("*-cache"))
+    assert entries and all(entry.with_name(entry.name[:-6] + "-atime").exists() for entry in entries)
+    entries[0].with_name(entries[0].name[:-6] + "-atime").unlink()
+    torn = run(3)
+    assert torn.returncode and "Error writing persistent compilation cache" in torn.stderr
+    assert compilation.remove_unfinished(tmp_path) == 1
+    assert run(4).returncode == 0 and len(list(tmp_path.glob("*-cache"))) >= len(entries)
 
 
 def test_flags_for_short_programs_are_those_of_the_locked_compiler(monkeypatch):
