@@ -37,7 +37,7 @@ pdf: book
 
 test: env
 	@$(RUN) -m pytest -m "not book" -n 2 --dist loadfile
-	@exec $(RUN) -m pytest -m book -n 2 --dist loadgroup
+	@exec $(RUN) -m pytest -m book -n 2 --dist loadfile
 
 bench:
 	@sh workflow/environment.sh bench

@@ -41,14 +41,10 @@ for name, value in {**compilation.settings(ROOT / ".cache" / "jax"), "JPO_PROGRE
 
 
 def pytest_itemcollected(item):
-    """What needs the built book is marked: `make test` runs it after the rest. What builds in the clone again runs in one
-    process, what only reads the pages in another, which has a copy of them. Here, since xdist looks for groups before
-    `pytest_collection_modifyitems` of a conftest.py."""
-    needed = set(item.fixturenames)
-    group = "clone" if "built_book" in needed else "pages" if {"book_folder", "html_folder"} & needed else None
-    if group:
+    """What needs the built book is marked: `make test` runs it after the rest, one file in one process. What builds in the clone
+    again is all in test_build.py; the others only read the pages, and have a copy of them."""
+    if {"built_book", "book_folder", "html_folder"} & set(item.fixturenames):
         item.add_marker("book")
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="module", autouse=True)
