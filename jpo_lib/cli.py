@@ -273,10 +273,9 @@ def main() -> None:
     # Programs compiled once are kept: a later command of the same kind starts in seconds.
     cache = root_folder() / ".cache" / "jax"
     if os.environ.get("JPO_EXECUTOR"):  # set by workflow/build.py when the work is done by the nodes of a cluster
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(compilation.for_this_processor(cache))
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    compilation.remove_unfinished(Path(os.environ["JAX_COMPILATION_CACHE_DIR"]))
+        cache = compilation.for_this_processor(cache)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache)
+    compilation.keep_programs(cache)
     try:
         code = app(standalone_mode=False)
     except notebooks.InputError as error:

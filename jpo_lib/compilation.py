@@ -54,6 +54,14 @@ def settings(folder: Path) -> dict[str, str]:
     }
 
 
+def keep_programs(folder: Path) -> None:
+    """Let JAX keep its programs in a folder of ours, which is put in order. A folder that the user has named is left as it is."""
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR", str(folder)) == str(folder):
+        for name, value in settings(folder).items():
+            os.environ.setdefault(name, value)
+        remove_unfinished(folder)
+
+
 def for_this_processor(folder: Path) -> Path:
     """A folder beside this one for each kind of processor: what is compiled for one may use instructions that another lacks.
 

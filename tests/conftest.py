@@ -36,8 +36,8 @@ def book(clone):
 
 # Before anything imports JAX, and for the processes that tests start.
 os.environ["XLA_FLAGS"] = compilation.quick_flags()
-for name, value in {**compilation.settings(ROOT / ".cache" / "jax"), "JPO_PROGRESS": "0"}.items():
-    os.environ.setdefault(name, value)
+os.environ.setdefault("JPO_PROGRESS", "0")
+compilation.keep_programs(ROOT / ".cache" / "jax")
 
 
 def pytest_itemcollected(item):

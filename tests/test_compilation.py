@@ -43,6 +43,25 @@ def test_jax_can_write_again_after_a_kill_and_an_entry_is_torn_as_we_expect(tmp_
     assert run(4).returncode == 0 and len(list(tmp_path.glob("*-cache"))) >= len(entries)
 
 
+def test_commands_find_the_programs_of_earlier_ones_and_leave_other_folders_alone(tmp_path):
+    """As a user calls `jpo`, without the settings of a build: what one command has kept is there after the next."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    script = "import sys; sys.argv = ['jpo', '--version']; from jpo_lib import cli, compilation, storage\n" \
+             "from pathlib import Path; cli.root_folder = lambda: Path({0!r})\n" \
+             "try: cli.main()\nexcept SystemExit: pass\nimport jax; jax.jit(lambda x: x + 1)(1.0)"
+
+    def command(settings=clean):
+        subprocess.run([sys.executable, "-c", script.format(str(tmp_path))], env=settings, check=True, capture_output=True)
+        return {path.name: path.stat().st_mtime_ns for path in (tmp_path / ".cache" / "jax").glob("*-cache")}
+
+    first = command()
+    assert first and command() == first
+    foreign = tmp_path / "of the user"
+    foreign.mkdir()
+    (foreign / "theirs-cache").write_bytes(b"x")  # without a limit JAX writes no times
+    assert command({**clean, "JAX_COMPILATION_CACHE_DIR": str(foreign)}) == first and (foreign / "theirs-cache").exists()
+
+
 def test_flags_for_short_programs_are_those_of_the_locked_compiler(monkeypatch):
     """XLA ends the process where it does not know a flag: after `make lock UPGRADE=1`, see whether these flags still exist."""
     lock = (Path(__file__).resolve().parents[1] / "requirements" / "cpu.lock").read_text()
