@@ -180,6 +180,15 @@ def compare_processors(row: dict[str, Any], faster: Sequence[float]) -> None:
         row["processor_ratio"] = 1 / ratio if row["target"] and "at_most" in row["target"] else ratio
 
 
+def answer_of(module: str, *arguments: str, label: str, say: Callable[[str], None]) -> Any:
+    """What `python -m module arguments` prints as JSON in its last line, from a process of its own; None where it failed, which is said."""
+    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        say(f"{label}: failed: {done.stderr.strip().splitlines()[-1:]}")
+        return None
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
 # --- the file ---------------------------------------------------------------------------------------------------------
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+import numpy as np
+
+from benchmarks.harness import answer_of
+
 SEED = 990
 Found = tuple[str, dict[str, float]]  # a sentence with the numbers that were measured, and these numbers
 
@@ -36,11 +37,24 @@ class Profile:
     measure: Callable[[bool], Found]
 
 
+def wall_and_processor(call: Callable[[], Any], repeats: int) -> tuple[float, float]:
+    """Median seconds of a call, on the clock and of all processors together. The first call is not counted."""
+    import jax
+
+    jax.block_until_ready(call())
+    spent = []
+    for _ in range(repeats):
+        begin, processor = time.perf_counter(), time.process_time()
+        jax.block_until_ready(call())
+        spent.append((time.perf_counter() - begin, time.process_time() - processor))
+    wall, processors = np.median(spent, axis=0)
+    return float(wall), float(processors)
+
+
 def bfgs_billiards(quick: bool) -> Found:
     """How much a batch can gain at most, how many of its lanes work, and what packing the others away would cost."""
     import jax
     import jax.numpy as jnp
-    import numpy as np
 
     import jpo_lib as jpo
     from jpo_lib.solvers.evaluation import evaluation
@@ -66,7 +80,7 @@ def bfgs_billiards(quick: bool) -> Found:
         return float(loss), np.asarray(gradient, float)
 
     alone = median_seconds(call, repeats, 0.1)["median"]
-    numbers = {"alone": alone, "together": together / 256, "mean": float(counts.mean()), "longest": int(counts.max()), "in_programs": float(counts.max()) * together / run,
+    numbers = {"alone": alone, "together": together / 256, "mean": float(counts.mean()), "longest": int(counts.max()),
                "fewer": fewer, "compilation": compilation}  # fmt: skip
     text = (f"An evaluation takes {1e6 * alone:.0f} µs in SciPy's loop and {1e6 * together / 256:.1f} µs in a batch of 256: {256 * alone / together:.0f} times less, "
             f"which no batched method can exceed. But the batch is evaluated {counts.max()} times, as often as its slowest problem needs, and a problem needs {counts.mean():.1f} on average: "
@@ -79,7 +93,6 @@ def bfgs_billiards(quick: bool) -> Found:
 def training_wave_packet(quick: bool) -> Found:
     """The programs of a step one by one, and the network forward and backward in one program."""
     import jax
-    import numpy as np
 
     from benchmarks.training import network_program, prepared
     from jpo_lib.solvers.evaluation import evaluation
@@ -123,7 +136,6 @@ def _time_per_problem(name: str) -> Callable[[bool], Found]:
         if hasattr(os, "sched_setaffinity"):  # before JAX counts the processors
             os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         import jax
-        import numpy as np
 
         import jpo_lib as jpo
         from jpo_lib.solvers.evaluation import evaluation
@@ -160,13 +172,12 @@ def navier_stokes_one_flow(quick: bool) -> Found:
     """How fast the products of matrices are that a step consists of, for one flow and for many, and how many processors are busy."""
     import jax
     import jax.numpy as jnp
-    import numpy as np
 
     from benchmarks import navier_stokes as flows
     from jpo_lib.problems import _vorticity as vorticity
     from jpo_lib.timings import median_seconds
 
-    steps, repeats = 10 if quick else 40, 3 if quick else 9
+    steps, number, repeats = (10, 8, 3) if quick else (40, 64, 9)
     b = vorticity.basis(flows.NUM_POINTS)
     modes = b.values.shape[1]
 
@@ -175,53 +186,37 @@ def navier_stokes_one_flow(quick: bool) -> Found:
 
     def measured(batch):
         side = flows.ours(batch, 4, steps)
-        step = median_seconds(side.run, repeats, 0.1)["median"] / steps / batch
-        begin, processor = time.perf_counter(), time.process_time()
-        for _ in range(repeats):
-            jax.block_until_ready(side.run())
-        busy = (time.process_time() - processor) / (time.perf_counter() - begin)
+        wall, processor = wall_and_processor(side.run, repeats)
         fields = jnp.asarray(np.random.default_rng(SEED).normal(size=(batch, modes, modes)), jnp.float32)
         # Twenty round trips in one program, so that its start does not count.
         program = jax.jit(jax.vmap(lambda a: jax.lax.scan(lambda a, _: (there_and_back(a), None), a, None, length=20)[0]))
         trip = median_seconds(lambda: program(fields), repeats, 0.1)["median"] / 20 / batch
-        return step, busy, trip
+        return wall / steps / batch, processor / wall, trip
 
     points = flows.NUM_POINTS
     work = 2.0 * 2 * (modes * modes * points + modes * points * points)  # multiplications and additions of a round trip
-    (one, busy_one, trip_one), (many, busy_many, trip_many) = measured(1), measured(8 if quick else 64)
+    (one, busy_one, trip_one), (many, busy_many, trip_many) = measured(1), measured(number)
     # A step of order 4 has four stages with two round trips each. Backward, each product becomes one as large.
     products = 4 * 2 * 2 * trip_one
     numbers = {"step_one": one, "step_many": many, "busy_one": busy_one, "busy_many": busy_many, "products": products / one, "gflops_one": work / trip_one / 1e9, "gflops_many": work / trip_many / 1e9}
-    text = (f"One flow keeps {busy_one:.1f} processors busy, 64 flows {busy_many:.1f}. In processor time, a step of one flow costs as much as one of many ({1e6 * one * busy_one:.0f} and {1e6 * many * busy_many:.0f} µs at order 4): "
-            f"what is missing is the second processor, which small matrices do not share. About {products / one:.0%} of a step of one flow are products of matrices with {modes} and {points} rows, "
-            f"at {work / trip_one / 1e9:.0f} GFLOP/s.")  # fmt: skip
+    text = (f"One flow keeps {busy_one:.1f} processors busy, {number} flows {busy_many:.1f}: products of small matrices are not shared between processors. At order 4 a step takes "
+            f"{1e6 * one * busy_one:.0f} µs of processor time with one flow and {1e6 * many * busy_many:.0f} µs for each of {number}. With one flow, about {products / one:.0%} of it are products "
+            f"of matrices with {modes} and {points} rows, at {work / trip_one / 1e9:.0f} GFLOP/s.")  # fmt: skip
     return text, numbers
 
 
 def kuramoto_sivashinsky(quick: bool) -> Found:
     """How many processors each side keeps busy, and what sharing the problems between two devices gains."""
     os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"  # before JAX starts
-    import jax
-    import numpy as np
-
     import jpo_lib as jpo
     from benchmarks import kuramoto_sivashinsky as motions
 
+    evaluations = 8
     batch, repeats = (64, 3) if quick else (256, 9)
 
-    def measured(side):
-        jax.block_until_ready(side.run())
-        seconds, spent = [], []
-        for _ in range(repeats):
-            begin, processor = time.perf_counter(), time.process_time()
-            jax.block_until_ready(side.run())
-            seconds.append(time.perf_counter() - begin)
-            spent.append(time.process_time() - processor)
-        return float(np.median(seconds)), float(np.median(spent))
-
-    (here, spent_here), (there, spent_there) = measured(motions.ours(batch)), measured(motions.exponax_side(batch))
+    (here, spent_here), (there, spent_there) = (wall_and_processor(side.run, repeats) for side in (motions.ours(batch), motions.exponax_side(batch)))
     problem = jpo.kuramoto_sivashinsky()
-    data, solver = problem.sample_dataset(batch, SEED), jpo.BFGS(max_evaluations=8)
+    data, solver = problem.sample_dataset(batch, SEED), jpo.BFGS(max_evaluations=evaluations)
 
     def run(devices):
         times = [jpo.solve(problem, data, solver, devices=devices).run_seconds for _ in range(1 + repeats)]
@@ -231,7 +226,7 @@ def kuramoto_sivashinsky(quick: bool) -> Found:
     numbers = {"here": here, "there": there, "busy_here": spent_here / here, "busy_there": spent_there / there, "one_device": one, "two_devices": two}
     text = (f"This library keeps {spent_here / here:.1f} processors busy, exponax {spent_there / there:.1f}: XLA does not share products of matrices as small as ours between processors. In processor time, "
             f"an evaluation of {batch} problems takes {1e3 * spent_here:.0f} ms here and {1e3 * spent_there:.0f} ms there, a ratio of {spent_there / spent_here:.2g}. The argument `devices` of `solve` shares the problems "
-            f"instead: eight evaluations by BFGS take {1e3 * one:.0f} ms on one device and {1e3 * two:.0f} ms on two.")  # fmt: skip
+            f"instead: {evaluations} evaluations by BFGS take {1e3 * one:.0f} ms on one device and {1e3 * two:.0f} ms on two.")  # fmt: skip
     return text, numbers
 
 
@@ -249,12 +244,10 @@ def run(quick: bool, say: Callable[[str], None] = print) -> list[dict[str, Any]]
     """All profiles, for the part "reasons" of the result file."""
     found = []
     for name in PROFILES:
-        done = subprocess.run([sys.executable, "-m", "benchmarks.reasons", name, json.dumps(quick)], cwd=ROOT, capture_output=True, text=True)
-        if done.returncode:
-            say(f"reasons, {name}: failed: {done.stderr.strip().splitlines()[-1:]}")
-            continue
-        found.append(json.loads(done.stdout.strip().splitlines()[-1]))
-        say(f"reasons, {name}: {found[-1]['text']}")
+        answer = answer_of("benchmarks.reasons", name, json.dumps(quick), label=f"reasons, {name}", say=say)
+        if answer is not None:
+            found.append(answer)
+            say(f"reasons, {name}: {answer['text']}")
     return found
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import resource
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks import harness
+
 SIZES = {
     "wave_packet": {"evaluation": (256, 1024, 4096, 16384, 65536), "training": (256, 4096, 65536), "solution": (256, 4096)},
     "billiards": {"evaluation": (256, 1024, 4096, 16384, 65536), "training": (256, 4096, 65536), "solution": (256, 4096)},
@@ -60,14 +59,12 @@ def run(quick: bool, say: Callable[[str], None] = print) -> list[dict[str, Any]]
     rows = []
     for problem, works in (QUICK if quick else SIZES).items():
         for work, sizes in works.items():
-            command = [sys.executable, "-m", "benchmarks.scaling", problem, work, json.dumps(sizes), "3" if quick else "5"]
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-            if done.returncode:
-                say(f"time per problem, {problem}, {work}: failed: {done.stderr.strip().splitlines()[-1:]}")
+            label = f"time per problem, {problem}, {work}"
+            found = harness.answer_of("benchmarks.scaling", problem, work, json.dumps(sizes), "3" if quick else "5", label=label, say=say)
+            if found is None:
                 continue
-            found = json.loads(done.stdout.strip().splitlines()[-1])
             rows += found
-            say(f"time per problem, {problem}, {work}: " + ", ".join(f"N = {r['n']}: {r['seconds'] * 1e6:.3g} µs" for r in found))
+            say(f"{label}: " + ", ".join(f"N = {r['n']}: {r['seconds'] * 1e6:.3g} µs" for r in found))
     return rows
 
 
