@@ -36,8 +36,7 @@ pdf: book
 	@exec $(RUN) workflow/pdf.py
 
 test: env
-	@$(RUN) -m pytest -m "not book" -n 2 --dist loadfile
-	@exec $(RUN) -m pytest -m book -n 2 --dist loadfile
+	@exec $(RUN) -m pytest -n 3 --dist loadfile
 
 bench:
 	@sh workflow/environment.sh bench

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import answer_of
+from jpo_lib.storage import usable_cores
 
 SEED = 990
 Found = tuple[str, dict[str, float]]  # a sentence with the numbers that were measured, and these numbers
@@ -52,7 +52,7 @@ def wall_and_processor(call: Callable[[], Any], repeats: int) -> tuple[float, fl
 
 
 def bfgs_billiards(quick: bool) -> Found:
-    """How much a batch can gain at most, how many of its lanes work, and what packing the others away would cost."""
+    """What the evaluations that problems need would take, and what the run takes; one block of lanes, large and small."""
     import jax
     import jax.numpy as jnp
 
@@ -68,10 +68,10 @@ def bfgs_billiards(quick: bool) -> Found:
 
     def batch(size):
         arguments = jax.tree.map(lambda leaf: leaf[:size], (data.x0, data.context, data.y))
-        program, seconds = evaluation(problem).compiled(*arguments)
-        return median_seconds(lambda: program(*arguments), repeats, 0.1)["median"], seconds
+        program, _ = evaluation(problem).compiled(*arguments)
+        return median_seconds(lambda: program(*arguments), repeats, 0.1)["median"]
 
-    (together, _), (fewer, compilation) = batch(256), batch(64)
+    together, small = batch(256), batch(16)
     compiled = jax.jit(jax.value_and_grad(problem.objective))
     x, y, context = np.asarray(data.x0[0], float), np.asarray(data.y[0]), jax.tree.map(lambda leaf: np.asarray(leaf[0]), data.context)
 
@@ -80,13 +80,13 @@ def bfgs_billiards(quick: bool) -> Found:
         return float(loss), np.asarray(gradient, float)
 
     alone = median_seconds(call, repeats, 0.1)["median"]
-    numbers = {"alone": alone, "together": together / 256, "mean": float(counts.mean()), "longest": int(counts.max()),
-               "fewer": fewer, "compilation": compilation}  # fmt: skip
+    late = int((counts > 2 * counts.mean()).sum())
+    numbers = {"alone": alone, "together": together / 256, "mean": float(counts.mean()), "longest": int(counts.max()), "late": late,
+               "needed": float(counts.mean()) * together, "run": run, "small": small}  # fmt: skip
     text = (f"An evaluation takes {1e6 * alone:.0f} µs in SciPy's loop and {1e6 * together / 256:.1f} µs in a batch of 256: {256 * alone / together:.0f} times less, "
-            f"which no batched method can exceed. But the batch is evaluated {counts.max()} times, as often as its slowest problem needs, and a problem needs {counts.mean():.1f} on average: "
-            f"{counts.mean() / counts.max():.0%} of the work is of use. Packing unfinished problems into a smaller batch, as for the other experiments, would help "
-            f"(a batch of 64 takes {1e3 * fewer:.2g} ms, one of 256 takes {1e3 * together:.2g} ms), but each size of batch costs {compilation:.1f} s of compilation, more than many runs of {run:.2g} s. "
-            f"So billiards on an open table is not packed.")  # fmt: skip
+            f"which no batched method can exceed. At that pace the evaluations that the problems need, {counts.mean():.1f} on average, would take {numbers['needed'] * 1e3:.0f} ms; the run takes "
+            f"{1e3 * run:.0f} ms. Problems differ: {late} of 256 need more than twice the average, one of them {counts.max()}. Those are evaluated in smaller batches, which cost more per problem "
+            f"(16 problems {1e3 * small:.2g} ms), with lanes among them that have finished, and each time that the rest is dealt into new batches costs as much as several evaluations.")  # fmt: skip
     return text, numbers
 
 
@@ -132,38 +132,29 @@ def training_wave_packet(quick: bool) -> Found:
 
 def _time_per_problem(name: str) -> Callable[[bool], Found]:
     def measure(quick: bool) -> Found:
-        """One processor alone: all sizes in turns, and the largest size in calls of the fastest one."""
-        if hasattr(os, "sched_setaffinity"):  # before JAX counts the processors
-            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        """The blocks of a batch one after the other, and shared by all processors, for a small and a large batch."""
         import jax
 
         import jpo_lib as jpo
-        from jpo_lib.solvers.evaluation import evaluation
+        from jpo_lib.solvers.evaluation import block_size, evaluation
         from jpo_lib.timings import median_seconds
 
-        problem, sizes = jpo.PROBLEMS[name](), (256, 1024, 4096) if quick else (256, 1024, 4096, 16384, 65536)
-        most = sizes[-1]
-        data = problem.sample_dataset(most, SEED)
-
-        def calls_of(size):
-            parts = [jax.tree.map(lambda leaf: leaf[first : first + size], (data.x0, data.context, data.y)) for first in range(0, most, size)]
-            return evaluation(problem).compiled(*parts[0])[0], parts
-
-        programs = {size: calls_of(size) for size in sizes}
-        turns: dict[int, list[float]] = {size: [] for size in sizes}
-        for _ in range(3 if quick else 7):
-            for size, (program, parts) in programs.items():
-                turns[size].append(median_seconds(lambda: program(*parts[0]), 1, 0.05)["median"] / size)
-        seconds = {size: float(np.median(values)) for size, values in turns.items()}
-        few = min(seconds, key=seconds.get)
-        program, parts = programs[few]
-        split = median_seconds(lambda: [program(*arguments) for arguments in parts], 3)["median"] / most
-        memory = programs[most][0].memory_analysis()
-        size = (memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes) / most
-        text = (f"On one processor alone an evaluation takes {', '.join(f'{1e6 * value:.1f} µs (N = {n})' for n, value in seconds.items())}. It holds {size / 1e3:.1f} kB for each problem, "
-                f"{few * size / 1e6:.1f} MB for {few} and {most * size / 1e6:.0f} MB for {most}, so that larger batches work from slower memory. In calls of {few} problems each, all {most} take "
-                f"{1e6 * split:.1f} µs each. Two processors share a loop only where its arrays are large, which helps the largest batches alone.")  # fmt: skip
-        return text, {**{f"n{n}": value for n, value in seconds.items()}, "split": split, "bytes": size}
+        problem, sizes = jpo.PROBLEMS[name](), (256, 4096) if quick else (256, 65536)
+        data = problem.sample_dataset(sizes[-1], SEED)
+        numbers: dict[str, float] = {"block": block_size(problem, sizes[-1])}
+        for size in sizes:
+            arguments = jax.tree.map(lambda leaf: leaf[:size], (data.x0, data.context, data.y))
+            blocks = [jax.tree.map(lambda leaf: leaf[first : first + numbers["block"]], arguments) for first in range(0, size, numbers["block"])]
+            program, part = evaluation(problem).compiled(*arguments)[0], evaluation(problem).compiled(*blocks[0])[0]
+            turns = [[median_seconds(call, 1, 0.1)["median"] / size for call in (lambda: program(*arguments), lambda: [jax.block_until_ready(part(*block)) for block in blocks])]
+                     for _ in range(3 if quick else 9)]
+            numbers[f"shared{size}"], numbers[f"in_a_row{size}"] = map(float, np.median(turns, axis=0))
+        few, many = sizes
+        count = -(-few // numbers["block"])
+        text = (f"Batches are split into blocks of {numbers['block']} problems. One after the other, these take {1e6 * numbers[f'in_a_row{few}']:.1f} µs per problem for N = {few} and "
+                f"{1e6 * numbers[f'in_a_row{many}']:.1f} µs for N = {many}. Shared by {usable_cores()} processors they take {1e6 * numbers[f'shared{few}']:.1f} and {1e6 * numbers[f'shared{many}']:.1f} µs: "
+                f"N = {few} has {count} block{'s' if count > 1 else ''}, N = {many} has {many // numbers['block']}. Large batches gain more from sharing, so the time per problem falls with N.")  # fmt: skip
+        return text, numbers
 
     return measure
 
@@ -206,27 +197,14 @@ def navier_stokes_one_flow(quick: bool) -> Found:
 
 
 def kuramoto_sivashinsky(quick: bool) -> Found:
-    """How many processors each side keeps busy, and what sharing the problems between two devices gains."""
-    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"  # before JAX starts
-    import jpo_lib as jpo
+    """How many processors each side keeps busy."""
     from benchmarks import kuramoto_sivashinsky as motions
 
-    evaluations = 8
     batch, repeats = (64, 3) if quick else (256, 9)
-
     (here, spent_here), (there, spent_there) = (wall_and_processor(side.run, repeats) for side in (motions.ours(batch), motions.exponax_side(batch)))
-    problem = jpo.kuramoto_sivashinsky()
-    data, solver = problem.sample_dataset(batch, SEED), jpo.BFGS(max_evaluations=evaluations)
-
-    def run(devices):
-        times = [jpo.solve(problem, data, solver, devices=devices).run_seconds for _ in range(1 + repeats)]
-        return float(np.median(times[1:]))
-
-    one, two = run(None), run(2)
-    numbers = {"here": here, "there": there, "busy_here": spent_here / here, "busy_there": spent_there / there, "one_device": one, "two_devices": two}
-    text = (f"This library keeps {spent_here / here:.1f} processors busy, exponax {spent_there / there:.1f}: XLA does not share products of matrices as small as ours between processors. In processor time, "
-            f"an evaluation of {batch} problems takes {1e3 * spent_here:.0f} ms here and {1e3 * spent_there:.0f} ms there, a ratio of {spent_there / spent_here:.2g}. The argument `devices` of `solve` shares the problems "
-            f"instead: {evaluations} evaluations by BFGS take {1e3 * one:.0f} ms on one device and {1e3 * two:.0f} ms on two.")  # fmt: skip
+    numbers = {"here": here, "there": there, "busy_here": spent_here / here, "busy_there": spent_there / there}
+    text = (f"This library keeps {spent_here / here:.1f} processors busy, exponax {spent_there / there:.1f}. In processor time, an evaluation of {batch} problems takes "
+            f"{1e3 * spent_here:.0f} ms here and {1e3 * spent_there:.0f} ms there, a ratio of {spent_there / spent_here:.2g}.")  # fmt: skip
     return text, numbers
 
 

@@ -110,9 +110,14 @@ class InverseProblem:
         defaults: recommended hyperparameters by name of the solver's class.
         float64: precision in which data are drawn and problems solved, whatever JAX's flag: True for float64, False for
             float32; None follows the flag. Around work of your own with such a problem put `with problem.precision():`.
-        pack_lanes: whether classical solvers pack unfinished problems into smaller batches on the way. Each size of batch
-            is compiled anew, in seconds, which does not pay for a simulator of some microseconds.
+        block_size: problems that one processor evaluates at a time. On a CPU, larger batches are split into blocks of this size,
+            which the processors share; None: all at once. 16 to 64 suit a simulator whose arrays would not fit into the caches
+            otherwise, or whose loop runs longer for some problems than for others.
+        pack_lanes: whether classical solvers, when few problems are unfinished, go on with batches smaller than a block. Each
+            size of batch is compiled anew, in seconds, which does not pay for a simulator of some microseconds.
         settings: the settings that define this family, for manifests; plain numbers and texts.
+    Raises:
+        ValueError: if block_size is no number above zero.
 
     Source: the formulation is that of Holl & Thuerey (2024), arXiv 2408.08119.
     """
@@ -134,8 +139,13 @@ class InverseProblem:
     classical_start: Callable | None = None
     defaults: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     float64: bool | None = None
+    block_size: int | None = 256
     pack_lanes: bool = True
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.block_size is not None:
+            check_integer("block_size", self.block_size, 1)
 
     def precision(self):
         """A context manager in which JAX works in the precision of this problem."""

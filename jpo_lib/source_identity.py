@@ -9,8 +9,8 @@ import importlib.util
 import json
 from pathlib import Path
 
-# The list of all problems, and the progress bars, decide no number.
-LEFT_OUT = ("jpo_lib.problems", "jpo_lib.progress")
+# The list of all problems, the progress bars, and which processor does what decide no number.
+LEFT_OUT = ("jpo_lib.problems", "jpo_lib.progress", "jpo_lib.processors")
 
 
 def canonical(node) -> str:

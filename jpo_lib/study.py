@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import numpy as np
 import pydantic
 import xarray as xr
 import yaml
@@ -35,6 +34,7 @@ import yaml
 from jpo_lib.combining import combine, combine_variants
 from jpo_lib.problem import check_integer
 from jpo_lib.problems import PROBLEMS
+from jpo_lib.result_files import rounded_histories, write_netcdf
 from jpo_lib.source_identity import hash_of_code
 from jpo_lib.storage import PACKAGE, processor, reference_folder, repository_root, sha256, studies_folder, write_atomically
 
@@ -224,26 +224,14 @@ def adopt(cells: Iterable[Cell], folder: Path) -> int:
     return count
 
 
-def _rounded_histories(results: xr.Dataset) -> xr.Dataset:
-    """Loss histories with 9 significant bits, a relative error of at most 1/512. They are only drawn, and are most of a file's size."""
-    if "loss_history" not in results:
-        return results
-    history = results.loss_history
-    mantissa, exponent = np.frexp(history.values)
-    return results.assign(loss_history=history.copy(data=np.ldexp(np.round(mantissa * 512) / 512, exponent).astype(history.dtype)))
-
-
 def run_cell(cell: Cell, folder: Path) -> Path:
     """Compute a cell and write its result file, then its manifest. Returns the path of the result file."""
     begin = time.perf_counter()
     results, seconds = cell.run()
-    results = _rounded_histories(results)
+    results = rounded_histories(results)
     results = results.assign_attrs(format=FORMAT, cell=json.dumps(cell.model_dump(mode="json"), sort_keys=True))
     path = Path(folder) / f"{cell.name}.nc"
-    encoding = {
-        name: {"zlib": True, "complevel": 4} for name, variable in results.variables.items() if variable.size > 1000 and variable.dtype.kind in "fiu"
-    }
-    write_atomically(path, lambda target: results.to_netcdf(target, engine="h5netcdf", encoding=encoding))
+    write_atomically(path, lambda target: write_netcdf(results, target))
     manifest = {
         "format": FORMAT,
         "cell": cell.model_dump(mode="json"),

@@ -22,8 +22,8 @@ from jpo_lib.plotting import METHODS
 from jpo_lib.problem import InverseProblem, check_integer
 from jpo_lib.reporting import markdown_table
 from jpo_lib.solvers import BFGS, JointOptimization, solve
-from jpo_lib.solvers.evaluation import evaluation
-from jpo_lib.storage import root_folder
+from jpo_lib.solvers.evaluation import block_size, evaluation
+from jpo_lib.storage import root_folder, usable_cores
 
 BENCHMARK_FORMAT = "jpo-benchmark-1"
 BATCH = 256  # problems per step when a network is trained on many
@@ -90,10 +90,7 @@ def measure(problem: InverseProblem, work: str, num_problems: int, *, seed: int 
         with problem.precision():
             program, row["compile_seconds"] = evaluation(problem).compiled(*arguments)
             spent = median_seconds(lambda: program(*arguments), repeats)
-        memory = program.memory_analysis()
-        if memory is not None:
-            parts = memory.argument_size_in_bytes, memory.output_size_in_bytes, memory.temp_size_in_bytes
-            row["bytes"] = sum(parts) / num_problems
+            row["bytes"] = _bytes(problem, arguments) / num_problems
         visits = 1
     else:
         solver = BFGS()
@@ -107,6 +104,16 @@ def measure(problem: InverseProblem, work: str, num_problems: int, *, seed: int 
         visits = EPOCHS if work == "training" else 1
     row |= {name: spent[key] / num_problems / visits for name, key in (("seconds", "median"), ("low", "low"), ("high", "high"))}
     return row | {"repeats": repeats}
+
+
+def _bytes(problem: InverseProblem, arguments) -> float:
+    """Memory of arguments, results and intermediate arrays of an evaluation. Each processor works on one block at a time."""
+    count = len(arguments[0])
+    size = block_size(problem, count)
+    program, _ = evaluation(problem).compiled(*jax.tree.map(lambda leaf: leaf[:size], arguments))
+    memory = program.memory_analysis()
+    kept = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    return kept * count / size + memory.temp_size_in_bytes * min(usable_cores(), -(-count // size))
 
 
 def this_machine() -> str:

@@ -157,19 +157,6 @@ def test_multi_start_stops_when_solved_and_respects_its_limits():
     assert (result.solved | ~single.solved).all()
 
 
-def test_packing_changes_no_result(monkeypatch):
-    """Unfinished problems move to a smaller batch; switched off, the results are the same."""
-    from jpo_lib.solvers import lanes
-
-    problem = jpo.wave_packet()
-    data = problem.sample_dataset(256, seed=9)
-    packed = jpo.solve(problem, data, jpo.MultiStart(num_starts=12), seed=1)
-    monkeypatch.setattr(lanes, "SMALLEST_BATCH", 10**9)
-    whole = jpo.solve(problem, data, jpo.MultiStart(num_starts=12), seed=1)
-    agree = packed.solved == whole.solved
-    assert agree.mean() >= 0.99 and (packed.num_evaluations == whole.num_evaluations).mean() >= 0.97
-
-
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_the_best_point_is_kept(seed):

@@ -6,8 +6,12 @@ import shutil
 
 import numpy as np
 import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jpo_lib import source_identity, study
+from jpo_lib.result_files import rounded_histories, write_netcdf
 
 
 @pytest.fixture(scope="session")
@@ -225,3 +229,25 @@ def test_histories_are_rounded_to_nine_bits(cells, computed):
     np.testing.assert_array_equal(mantissa, np.round(mantissa))
     np.testing.assert_allclose(history[..., -1], loss, rtol=1 / 512)
     assert (history[..., -1] != loss).any()
+
+
+def test_result_files_keep_every_bit_and_are_the_same_each_time(tmp_path):
+    rng = np.random.default_rng(0)
+    results = xr.Dataset(
+        {"loss": (("solver", "problem"), rng.normal(size=(2, 100)).astype(np.float32)), "solved": (("solver", "problem"), rng.random((2, 100)) < 0.5),
+         "count": ("problem", rng.integers(0, 9, 100)), "wide": ("problem", np.full(100, np.inf)), "number": ((), 3.5)},
+        coords={"solver": ["BFGS", "Joint"]}, attrs={"format": "text"},
+    )  # fmt: skip
+    for name in ("a.nc", "b.nc"):
+        write_netcdf(results, tmp_path / name)
+    assert (tmp_path / "a.nc").read_bytes() == (tmp_path / "b.nc").read_bytes()
+    read = xr.load_dataset(tmp_path / "a.nc")
+    assert read.identical(results) and all(read[name].dtype == results[name].dtype for name in results)
+
+
+@given(st.floats(1e-30, 1e30))
+def test_histories_are_rounded_to_one_part_in_512(value):
+    results = xr.Dataset({"loss_history": ("evaluation", np.array([value, np.inf, 0.0]))})
+    rounded = rounded_histories(results).loss_history.values
+    assert abs(rounded[0] / value - 1) <= 1 / 512 and rounded[1] == np.inf and rounded[2] == 0.0
+    np.testing.assert_array_equal(rounded_histories(rounded_histories(results)).loss_history, rounded)

@@ -268,6 +268,6 @@ def _problem(items) -> InverseProblem:
             "Adam": {"learning_rate": 0.1},
             "MultiStart": {"run_evaluations": 40, "num_starts": 48},
         },
-        pack_lanes=len(balls) > 4,
+        block_size=64,
         settings=settings,
     )

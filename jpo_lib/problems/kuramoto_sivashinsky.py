@@ -294,5 +294,6 @@ def kuramoto_sivashinsky(
             "Adam": {"learning_rate": 0.1, "max_evaluations": 240},
         },
         float64=float64,
+        block_size=64,
         settings=dict(horizon=horizon, domain_extent=domain_extent, num_points=num_points, dt=dt, order=order, float64=float64),
     )

@@ -232,6 +232,7 @@ def navier_stokes(
             "Adam": {"learning_rate": 0.3, "max_evaluations": 100},
             "MultiStart": {"max_evaluations": 270},
         },
+        block_size=max(1, 16 * 32**2 // num_points**2),  # the arrays of a block stay in the caches
         settings=dict(
             num_points=num_points, viscosity=viscosity, horizon=horizon, dt=horizon / num_steps, order=order, shear=shear,
             puff_width=puff_width, force_lower=force_lower, force_upper=force_upper, force_limit=force_limit, target=target,

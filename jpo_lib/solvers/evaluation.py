@@ -2,6 +2,11 @@
 
 A simulator takes seconds to compile and a solver's own arithmetic takes a fraction of one. The simulator is therefore
 compiled once for each size of batch, as a program of its own that every solver calls, instead of once into each of them.
+
+On a CPU there is one size for all large batches: they are split into blocks of `InverseProblem.block_size` problems, whose
+arrays fit into the caches, and the processors share the blocks. XLA by itself shares single operations between processors,
+which the small ones of our simulators do not repay. The size of the blocks does not depend on the machine, so neither do
+the results.
 """
 
 from __future__ import annotations
@@ -12,8 +17,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jpo_lib.problem import InverseProblem
+from jpo_lib.processors import on_all_processors
 from jpo_lib.solvers.devices import EACH, mesh_of, placed
 
 
@@ -53,8 +60,51 @@ class Program:
         return program, time.perf_counter() - begin
 
 
+def block_size(problem: InverseProblem, num_problems: int, mesh=None) -> int:
+    """How many of N problems are evaluated by one call: all of them on an accelerator and on several devices."""
+    if problem.block_size is None or mesh is not None or jax.default_backend() != "cpu":
+        return num_problems
+    return min(problem.block_size, num_problems)
+
+
+class Evaluation(Program):
+    """A program for a batch of any size, which is compiled for no more than one block of it."""
+
+    def __init__(self, problem: InverseProblem, function: Callable):
+        super().__init__(function)
+        self._problem = problem
+
+    def compiled(self, *arguments) -> tuple[Callable, float]:
+        leaves = jax.tree.leaves(arguments)
+        count = len(leaves[0])
+        size = block_size(self._problem, count, mesh_of(leaves))
+        if size == count:
+            return super().compiled(*arguments)
+        firsts = [min(first, count - size) for first in range(0, count, size)]  # the last block may begin in the one before
+        program, seconds = super().compiled(*_rows(arguments, 0, size))
+        kept: tuple = (), []
+
+        def in_blocks(x, *known):
+            nonlocal kept
+            if [id(leaf) for leaf in jax.tree.leaves(known)] != [id(leaf) for leaf in jax.tree.leaves(kept[0])]:
+                # Most calls are about the same problems as the last one.
+                kept = known, [jax.device_put(_rows(known, first, size)) for first in firsts]
+            parts = on_all_processors(
+                lambda number: jax.tree.map(np.asarray, program(_rows(x, firsts[number], size), *kept[1][number])), range(len(firsts)))
+            overlap = size * len(firsts) - count
+            parts[-1] = jax.tree.map(lambda leaf: leaf[overlap:], parts[-1])
+            return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+        return in_blocks, seconds
+
+
+def _rows(arrays, first: int, size: int):
+    """Some rows of all arrays; those of NumPy, without a copy."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[first : first + size], arrays)
+
+
 @functools.lru_cache(maxsize=64)
-def evaluation(problem: InverseProblem, training: bool = False) -> Program:
+def evaluation(problem: InverseProblem, training: bool = False) -> Evaluation:
     """x (B, d), context, y -> L(F(x, c), y) (B,) and its gradient in x (B, d).
 
     With `training` the gradient is that of the problem's training loss, where it has one; the loss stays L, and one
@@ -73,4 +123,4 @@ def evaluation(problem: InverseProblem, training: bool = False) -> Program:
         finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(gradient))
         return jnp.where(finite, loss, jnp.inf), jnp.where(finite, gradient, 0.0)
 
-    return Program(jax.vmap(evaluate_one))
+    return Evaluation(problem, jax.vmap(evaluate_one))

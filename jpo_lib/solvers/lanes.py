@@ -4,13 +4,16 @@ A method is a small state machine. It proposes a point, is told the loss and its
 the next one. This form has four advantages over a vmapped solver with loops of its own: a trip through the
 loop costs each unfinished problem exactly one evaluation, so that evaluations are counted exactly; a lane
 never waits for the line search of another; a restart begins while other lanes still work; and all methods share
-one compiled simulator. When three quarters of the lanes have finished, the rest is packed into a smaller batch.
+one compiled simulator. When three quarters of the lanes have finished, the rest is packed together.
 
 A method provides
     max_evaluations, stop_when_solved
     begin(x0, environment) -> state           with the fields x (the proposed point) and status
     update(state, loss, gradient, environment) -> state
 for one lane. A loss that is not finite arrives as infinity, with a zero gradient.
+
+On a CPU the lanes are dealt into blocks, see `evaluation`, which the processors share. When half of the lanes have
+finished, the rest is dealt anew.
 """
 
 from __future__ import annotations
@@ -25,11 +28,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jpo_lib.problem import Dataset, InverseProblem, Status
+from jpo_lib.processors import on_all_processors
 from jpo_lib.progress import progress_bar
 from jpo_lib.solvers.devices import on_host, placed
-from jpo_lib.solvers.evaluation import Program, evaluation
+from jpo_lib.solvers.evaluation import Program, block_size, evaluation
 
 PACK_FACTOR = 4
+TRIPS = 4  # evaluations of each block before all blocks are looked at together; a fixed number, so that equal runs deal equal blocks
 SMALLEST_BATCH = 16
 
 
@@ -50,11 +55,11 @@ class Lanes(NamedTuple):
 
 @functools.lru_cache(maxsize=128)
 def _begin_program(problem: InverseProblem, method) -> Program:
-    """Start all lanes: x0, threshold, key and given restarts of each -> lanes, starting points of restarts."""
+    """Start all lanes: x0, threshold, data of the key and given restarts of each -> lanes, starting points of restarts."""
     num_restarts = max(1, method.num_starts - 1) if hasattr(method, "num_starts") else 0
 
     def begin_one(x0, threshold, key, given):
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_restarts))
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.wrap_key_data(key), jnp.arange(num_restarts))
         starts = jax.vmap(problem.draw_restart)(keys) if num_restarts else jnp.zeros((0, problem.dimension), x0.dtype)
         if given is not None:
             starts = starts.at[: given.shape[0]].set(given)
@@ -100,7 +105,7 @@ def _update_program(method) -> Program:
         lanes = jax.vmap(update_one)(lanes, *arguments)
         return lanes, jnp.sum(lanes.state.status == Status.RUNNING, keepdims=True)
 
-    return Program(update)
+    return Program(update, donate=(0,))
 
 
 @dataclasses.dataclass
@@ -114,6 +119,24 @@ class LaneOutcome:
     run_seconds: float
 
 
+class _Rows(NamedTuple):
+    """Some lanes with what belongs to each of them; arrays with one row per lane."""
+
+    lanes: Lanes
+    threshold: Any
+    starts: Any
+    context: Any
+    y: Any
+
+
+class _Block(NamedTuple):
+    """Lanes that are evaluated together: their numbers, what belongs to them, and how many of them are active."""
+
+    index: np.ndarray
+    rows: _Rows
+    active: int
+
+
 def run_lanes(problem: InverseProblem, method, data: Dataset, keys, restarts, label: str, mesh=None) -> LaneOutcome:
     """Run a method on all problems of a data set. `keys` has one key per problem; `restarts` (N, K, d) or None."""
     clock = time.perf_counter()
@@ -125,49 +148,85 @@ def run_lanes(problem: InverseProblem, method, data: Dataset, keys, restarts, la
         compile_seconds += seconds
         return ready
 
-    size = data.num_problems
-    begin, update = _begin_program(problem, method), _update_program(method)
-    num_devices = 1 if mesh is None else mesh.size
-    x0, threshold, context, y = placed((data.x0, data.threshold, data.context, data.y), mesh)
-    lanes, starts = compiled(begin, x0, threshold, keys, restarts)(x0, threshold, keys, restarts)
-    full, index = None, np.arange(size)  # `full` holds all lanes once the batch has been packed
-    history = np.full((size, method.max_evaluations), np.inf, lanes.loss.dtype)
-    trip, num_active = 0, size
+    size, num_devices = data.num_problems, 1 if mesh is None else mesh.size
+    begin, update, evaluate = _begin_program(problem, method), _update_program(method), evaluation(problem)
+    width = block_size(problem, size, mesh)
+    smallest = SMALLEST_BATCH if problem.block_size is None else max(1, min(SMALLEST_BATCH, problem.block_size // PACK_FACTOR))
+    history = np.full((size, method.max_evaluations), np.inf, data.x0.dtype)
+
+    def placed_block(rows, width):
+        """Rows on the device, as many as a block has; copies of the last one fill it and take no part."""
+        filled = _filled(rows, width)
+        filled.lanes.state.status[len(rows.threshold):] = Status.BUDGET_SPENT
+        return jax.device_put(filled) if mesh is None else placed(filled, mesh)
+
+    def start(arrays):
+        x0, threshold, key, given, context, y = placed(arrays, mesh)
+        lanes, starts = compiled(begin, x0, threshold, key, given)(x0, threshold, key, given)
+        return on_host(_Rows(lanes, threshold, starts, context, y))
+
+    given = data.x0, data.threshold, jax.random.key_data(keys), restarts, data.context, data.y
+    parts = [start(_filled(_chosen(given, chosen), width)) for chosen in _dealt(np.arange(size), width)]
+    rows = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:size], *parts)
+    index, full = np.arange(size), None
     with progress_bar(label, total=size) as report:
-        while True:
-            width = len(index)
-            enough = width // PACK_FACTOR // num_devices * num_devices if problem.pack_lanes else 0
-            enough = enough if enough >= SMALLEST_BATCH else 0
-            evaluate = compiled(evaluation(problem), lanes.state.x, context, y)
-            loss, gradient = evaluate(lanes.state.x, context, y)
-            advance = compiled(update, lanes, threshold, starts, loss, gradient)
-            while True:
-                lanes, count = advance(lanes, threshold, starts, loss, gradient)
-                # All lanes write the same column, whether active or not: column k is the best after k + 1 evaluations.
-                history[index, trip] = on_host(lanes.loss)
-                trip, num_active = trip + 1, int(on_host(count).sum())
-                report(size - num_active)
-                if trip >= method.max_evaluations or num_active <= enough:
+
+        def advance(block: _Block) -> _Block:
+            """Evaluate the lanes of a block some times: the only block until few enough are active, one of several a fixed number of times."""
+            index, rows, active = block
+            lanes, alone = rows.lanes, len(index) == total
+            for _ in range(method.max_evaluations if alone else min(TRIPS, method.max_evaluations)):
+                loss, gradient = look(lanes.state.x, rows.context, rows.y)
+                lanes, running = take_in(lanes, rows.threshold, rows.starts, loss, gradient)
+                best, column, running = on_host((lanes.loss, lanes.num_evaluations, running))
+                # A lane that has ended writes its last column again. All have at least one evaluation.
+                history[index, column[: len(index)] - 1] = best[: len(index)]
+                active = int(running.sum())
+                if alone:
+                    report(size - active)
+                if active <= (enough if alone else 0):
                     break
-                loss, gradient = evaluate(lanes.state.x, context, y)
-            if num_active == 0 or trip >= method.max_evaluations:
-                break
-            lanes_host = on_host(lanes)
-            full = _scatter(full, index, lanes_host)
-            active = np.flatnonzero(lanes_host.state.status == Status.RUNNING)
-            # A finished lane fills the last places; it takes no part and is written back unchanged.
-            spare = np.flatnonzero(lanes_host.state.status != Status.RUNNING)[0]
-            chosen = np.concatenate([active, np.full(enough - num_active, spare, active.dtype)])
-            index = index[chosen]
-            remaining = jax.tree.map(lambda leaf: jnp.asarray(leaf[chosen]), (lanes_host, *on_host((threshold, context, y, starts))))
-            lanes, threshold, context, y, starts = placed(remaining, mesh)
-    full = _scatter(full, index, on_host(lanes))
+            return _Block(index, rows._replace(lanes=lanes), active)
+
+        while total := len(index):
+            narrower = width // PACK_FACTOR // num_devices * num_devices if problem.pack_lanes else 0
+            narrower = narrower if narrower >= smallest else 0
+            if total <= narrower:
+                width = narrower
+                continue
+            blocks = [_Block(index[chosen], placed_block(_chosen(rows, chosen), width), len(chosen)) for chosen in _dealt(np.arange(total), width)]
+            enough = narrower if len(blocks) == 1 else max(narrower, total // 2)
+            example = blocks[0].rows
+            look = compiled(evaluate, example.lanes.state.x, example.context, example.y)
+            take_in = compiled(update, example.lanes, example.threshold, example.starts, example.lanes.loss, example.lanes.state.x)
+            while (active := sum(block.active for block in blocks)) > enough:
+                report(size - active)
+                blocks = on_all_processors(lambda block: advance(block) if block.active else block, blocks)
+            rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(
+                jax.tree.map(lambda leaf: leaf[: len(block.index)], on_host(block.rows)) for block in blocks))
+            full = _scatter(full, index, rows.lanes)
+            unfinished = np.flatnonzero(rows.lanes.state.status == Status.RUNNING)
+            rows, index = _chosen(rows, unfinished), index[unfinished]
     run_seconds = time.perf_counter() - clock - compile_seconds
 
     status = np.where(full.diverged & (full.state.status != Status.SOLVED) & ~np.isfinite(full.loss), Status.DIVERGED, full.state.status)
     longest = max(1, int(full.num_evaluations.max()))
     history = np.minimum.accumulate(history[:, :longest], axis=1)
     return LaneOutcome(full.x, full.loss, history, full.num_evaluations, status, compile_seconds, run_seconds)
+
+
+def _dealt(index: np.ndarray, width: int) -> list[np.ndarray]:
+    """The numbers of lanes in blocks, the last of which may be smaller."""
+    return [index[first : first + width] for first in range(0, len(index), width)]
+
+
+def _chosen(rows, index):
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], rows)
+
+
+def _filled(rows, width: int):
+    """Rows with copies of the last one, so that there are `width`."""
+    return jax.tree.map(lambda leaf: np.concatenate([leaf, np.repeat(leaf[-1:], width - len(leaf), axis=0)]), rows)
 
 
 def _scatter(full, index, lanes):
