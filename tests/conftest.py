@@ -41,8 +41,9 @@ compilation.keep_programs(ROOT / ".cache" / "jax")
 
 
 def pytest_itemcollected(item):
-    """What needs the built book is marked: `make test` runs it after the rest, one file in one process. What builds in the clone
-    again is all in test_build.py; the others only read the pages, and have a copy of them."""
+    """What needs the built book is marked, so that one can leave it out. `make test` runs each file in one process; processes that
+    wait for the book leave the cores to the others. What builds in the clone again is all in test_build.py; the others only
+    read the pages, and have a copy of them."""
     if {"built_book", "book_folder", "html_folder"} & set(item.fixturenames):
         item.add_marker("book")
 
