@@ -90,7 +90,9 @@ def measure(problem: InverseProblem, work: str, num_problems: int, *, seed: int 
         with problem.precision():
             program, row["compile_seconds"] = evaluation(problem).compiled(*arguments)
             spent = median_seconds(lambda: program(*arguments), repeats)
-            row["bytes"] = _bytes(problem, arguments) / num_problems
+            held = _bytes(problem, arguments)
+        if held is not None:
+            row["bytes"] = held / num_problems
         visits = 1
     else:
         solver = BFGS()
@@ -106,12 +108,14 @@ def measure(problem: InverseProblem, work: str, num_problems: int, *, seed: int 
     return row | {"repeats": repeats}
 
 
-def _bytes(problem: InverseProblem, arguments) -> float:
-    """Memory of arguments, results and intermediate arrays of an evaluation. Each processor works on one block at a time."""
+def _bytes(problem: InverseProblem, arguments) -> float | None:
+    """Memory of arguments, results and intermediate arrays of an evaluation, where the compiler states it. Each processor works on one block at a time."""
     count = len(arguments[0])
     size = block_size(problem, count)
     program, _ = evaluation(problem).compiled(*jax.tree.map(lambda leaf: leaf[:size], arguments))
     memory = program.memory_analysis()
+    if memory is None:
+        return None
     kept = memory.argument_size_in_bytes + memory.output_size_in_bytes
     return kept * count / size + memory.temp_size_in_bytes * min(usable_cores(), -(-count // size))
 
