@@ -48,6 +48,16 @@ def pytest_itemcollected(item):
         item.add_marker("book")
 
 
+# What begins first, so that nothing long is left for the end: the build of the book and what reads it, then what computes most.
+BEGINNING = ("build", "book", "navier_stokes", "kuramoto_sivashinsky", "interactive", "billiards", "reading", "devices", "solvers", "joint")
+
+
+def pytest_collection_modifyitems(items):
+    """Files in the order in which they begin; within a file, tests stay in theirs."""
+    place = {f"test_{name}.py": number for number, name in enumerate(BEGINNING)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def whole_cache():
     """Some tests kill processes; what those left half written in the cache would stop all later writes."""

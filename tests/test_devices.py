@@ -26,7 +26,7 @@ def one_device():
 def run(num_devices, *arguments):
     settings = {
         **os.environ, "PYTHONPATH": str(SCRIPT.parent.parent), "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={num_devices}",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={num_devices}",
     }  # fmt: skip
     return subprocess.Popen([sys.executable, SCRIPT, *map(str, arguments)], env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
