@@ -35,7 +35,7 @@ def book(clone):
 
 
 # Before anything imports JAX, and for the processes that tests start.
-os.environ["XLA_FLAGS"] = compilation.quick_flags()
+os.environ["XLA_FLAGS"] = compilation.quick_flags(level=0)
 os.environ.setdefault("JPO_PROGRESS", "0")
 compilation.keep_programs(ROOT / ".cache" / "jax")
 

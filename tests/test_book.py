@@ -219,8 +219,9 @@ def site(book_folder):
     server.shutdown()
 
 
-# With axe at phone width, too: where columns become blocks and menus hide behind buttons.
-AXE_ON_PHONES = {"index.html", "claims.html", "ledger.html", "_executed/01_method.html", "_executed/07_when_it_pays.html"}
+# With axe in the dark and at phone width, too: where columns become blocks and menus hide behind buttons. On all other pages, axe reads
+# the wide light page; the contrast of every text is checked in both themes and widths by CONTRAST, in a fifth of the time.
+AXE_IN_ALL_STATES = {"index.html", "claims.html", "ledger.html", "_executed/01_method.html", "_executed/07_when_it_pays.html"}
 # Findings that are the theme's and cannot be corrected from here: {(rule, start of the selector): reason}.
 NOT_OURS = {}
 
@@ -250,7 +251,7 @@ def visits(browser, site, pages):
             visit.poor[width, theme] = page.evaluate(CONTRAST)
             visit.overflow[width, theme] = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
             visit.wide[width, theme] = page.evaluate(TOO_WIDE)
-            if width == 1440 or name in AXE_ON_PHONES:
+            if (width, theme) == (1440, "light") or name in AXE_IN_ALL_STATES:
                 visit.axe[width, theme] = page.evaluate(AXE, theme == "dark")
             look(page, visit, name, width, theme)
             if theme == "dark":
@@ -391,7 +392,7 @@ def test_text_is_readable_in_light_and_dark(visits):
 
 
 def test_axe_finds_nothing_serious_that_is_ours(visits):
-    """axe-core's rules, in light and dark; see NOT_OURS."""
+    """axe-core's rules; see AXE_IN_ALL_STATES and NOT_OURS."""
     found, excused = {}, set()
     for name, visit in visits.items():
         for state, nodes in visit.axe.items():
