@@ -36,7 +36,7 @@ pdf: book
 	@exec $(RUN) workflow/pdf.py
 
 test: env
-	@exec $(RUN) -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	@exec $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 bench:
 	@sh workflow/environment.sh bench

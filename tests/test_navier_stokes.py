@@ -122,12 +122,12 @@ SIMULATE_WITHOUT_SHEAR = jax.jit(lambda z: jpo.navier_stokes(shear=0.0).simulate
 
 
 def test_problems_are_what_the_definition_says(problem):
-    data = problem.sample_dataset(256, seed=3)
+    data = problem.sample_dataset(128, seed=3)
     x = np.asarray(data.x_true, float)
     force = 3.2 * x[:, 2:] / np.sqrt(1 + np.sum(x[:, 2:] ** 2, 1, keepdims=True))
     size = np.linalg.norm(force, axis=1)
-    assert 0.4 <= size.min() and size.max() <= 2.0 and abs(size.mean() - 1.2) < 5 * 1.6 / np.sqrt(12 * 256)
-    assert np.abs(x[:, :2]).max() <= 1 and (np.abs(x[:, :2].mean(0)) < 5 / np.sqrt(3 * 256)).all()
+    assert 0.4 <= size.min() and size.max() <= 2.0 and abs(size.mean() - 1.2) < 5 * 1.6 / np.sqrt(12 * 128)
+    assert np.abs(x[:, :2]).max() <= 1 and (np.abs(x[:, :2].mean(0)) < 5 / np.sqrt(3 * 128)).all()
     # The loss of the guess "no puff" is 1 on average, by the choice of its unit.
     assert abs(float(jnp.mean(jnp.square(data.y))) / problem.settings["mean_square"] - 1) < 0.2
     loss = jax.vmap(problem.objective)(data.x_true, None, data.y)
