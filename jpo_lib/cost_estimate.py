@@ -6,7 +6,8 @@ problems. The latter two grow with the work:
     seconds = start + rate_training * work_training + rate_solving * work_solving,
 
 where work is the number of evaluations that are planned at most, times the size of one simulation. The rates come from
-cells of the same problem and kind that were computed on the same hardware, and start is the median of theirs. Their times
+cells of the same problem and kind that were computed on the same hardware, if possible with simulations of the same size, and
+start is the median of theirs. Their times
 are in the manifests of studies and in results/timings, which keeps those of further studies. Where there is none, a benchmark of one evaluation gives both rates: an upper bound, since many runs end before their budget.
 """
 
@@ -214,9 +215,10 @@ class Rates:
             benchmark: a file of `jpo_lib.timings.read_benchmarks` of comparable hardware, for problems without such cells.
         """
         self.known = known
-        groups: dict[tuple[str, str], list] = {}
+        groups: dict[tuple[str, str, float | None], list] = {}
         for cell, seconds in known.values():
-            groups.setdefault((cell.problem, cell.kind), []).append((planned_work(cell), spent_seconds(cell, seconds)))
+            for key in self._keys(cell):
+                groups.setdefault(key, []).append((planned_work(cell), spent_seconds(cell, seconds)))
         self.rates = {
             key: {**{part: sum(s[part] for _, s in pairs) / max(sum(w[part] for w, _ in pairs), 1e-300) for part in PARTS},
                   "start": float(np.median([s["start"] for _, s in pairs])), "count": len(pairs)}
@@ -224,12 +226,22 @@ class Rates:
         }
         self.evaluations = {} if benchmark is None else _evaluations(benchmark)
 
+    @staticmethod
+    def _keys(cell: study.Cell) -> tuple[tuple[str, str, float | None], ...]:
+        """The groups of a cell: those with simulations of equal size, whose times tell most, and all of the problem and kind."""
+        return (cell.problem, cell.kind, SIZES[cell.problem](family(cell)[0])), (cell.problem, cell.kind, None)
+
+    def basis(self, cell: study.Cell) -> tuple[str, str, float | None] | None:
+        """The key in `rates` that a cell is estimated from, None if no cell tells anything about it."""
+        return next((key for key in self._keys(cell) if key in self.rates), None)
+
     def estimate(self, cell: study.Cell) -> Estimate:
         """How long a cell takes; exactly what it took, if it has been computed on this hardware."""
         if cell.name in self.known:
             return Estimate(self.known[cell.name][1]["total"], MEASURED)
-        work, rate = planned_work(cell), self.rates.get((cell.problem, cell.kind))
-        if rate is not None:
+        work, basis = planned_work(cell), self.basis(cell)
+        if basis is not None:
+            rate = self.rates[basis]
             return Estimate(rate["start"] + sum(rate[part] * work[part] for part in PARTS), SCALED)
         if cell.problem in self.evaluations:
             per_work, start = self.evaluations[cell.problem]

@@ -254,6 +254,16 @@ def test_estimates_are_exact_for_what_was_computed_and_proportional_for_the_rest
     assert rates.estimate(study.plan("billiards", "smoke")[0]).basis == "unknown"
 
 
+def test_cells_with_simulations_of_the_same_size_tell_most():
+    """A finer grid may cost more than its size says: then only cells with that grid tell it."""
+    coarse, fine = cell(), cell(settings={"num_points": 512}, data_seed=1)
+    rates = cost_estimate.Rates({coarse.name: manifest(coarse, 1.0, 8.0, 4.0), fine.name: manifest(fine, 1.0, 80.0, 40.0)})
+    assert rates.estimate(cell(data_seed=2)).seconds == pytest.approx(13.0)
+    assert rates.estimate(cell(settings={"num_points": 512}, data_seed=2)).seconds == pytest.approx(121.0)
+    between = rates.estimate(cell(settings={"num_points": 1024}, data_seed=2)).seconds  # no such cell: from both, by their work
+    assert between == pytest.approx(1.0 + 132.0 * 4 / 3)
+
+
 def test_the_check_leaves_a_study_out_before_it_estimates_it():
     """Times that are exactly proportional to the work are told exactly; those of the study itself do not help."""
     cells = [cell(study=f"study {k}", network_seeds=tuple(range(k))) for k in (1, 2, 3)]
