@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.cases import Side
 from jpo_lib.problems.navier_stokes import integrate, velocity
 
-NUM_POINTS, VISCOSITY, DT, SEED = 64, 0.01, 0.01, 990  # with steps of 0.02, ETDRK2 is unstable for this flow and round-off grows
+NUM_POINTS, VISCOSITY, DT, SEED = 64, 0.01, 0.005, 990  # stable with both schemes, as `cfl_number` says: else round-off grows
 LARGEST_MODE = 5
 
 

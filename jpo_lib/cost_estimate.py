@@ -7,8 +7,9 @@ problems. The latter two grow with the work:
 
 where work is the number of evaluations that are planned at most, times the size of one simulation. The rates come from
 cells of the same problem and kind that were computed on the same hardware, if possible with simulations of the same size, and
-start is the median of theirs. Their times
-are in the manifests of studies and in results/timings, which keeps those of further studies. Where there is none, a benchmark of one evaluation gives both rates: an upper bound, since many runs end before their budget.
+start is the median of theirs. Their times are in the manifests of studies and in results/timings, which keeps those of
+further studies. Where there is none, a benchmark of one evaluation gives both rates: an upper bound, since many runs end
+before their budget.
 """
 
 from __future__ import annotations
@@ -215,13 +216,13 @@ class Rates:
             benchmark: a file of `jpo_lib.timings.read_benchmarks` of comparable hardware, for problems without such cells.
         """
         self.known = known
-        groups: dict[tuple[str, str, float | None], list] = {}
+        groups: dict[tuple[str, str, float | None], dict] = {}
         for cell, seconds in known.values():
             for key in self._keys(cell):
-                groups.setdefault(key, []).append((planned_work(cell), spent_seconds(cell, seconds)))
+                groups.setdefault(key, {})[cell.name] = planned_work(cell), spent_seconds(cell, seconds)
         self.rates = {
-            key: {**{part: sum(s[part] for _, s in pairs) / max(sum(w[part] for w, _ in pairs), 1e-300) for part in PARTS},
-                  "start": float(np.median([s["start"] for _, s in pairs])), "count": len(pairs)}
+            key: {**{part: sum(s[part] for _, s in pairs.values()) / max(sum(w[part] for w, _ in pairs.values()), 1e-300) for part in PARTS},
+                  "start": float(np.median([s["start"] for _, s in pairs.values()])), "cells": frozenset(pairs)}
             for key, pairs in groups.items()
         }
         self.evaluations = {} if benchmark is None else _evaluations(benchmark)
@@ -231,7 +232,7 @@ class Rates:
         """The groups of a cell: those with simulations of equal size, whose times tell most, and all of the problem and kind."""
         return (cell.problem, cell.kind, SIZES[cell.problem](family(cell)[0])), (cell.problem, cell.kind, None)
 
-    def basis(self, cell: study.Cell) -> tuple[str, str, float | None] | None:
+    def group_of(self, cell: study.Cell) -> tuple[str, str, float | None] | None:
         """The key in `rates` that a cell is estimated from, None if no cell tells anything about it."""
         return next((key for key in self._keys(cell) if key in self.rates), None)
 
@@ -239,15 +240,14 @@ class Rates:
         """How long a cell takes; exactly what it took, if it has been computed on this hardware."""
         if cell.name in self.known:
             return Estimate(self.known[cell.name][1]["total"], MEASURED)
-        work, basis = planned_work(cell), self.basis(cell)
-        if basis is not None:
-            rate = self.rates[basis]
+        work, group = planned_work(cell), self.group_of(cell)
+        if group is not None:
+            rate = self.rates[group]
             return Estimate(rate["start"] + sum(rate[part] * work[part] for part in PARTS), SCALED)
         if cell.problem in self.evaluations:
             per_work, start = self.evaluations[cell.problem]
             return Estimate(start + per_work * sum(work.values()), BENCHMARK)
         return Estimate(math.nan, UNKNOWN)
-
 
     def check(self) -> list[float]:
         """Estimate over time, for each timed cell that can be estimated from the cells of other studies alone; sorted."""

@@ -34,6 +34,8 @@ def book(clone):
     return done.stdout, time.monotonic() - started
 
 
+OPTIMIZED = {**SETTINGS, "XLA_FLAGS": compilation.quick_flags()}  # for what computes long, in a process of its own
+
 # Before anything imports JAX, and for the processes that tests start.
 os.environ["XLA_FLAGS"] = compilation.quick_flags(level=0)
 os.environ.setdefault("JPO_PROGRESS", "0")

@@ -55,12 +55,12 @@ SHOWN = """() => ({
 })"""
 
 
-# The rules of axe: "all" of them, "colours" alone, since nothing else changes from light to dark, or all "others" but the contrast of texts,
-# which takes most of the time and which CONTRAST measures, too. Formulas are left out: MathJax makes their markup, thousands of
+# All rules of axe, or those alone that look at colours: nothing else changes from light to dark. Without contrasts of texts, which take
+# most of the time and which CONTRAST measures, too, where asked. Formulas are left out: MathJax makes their markup, thousands of
 # elements that inherit the colour of the text around them. Without `preload`, which would ask for style sheets again, at wrong addresses.
-AXE = """async which => {
-  const rules = {all: {}, others: {rules: {"color-contrast": {enabled: false}}},
-                 colours: {runOnly: {type: "rule", values: ["color-contrast", "link-in-text-block"]}}}[which];
+AXE = """async ({onlyColours, contrasts}) => {
+  const colours = ["link-in-text-block", ...(contrasts ? ["color-contrast"] : [])];
+  const rules = onlyColours ? {runOnly: {type: "rule", values: colours}} : {rules: {"color-contrast": {enabled: contrasts}}};
   const found = await axe.run({exclude: [["mjx-container"]]}, {resultTypes: ["violations"], elementRef: false, preload: false, ...rules});
   return found.violations.filter(v => ["serious", "critical"].includes(v.impact)).flatMap(v => v.nodes.map(
     n => ({rule: v.id, target: n.target.flat().join(" "), html: n.html.slice(0, 160), help: v.help, why: (n.any[0] || n.all[0] || n.none[0] || {message: ""}).message})));

@@ -3,15 +3,17 @@
 import json
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jpo_lib as jpo
 from benchmarks import __main__ as command
-from benchmarks import harness, reasons
+from benchmarks import harness, navier_stokes as flows, reasons
 from benchmarks.accuracy import judge
 from benchmarks.cases import CASES, Case, Peer
 from jpo_lib import study, timings
+from jpo_lib.problems.navier_stokes import STABILITY_LIMIT, cfl_number
 
 TINY = Case(
     "tiny", "loss and gradient", "kuramoto_sivashinsky:ours",
@@ -34,6 +36,13 @@ def test_a_case_gives_a_row_for_each_other_side(rows):
     assert row["ours"]["low"] <= row["ours"]["seconds"] <= row["ours"]["high"]
     assert row["processor_ratio"] > 0
     assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"] and row["reached"] == (row["ratio"] <= 1.5)
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+def test_the_flows_take_steps_that_are_stable_with_all_schemes(batch):
+    """Else round-off grows, and what is measured is no accuracy of either side."""
+    numbers = [float(cfl_number(jnp.asarray(field, jnp.float32), flows.DT)) for field in flows.vorticity(batch)]
+    assert max(numbers) < min(STABILITY_LIMIT.values())
 
 
 def test_accuracy_is_measured_against_smaller_steps_in_float64(rows):

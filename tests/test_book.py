@@ -219,9 +219,9 @@ def site(book_folder):
     server.shutdown()
 
 
-# Read by axe with all its rules and taken a picture of in the dark and at phone width, too: where columns become blocks and menus hide
-# behind buttons. Of all other pages, axe reads the wide light one, and pictures show that and the narrow dark one. CONTRAST and TOO_WIDE
-# look at all states of all pages, in a fifth of the time that axe needs for contrasts.
+# Read by axe at phone width, too, where columns become blocks and menus hide behind buttons, with the contrasts of all texts, and with
+# pictures of all states. Of all other pages, axe reads the wide ones without contrasts, and pictures show the wide light and the narrow
+# dark one. CONTRAST and TOO_WIDE look at all states of all pages, in a fifth of the time that axe needs for contrasts.
 IN_ALL_STATES = {"index.html", "claims.html", "ledger.html", "_executed/01_method.html", "_executed/07_when_it_pays.html"}
 PICTURES = {(1440, "light"), (390, "dark")}
 # Findings that are the theme's and cannot be corrected from here: {(rule, start of the selector): reason}.
@@ -253,10 +253,8 @@ def visits(browser, site, pages):
             visit.poor[width, theme] = page.evaluate(CONTRAST)
             visit.overflow[width, theme] = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
             visit.wide[width, theme] = page.evaluate(TOO_WIDE)
-            if name in IN_ALL_STATES:
-                visit.axe[width, theme] = page.evaluate(AXE, "colours" if theme == "dark" else "all")
-            elif (width, theme) == (1440, "light"):
-                visit.axe[width, theme] = page.evaluate(AXE, "others")
+            if width == 1440 or name in IN_ALL_STATES:
+                visit.axe[width, theme] = page.evaluate(AXE, {"onlyColours": theme == "dark", "contrasts": name in IN_ALL_STATES})
             if (width, theme) in PICTURES or name in IN_ALL_STATES:
                 look(page, visit, name, width, theme)
             if theme == "dark":
@@ -397,7 +395,7 @@ def test_text_is_readable_in_light_and_dark(visits):
 
 
 def test_axe_finds_nothing_serious_that_is_ours(visits):
-    """axe-core's rules; see IN_ALL_STATES and NOT_OURS."""
+    """axe-core's rules, in light and dark; see IN_ALL_STATES and NOT_OURS."""
     found, excused = {}, set()
     for name, visit in visits.items():
         for state, nodes in visit.axe.items():

@@ -57,6 +57,25 @@ def test_a_second_build_does_nothing(clone):
     assert (index.stat().st_mtime_ns, studies(clone)) == before
 
 
+def test_what_was_removed_after_a_build_is_asked_for_again(clone):
+    """Of what Snakemake plans, without running it: the study that is gone, and nothing where nothing is."""
+    command = [clone / ".venv/bin/python", "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--nolock", "--dry-run", "--cores", "1",
+               "--config", "profile=smoke", "plan=_build/plan.json"]  # fmt: skip
+    result = clone / next(name for name in studies(clone) if "/wave_packet_ablations/" in name)
+
+    def plan():
+        done = subprocess.run(command, cwd=clone, env=SETTINGS, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    assert "Nothing to be done" in plan()
+    aside = result.rename(result.with_suffix(".aside"))
+    try:
+        assert str(result.relative_to(clone)) in plan()
+    finally:
+        aside.rename(result)
+
+
 def test_a_failing_notebook_stops_the_build_and_leaves_no_page(clone):
     path = sorted((clone / "notebooks").glob("*.ipynb"))[0]
     good = path.read_text()

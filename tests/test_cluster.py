@@ -262,6 +262,8 @@ def test_cells_with_simulations_of_the_same_size_tell_most():
     assert rates.estimate(cell(settings={"num_points": 512}, data_seed=2)).seconds == pytest.approx(121.0)
     between = rates.estimate(cell(settings={"num_points": 1024}, data_seed=2)).seconds  # no such cell: from both, by their work
     assert between == pytest.approx(1.0 + 132.0 * 4 / 3)
+    scaled = [(c, rates.estimate(c)) for c in (cell(data_seed=2), cell(settings={"num_points": 1024}))]  # one group holds the other
+    assert cost_pages._basis(scaled, rates) == "2 scaled from 2 other cells"
 
 
 def test_the_check_leaves_a_study_out_before_it_estimates_it():
