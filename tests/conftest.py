@@ -1,7 +1,9 @@
 """Settings of all tests: no progress bars, JAX keeps its compiled programs between runs, and one built book for all."""
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -25,6 +27,32 @@ SETTINGS = {
 
 def make(clone, *arguments):
     return subprocess.run(["make", *arguments], cwd=clone, env=SETTINGS, capture_output=True, text=True)
+
+
+def studies(clone):
+    """{name: manifest} of all studies that are complete. A manifest says when its study was computed and how long it took.
+
+    Times of files do not tell: Snakemake sets them anew for all results of a job, also for those that it only found.
+    """
+    found = {}
+    for manifest in (clone / "_build" / "studies").rglob("*.json"):
+        result = manifest.with_suffix(".nc")
+        if not manifest.name.startswith(".") and result.is_file():
+            found[str(result.relative_to(clone))] = manifest.read_text()
+    return found
+
+
+def kill_a_build(clone, share):
+    """Start a build, and end all its processes at once when this share of its studies is there; returns these."""
+    build = subprocess.Popen(["make", "book", "PROFILE=smoke"], cwd=clone, env=SETTINGS, start_new_session=True,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    plan, give_up = clone / "_build" / "plan.json", time.monotonic() + 900
+    while build.poll() is None and time.monotonic() < give_up and not (
+        (finished := studies(clone)) and len(finished) >= share * len(json.loads(plan.read_text()))):
+        time.sleep(0.1)
+    os.killpg(build.pid, signal.SIGKILL)
+    assert build.wait() == -signal.SIGKILL, "the build had ended before"
+    return studies(clone)
 
 
 def book(clone):
@@ -69,7 +97,11 @@ def whole_cache():
 
 @pytest.fixture(scope="session")
 def shared_clone(tmp_path_factory):
-    """(a copy of what git has or would take, built; a copy of its pages): made once for all processes of the tests."""
+    """(a copy of what git has or would take, built; a copy of its pages): made once for all processes of the tests.
+
+    The first build is killed, and one of its finished studies damaged; the second one completes it. What was there between
+    the two is in the file killed.json beside the copies.
+    """
     if shutil.which("make") is None or shutil.which("git") is None:
         pytest.skip("make and git are needed for a build")
     base = tmp_path_factory.getbasetemp()
@@ -82,6 +114,11 @@ def shared_clone(tmp_path_factory):
                 if name and (ROOT / name).is_file():
                     (clone / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(ROOT / name, clone / name)
+            finished = kill_a_build(clone, share=1 / 3)
+            cheapest = min(finished, key=lambda name: json.loads(finished[name])["seconds"]["total"])
+            with (clone / cheapest).open("ab") as file:
+                file.write(b"damage")
+            (base / "build" / "killed.json").write_text(json.dumps({"finished": finished, "damaged": cheapest}))
             out, _ = book(clone)
             assert out.splitlines()[-1] == str(clone / "_build" / "html" / "index.html")
             shutil.copytree(clone / "_build" / "html", pages / "html")
