@@ -217,11 +217,10 @@ def verify(
     compilation.prepare(profile)
     import tempfile
 
-    import xarray as xr
-
     cells = _plan(name, profile, None)
     from jpo_lib import study as studies
     from jpo_lib.agreement import agreement
+    from jpo_lib.result_files import read_netcdf
 
     folder = folder if folder is not None else studies.reference_folder()
 
@@ -236,9 +235,8 @@ def verify(
     for cell in random.Random(draw).sample(stored, min(sample, len(stored))):
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as scratch:
-            with xr.open_dataset(studies.run_cell(cell, Path(scratch))) as new, \
-                 xr.open_dataset(folder / f"{cell.name}.nc") as old:  # fmt: skip
-                agrees, verdict = agreement(old, new, manifest(cell, folder), manifest(cell, Path(scratch)))
+            new, old = read_netcdf(studies.run_cell(cell, Path(scratch))), read_netcdf(folder / f"{cell.name}.nc")
+            agrees, verdict = agreement(old, new, manifest(cell, folder), manifest(cell, Path(scratch)))
         different |= not agrees
         _report(f"verify    {cell.name}: {verdict}", time.monotonic() - started)
     if different:

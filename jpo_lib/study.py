@@ -34,7 +34,7 @@ import yaml
 from jpo_lib.combining import combine, combine_variants
 from jpo_lib.problem import check_integer
 from jpo_lib.problems import PROBLEMS
-from jpo_lib.result_files import rounded_histories, write_netcdf
+from jpo_lib.result_files import read_netcdf, rounded_histories, write_netcdf
 from jpo_lib.source_identity import hash_of_code
 from jpo_lib.storage import PACKAGE, processor, reference_folder, repository_root, sha256, studies_folder, write_atomically
 
@@ -265,8 +265,7 @@ def _load(path: Path) -> xr.Dataset:
 @functools.lru_cache(maxsize=256)
 def _read(path: Path, size: int, changed: int) -> xr.Dataset:
     """The file as it was at this size and time of change. Pages ask for the same results several times; HDF5 is slow to open."""
-    with xr.open_dataset(path, engine="h5netcdf") as results:
-        return results.load()
+    return read_netcdf(path)
 
 
 def load_or_run(cells: Iterable[Cell], folder: Path | None = None, quiet: bool = False) -> dict[str, xr.Dataset]:
