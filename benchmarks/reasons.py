@@ -86,7 +86,8 @@ def bfgs_billiards(quick: bool) -> Found:
     text = (f"An evaluation takes {1e6 * alone:.0f} µs in SciPy's loop and {1e6 * together / 256:.1f} µs in a batch of 256: {256 * alone / together:.0f} times less, "
             f"which no batched method can exceed. At that pace the evaluations that the problems need, {counts.mean():.1f} on average, would take {numbers['needed'] * 1e3:.0f} ms; the run takes "
             f"{1e3 * run:.0f} ms. Problems differ: {late} of 256 need more than twice the average, one of them {counts.max()}. Those are evaluated in smaller batches, which cost more per problem "
-            f"(16 problems {1e3 * small:.2g} ms), with lanes among them that have finished, and each time that the rest is dealt into new batches costs as much as several evaluations.")  # fmt: skip
+            f"(16 problems {1e3 * small:.2g} ms, {256 * small / (16 * together):.1f} times as much each), with lanes among them that have finished. Steps of the method and dealing what is left into new "
+            "batches take the rest; they were not measured apart.")  # fmt: skip
     return text, numbers
 
 
@@ -157,7 +158,8 @@ def _time_per_problem(name: str) -> Callable[[bool], Found]:
         count = -(-few // numbers["block"])
         text = (f"Batches are split into blocks of {numbers['block']} problems. One after the other, these take {1e6 * numbers[f'in_a_row{few}']:.1f} µs per problem for N = {few} and "
                 f"{1e6 * numbers[f'in_a_row{many}']:.1f} µs for N = {many}. Shared by {usable_cores()} processors they take {1e6 * numbers[f'shared{few}']:.1f} and {1e6 * numbers[f'shared{many}']:.1f} µs: "
-                f"N = {few} has {count} block{'s' if count > 1 else ''}, N = {many} has {many // numbers['block']}. Large batches gain more from sharing, so the time per problem falls with N.")  # fmt: skip
+                f"N = {few} has {count} block{'s' if count > 1 else ''}, N = {many} has {many // numbers['block']}. From N = {few} to N = {many} the time per problem changes by a factor of "
+                f"{numbers[f'shared{many}'] / numbers[f'shared{few}']:.2f} when blocks are shared, and of {numbers[f'in_a_row{many}'] / numbers[f'in_a_row{few}']:.2f} when they are not.")  # fmt: skip
         return text, numbers
 
     return measure
@@ -194,7 +196,7 @@ def navier_stokes_one_flow(quick: bool) -> Found:
     # A step of order 4 has four stages with two round trips each. Backward, each product becomes one as large.
     products = 4 * 2 * 2 * trip_one
     numbers = {"step_one": one, "step_many": many, "busy_one": busy_one, "busy_many": busy_many, "products": products / one, "gflops_one": work / trip_one / 1e9, "gflops_many": work / trip_many / 1e9}
-    text = (f"One flow keeps {busy_one:.1f} processors busy, {number} flows {busy_many:.1f}: products of small matrices are not shared between processors. At order 4 a step takes "
+    text = (f"One flow keeps {busy_one:.1f} processors busy, {number} flows {busy_many:.1f}. At order 4 a step takes "
             f"{1e6 * one * busy_one:.0f} µs of processor time with one flow and {1e6 * many * busy_many:.0f} µs for each of {number}. With one flow, about {products / one:.0%} of it are products "
             f"of matrices with {modes} and {points} rows, at {work / trip_one / 1e9:.0f} GFLOP/s.")  # fmt: skip
     return text, numbers
