@@ -8,8 +8,8 @@ problems. The latter two grow with the work:
 where work is the number of evaluations that are planned at most, times the size of one simulation. The rates come from
 cells of the same problem and kind that were computed on the same hardware, if possible with simulations of the same size, and
 start is the median of theirs. Their times are in the manifests of studies and in results/timings, which keeps those of
-further studies. Where there is none, a benchmark of one evaluation gives both rates: an upper bound, since many runs end
-before their budget.
+further studies. Where there is none, a benchmark of one evaluation gives both rates: too much, since many runs end
+before their budget, but without the time of the networks themselves.
 """
 
 from __future__ import annotations

@@ -48,12 +48,12 @@ def _check(rates: Rates) -> list[str]:
 
 
 def _basis(group: Sequence[tuple[study.Cell, Estimate]], rates: Rates) -> str:
-    """In words: how many cells were computed, scaled, bounded by a benchmark or left out."""
+    """In words: how many cells were computed, scaled, taken from a benchmark or left out."""
     count = {basis: [cell for cell, estimate in group if estimate.basis == basis] for basis in (MEASURED, SCALED, BENCHMARK, UNKNOWN)}
     timed = len(frozenset().union(*(rates.rates[group]["cells"] for group in {rates.group_of(c) for c in count[SCALED]})))
     parts = [
         f"{len(count[MEASURED])} computed", f"{len(count[SCALED])} scaled from {timed} other cell{'s' * (timed != 1)}",
-        f"{len(count[BENCHMARK])} bounded by a benchmark of one evaluation", f"{len(count[UNKNOWN])} not estimated and left out",
+        f"{len(count[BENCHMARK])} from a benchmark of one evaluation", f"{len(count[UNKNOWN])} not estimated and left out",
     ]
     return "; ".join(text for text in parts if not text.startswith("0 "))
 
