@@ -304,6 +304,11 @@ def test_times_are_kept_and_added_to(tmp_path):
         cost_estimate.kept(tmp_path)
 
 
+def test_kept_times_are_those_of_studies_whose_results_are_not_kept():
+    known = {name for times in cost_estimate.kept(ROOT / "results" / "timings").values() for name in times}
+    assert known and not [name for name in sorted(known) if (ROOT / "results" / f"{name}.json").exists()]
+
+
 def test_every_cell_of_the_profiles_has_requests_that_fit_its_work():
     cells = cost_estimate.cells_of("paper")
     small = study.plan("navier_stokes", "smoke")
