@@ -47,8 +47,10 @@ def kill_a_build(clone, share):
     build = subprocess.Popen(["make", "book", "PROFILE=smoke"], cwd=clone, env=SETTINGS, start_new_session=True,
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     plan, give_up = clone / "_build" / "plan.json", time.monotonic() + 900
-    while build.poll() is None and time.monotonic() < give_up and not (
-        (finished := studies(clone)) and len(finished) >= share * len(json.loads(plan.read_text()))):
+    while build.poll() is None and time.monotonic() < give_up:
+        finished = studies(clone)
+        if finished and len(finished) >= share * len(json.loads(plan.read_text())):
+            break
         time.sleep(0.1)
     os.killpg(build.pid, signal.SIGKILL)
     assert build.wait() == -signal.SIGKILL, "the build had ended before"

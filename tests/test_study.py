@@ -243,6 +243,7 @@ def test_result_files_keep_every_bit_and_are_the_same_each_time(tmp_path):
     read = read_netcdf(tmp_path / "a.nc")
     assert read.loss_history.dims == results.loss_history.dims
     assert read.identical(results) and all(read[name].dtype == results[name].dtype for name in results)
+    assert xr.load_dataset(tmp_path / "a.nc").transpose(..., "evaluation").identical(results), "others find the same by the names of dimensions"
 
 
 @given(st.floats(1e-30, 1e30))
