@@ -85,8 +85,8 @@ def bfgs_billiards(quick: bool) -> Found:
                "needed": float(counts.mean()) * together, "run": run, "small": small}  # fmt: skip
     text = (f"An evaluation takes {1e6 * alone:.0f} µs in SciPy's loop and {1e6 * together / 256:.1f} µs in a batch of 256: {256 * alone / together:.0f} times less, "
             f"which no batched method can exceed. At that pace the evaluations that the problems need, {counts.mean():.1f} on average, would take {numbers['needed'] * 1e3:.0f} ms; the run takes "
-            f"{1e3 * run:.0f} ms. Problems differ: {late} of 256 need more than twice the average, one of them {counts.max()}. Those are evaluated in smaller batches, which cost more per problem "
-            f"(16 problems {1e3 * small:.2g} ms, {256 * small / (16 * together):.1f} times as much each), with lanes among them that have finished. Steps of the method and dealing what is left into new "
+            f"{1e3 * run:.0f} ms. Problems differ: {late} of 256 need more than twice the average, one of them {counts.max()}. Those are evaluated in smaller batches (16 problems "
+            f"{1e3 * small:.2g} ms, {256 * small / (16 * together):.1f} times as much for each), with lanes among them that have finished. Steps of the method and dealing what is left into new "
             "batches take the rest; they were not measured apart.")  # fmt: skip
     return text, numbers
 
