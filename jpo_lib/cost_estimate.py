@@ -10,6 +10,9 @@ cells of the same problem and kind that were computed on the same hardware, if p
 start is the median of theirs. Their times are in the manifests of studies and in results/timings, which keeps those of
 further studies. Where there is none, a benchmark of one evaluation gives both rates: too much, since many runs end
 before their budget, but without the time of the networks themselves.
+
+On processors, the seconds of a computed cell are its processor time over their number: a build keeps all of them busy, and on
+the clock studies that run at once delay each other. Manifests without a processor time give the clock's, which is never less.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from jpo_lib.experiments import CLASSICAL_METHODS
 from jpo_lib.problems import PROBLEMS
 from jpo_lib.solvers import BFGS, Adam, GradientDescent, JointOptimization, MultiStart
 from jpo_lib.storage import write_atomically
-from jpo_lib.timings import hardware, read_benchmarks
+from jpo_lib.timings import cores_of, hardware, read_benchmarks
 
 FORMAT = "jpo-times-1"
 PARTS = ("training", "solving")
@@ -43,16 +46,13 @@ SIZES = {
     "kuramoto_sivashinsky": lambda s: s["num_points"] * s["horizon"] / s["dt"] * (2 if s["float64"] else 1),
     "navier_stokes": lambda s: s["num_points"] ** 3 * s["horizon"],
 }
-TIME_FACTOR, UNKNOWN_MINUTES = 3.0, 120  # requests to a cluster: so many times the estimate
-BASE_MEMORY_MB, MEMORY_FACTOR = 3000, 1.5  # a process with JAX while it compiles; arrays that live at the same time
-DEFAULT_BYTES = 10_000  # of one evaluation, where no benchmark says it
 
 
 # --- how much work ----------------------------------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=256)
-def _family(problem: str, settings: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def family_of(problem: str, settings: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """(settings, recommended hyperparameters) of a problem. A flow is not built: that takes seconds, and its settings are its arguments."""
     given = json.loads(settings)
     if problem == "navier_stokes":
@@ -69,7 +69,7 @@ def _small_flow():
 
 def family(cell: study.Cell) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings and recommended hyperparameters of the problem of a cell."""
-    return _family(cell.problem, json.dumps(cell.settings, sort_keys=True))
+    return family_of(cell.problem, json.dumps(cell.settings, sort_keys=True))
 
 
 def planned_work(cell: study.Cell) -> dict[str, float]:
@@ -83,7 +83,7 @@ def planned_work(cell: study.Cell) -> dict[str, float]:
     networks = max(1, len(cell.network_seeds))
     training = 0.0
     if cell.group_size is not None:
-        steps, batch = _training(cell, defaults)
+        steps, batch = training_of(cell, defaults)
         training = networks * steps * batch * max(1, cell.num_problems // cell.group_size)
     if cell.kind == "classical":
         solving = cell.num_problems * sum(_budget(name, defaults) for name in _methods(cell))
@@ -96,7 +96,7 @@ def planned_work(cell: study.Cell) -> dict[str, float]:
     return {"training": training * size, "solving": solving * size}
 
 
-def _training(cell: study.Cell, defaults: dict[str, Any]) -> tuple[int, int]:
+def training_of(cell: study.Cell, defaults: dict[str, Any]) -> tuple[int, int]:
     """Steps, and problems per step, of each network of a cell."""
     given = {name: cell.options[name] for name in ("num_steps", "batch_size") if name in cell.options}
     solver = JointOptimization(**given).with_defaults(defaults.get("JointOptimization", {}))
@@ -119,11 +119,17 @@ def _budget(method: str, defaults: dict[str, Any]) -> int:
 # --- what was measured ------------------------------------------------------------------------------------------------
 
 
-def spent_seconds(cell: study.Cell, seconds: dict[str, float]) -> dict[str, float]:
-    """Seconds of a computed cell by part, "start", "training" and "solving", from its manifest."""
+def busy_seconds(seconds: dict[str, float], cores: int | None) -> float:
+    """Seconds for which a computed cell keeps all processors busy, from its manifest; on an accelerator (None) those of the clock."""
+    return seconds["total"] if cores is None else seconds.get("processor", cores * seconds["total"]) / cores
+
+
+def spent_seconds(cell: study.Cell, seconds: dict[str, float], cores: int | None = None) -> dict[str, float]:
+    """The same by part: "start", "training" and "solving". How busy the processors are in each of them is not known."""
     runs = {name: value for name, value in seconds.items() if name.endswith(".run")}
     training = sum(runs.values()) if cell.kind not in ("classical", "joint") else runs.get("Joint.run", 0.0)
-    return {"training": training, "solving": sum(runs.values()) - training, "start": max(0.0, seconds["total"] - sum(runs.values()))}
+    spent = {"training": training, "solving": sum(runs.values()) - training, "start": max(0.0, seconds["total"] - sum(runs.values()))}
+    return {part: value * busy_seconds(seconds, cores) / seconds["total"] for part, value in spent.items()}
 
 
 Times = dict[str, dict[str, tuple[study.Cell, dict[str, float]]]]  # {hardware: {name of a cell: (cell, seconds of its parts)}}
@@ -209,17 +215,20 @@ class Estimate:
 class Rates:
     """Seconds per unit of work on one kind of hardware."""
 
-    def __init__(self, known: dict[str, tuple[study.Cell, dict[str, float]]], benchmark: dict[str, Any] | None = None):
+    def __init__(
+        self, known: dict[str, tuple[study.Cell, dict[str, float]]], benchmark: dict[str, Any] | None = None, cores: int | None = None
+    ):
         """
         Arguments:
             known: {name: (cell, seconds)}, as `computed` finds them for this hardware.
             benchmark: a file of `jpo_lib.timings.read_benchmarks` of comparable hardware, for problems without such cells.
+            cores: number of processors, if the studies were computed on these; None on an accelerator.
         """
-        self.known = known
+        self.known, self.cores = known, cores
         groups: dict[tuple[str, str, float | None], dict] = {}
         for cell, seconds in known.values():
             for key in self._keys(cell):
-                groups.setdefault(key, {})[cell.name] = planned_work(cell), spent_seconds(cell, seconds)
+                groups.setdefault(key, {})[cell.name] = planned_work(cell), spent_seconds(cell, seconds, cores)
         self.rates = {
             key: {**{part: sum(s[part] for _, s in pairs.values()) / max(sum(w[part] for w, _ in pairs.values()), 1e-300) for part in PARTS},
                   "start": float(np.median([s["start"] for _, s in pairs.values()])), "cells": frozenset(pairs)}
@@ -237,9 +246,9 @@ class Rates:
         return next((key for key in self._keys(cell) if key in self.rates), None)
 
     def estimate(self, cell: study.Cell) -> Estimate:
-        """How long a cell takes; exactly what it took, if it has been computed on this hardware."""
+        """How long a cell keeps the hardware busy; exactly what it took, if it has been computed on it."""
         if cell.name in self.known:
-            return Estimate(self.known[cell.name][1]["total"], MEASURED)
+            return Estimate(busy_seconds(self.known[cell.name][1], self.cores), MEASURED)
         work, group = planned_work(cell), self.group_of(cell)
         if group is not None:
             rate = self.rates[group]
@@ -253,11 +262,11 @@ class Rates:
         """Estimate over time, for each timed cell that can be estimated from the cells of other studies alone; sorted."""
         ratios = []
         for left_out in dict.fromkeys(cell.study for cell, _ in self.known.values()):
-            others = Rates({name: entry for name, entry in self.known.items() if entry[0].study != left_out})
+            others = Rates({name: entry for name, entry in self.known.items() if entry[0].study != left_out}, cores=self.cores)
             for cell, seconds in (entry for entry in self.known.values() if entry[0].study == left_out):
                 estimate = others.estimate(cell)
                 if estimate.basis == SCALED:
-                    ratios.append(estimate.seconds / seconds["total"])
+                    ratios.append(estimate.seconds / busy_seconds(seconds, self.cores))
         return sorted(ratios)
 
 
@@ -265,7 +274,7 @@ def _evaluations(benchmark: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """{problem: (seconds of an evaluation of size 1, seconds of compilation)} from the largest batch of a benchmark."""
     found = {}
     for row in sorted((row for row in benchmark["scaling"] if row["work"] == "evaluation"), key=lambda row: row["n"]):
-        settings = _family(row["problem"], "{}")[0]
+        settings = family_of(row["problem"], "{}")[0]
         found[row["problem"]] = row["seconds"] / SIZES[row["problem"]](settings), 3 * row["compile_seconds"]
     return found
 
@@ -278,43 +287,5 @@ def all_rates() -> dict[str, Rates]:
     on_processors = next((b for b in read_benchmarks() if b["machine"]["device"].endswith("CPU")), None)
     if on_processors is not None and not any("CPU" in name for name in times):
         times[f"{on_processors['machine']['device']}, {on_processors['machine']['cores']} cores"] = {}
-    found = {name: Rates(known, on_processors if "CPU" in name else None) for name, known in times.items()}
+    found = {name: Rates(known, on_processors if "CPU" in name else None, cores_of(name)) for name, known in times.items()}
     return dict(sorted(found.items(), key=lambda item: -len(item[1].known)))
-
-
-# --- what to ask a cluster for ----------------------------------------------------------------------------------------
-
-
-def requests(cells: Sequence[study.Cell]) -> dict[str, dict[str, int]]:
-    """{name: {"minutes", "memory_mb"}}: time and memory that a job for each cell asks a cluster for.
-
-    Minutes are three times the estimate on the slowest hardware that is known, or two hours where nothing is. Memory is that
-    of a process with JAX, and half as much again as the arrays of one evaluation of all problems that are worked on at once.
-    """
-    rates = list(all_rates().values())
-    bytes_per_size = _bytes_per_size()
-    asked = {}
-    for cell in cells:
-        estimates = [e.seconds for e in (rate.estimate(cell) for rate in rates) if e.basis != UNKNOWN]
-        minutes = TIME_FACTOR * max(estimates) / 60 if estimates else UNKNOWN_MINUTES
-        size = SIZES[cell.problem](family(cell)[0])
-        arrays = _problems_at_once(cell) * max(DEFAULT_BYTES, bytes_per_size.get(cell.problem, 0.0) * size)
-        asked[cell.name] = {"minutes": math.ceil(minutes), "memory_mb": BASE_MEMORY_MB + math.ceil(MEMORY_FACTOR * arrays / 1e6)}
-    return asked
-
-
-def _problems_at_once(cell: study.Cell) -> int:
-    """Problems in one batch: all of them, or the batches of all networks, which an accelerator trains side by side."""
-    if cell.group_size is None:
-        return cell.num_problems
-    groups = max(1, cell.num_problems // cell.group_size)
-    return max(1, len(cell.network_seeds)) * max(cell.num_problems, groups * _training(cell, family(cell)[1])[1])
-
-
-def _bytes_per_size() -> dict[str, float]:
-    """{problem: bytes of one evaluation per size of its simulation}, the largest that a benchmark has found."""
-    found: dict[str, float] = {}
-    for row in (row for benchmark in read_benchmarks() for row in benchmark["scaling"] if "bytes" in row):
-        size = SIZES[row["problem"]](_family(row["problem"], "{}")[0])
-        found[row["problem"]] = max(found.get(row["problem"], 0.0), row["bytes"] / size)
-    return found

@@ -26,7 +26,8 @@ def fragment(profile: str = "paper", rates: dict[str, Rates] | None = None) -> s
 
 def _hardware_table(name: str, profile: str, cells: Sequence[study.Cell], rates: Rates) -> str:
     estimates = [(cell, rates.estimate(cell)) for cell in cells]
-    lines = [f"**On {name}**, one cell of the profile `{profile}` after the other:", "", "::::{list-table}", ":header-rows: 1", "",
+    way = "one cell after the other" if rates.cores is None else "all processors busy"
+    lines = [f"**On {name}**, profile `{profile}`, {way}:", "", "::::{list-table}", ":header-rows: 1", "",
              "* - Experiment", "  - Cells", "  - Time", "  - Longest cell", "  - Rests on"]
     for problem in [*PROBLEMS, None]:
         group = [(cell, estimate) for cell, estimate in estimates if problem in (None, cell.problem)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -203,6 +204,12 @@ def hardware(manifest: Mapping[str, Any]) -> str:
     """Device and machine on which a study was computed, from its manifest."""
     kind, _, backend = manifest["device"].rstrip(")").partition(" (")
     return f"{_device(kind, backend)}, {manifest['machine']}"
+
+
+def cores_of(hardware: str) -> int | None:
+    """Number of processors in what `hardware` returns; None where an accelerator does the work."""
+    found = re.fullmatch(r"CPU, .*, (\d+) cores", hardware)
+    return int(found[1]) if found else None
 
 
 # --- files of benchmarks ----------------------------------------------------------------------------------------------

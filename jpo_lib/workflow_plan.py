@@ -1,14 +1,21 @@
-"""The plan of studies as the workflow reads it (workflow/Snakefile): cells, their state, and which of them one process computes."""
+"""The plan of studies as the workflow reads it (workflow/Snakefile): cells, their state, which of them one process computes,
+and what a job asks a cluster for."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jpo_lib import study
-from jpo_lib.cost_estimate import requests
+from jpo_lib.cost_estimate import SIZES, UNKNOWN, all_rates, family, family_of, training_of
+from jpo_lib.timings import read_benchmarks
+
+TIME_FACTOR, UNKNOWN_MINUTES = 3.0, 120  # so many times the estimate
+BASE_MEMORY_MB, MEMORY_FACTOR = 3000, 1.5  # a process with JAX while it compiles; arrays that live at the same time
+DEFAULT_BYTES = 10_000  # of one evaluation, where no benchmark says it
 
 
 def batch(cell: study.Cell, profile: str) -> str:
@@ -41,3 +48,38 @@ def workflow_plan(cells: Sequence[study.Cell], profile: str, folder: Path, with_
         }
         for cell in cells
     ]
+
+
+def requests(cells: Sequence[study.Cell]) -> dict[str, dict[str, int]]:
+    """{name: {"minutes", "memory_mb"}}: time and memory that a job for each cell asks a cluster for.
+
+    Minutes are three times the estimate on the slowest hardware that is known, or two hours where nothing is. Memory is that
+    of a process with JAX, and half as much again as the arrays of one evaluation of all problems that are worked on at once.
+    """
+    rates = list(all_rates().values())
+    bytes_per_size = _bytes_per_size()
+    asked = {}
+    for cell in cells:
+        estimates = [e.seconds for e in (rate.estimate(cell) for rate in rates) if e.basis != UNKNOWN]
+        minutes = TIME_FACTOR * max(estimates) / 60 if estimates else UNKNOWN_MINUTES
+        size = SIZES[cell.problem](family(cell)[0])
+        arrays = _problems_at_once(cell) * max(DEFAULT_BYTES, bytes_per_size.get(cell.problem, 0.0) * size)
+        asked[cell.name] = {"minutes": math.ceil(minutes), "memory_mb": BASE_MEMORY_MB + math.ceil(MEMORY_FACTOR * arrays / 1e6)}
+    return asked
+
+
+def _problems_at_once(cell: study.Cell) -> int:
+    """Problems in one batch: all of them, or the batches of all networks, which an accelerator trains side by side."""
+    if cell.group_size is None:
+        return cell.num_problems
+    groups = max(1, cell.num_problems // cell.group_size)
+    return max(1, len(cell.network_seeds)) * max(cell.num_problems, groups * training_of(cell, family(cell)[1])[1])
+
+
+def _bytes_per_size() -> dict[str, float]:
+    """{problem: bytes of one evaluation per size of its simulation}, the largest that a benchmark has found."""
+    found: dict[str, float] = {}
+    for row in (row for benchmark in read_benchmarks() for row in benchmark["scaling"] if "bytes" in row):
+        size = SIZES[row["problem"]](family_of(row["problem"], "{}")[0])
+        found[row["problem"]] = max(found.get(row["problem"], 0.0), row["bytes"] / size)
+    return found

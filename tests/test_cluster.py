@@ -15,7 +15,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from jpo_lib import cost_estimate, cost_pages, study
+from jpo_lib import cost_estimate, cost_pages, study, timings, workflow_plan
 
 sys.path.insert(0, str(ROOT / "workflow"))
 import build
@@ -254,6 +254,21 @@ def test_estimates_are_exact_for_what_was_computed_and_proportional_for_the_rest
     assert rates.estimate(study.plan("billiards", "smoke")[0]).basis == "unknown"
 
 
+def test_on_processors_a_cell_counts_with_the_time_for_which_it_keeps_all_of_them_busy():
+    """Two studies that run at once take twice as long on the clock; what they cost is the same."""
+    alone, two = cell(), cell(data_seed=1)
+    seconds = manifest(alone, 10.0, 8.0, 4.0)[1]
+    slowed = {name: 2 * value for name, value in seconds.items()}
+    for found in (seconds, slowed):
+        rates = cost_estimate.Rates({alone.name: (alone, {**found, "processor": 33.0})}, cores=2)
+        assert rates.estimate(alone).seconds == pytest.approx(16.5) and rates.estimate(two).seconds == pytest.approx(16.5)
+    on_the_clock = cost_estimate.Rates({alone.name: (alone, slowed)}, cores=2)  # an older manifest: its clock is an upper bound
+    assert on_the_clock.estimate(alone).seconds == pytest.approx(44.0)
+    on_accelerator = cost_estimate.Rates({alone.name: (alone, {**seconds, "processor": 33.0})})
+    assert on_accelerator.estimate(two).seconds == pytest.approx(22.0)
+    assert timings.cores_of("CPU, AMD EPYC, 2 cores") == 2 and timings.cores_of("NVIDIA H100 (GPU), Intel Xeon, 16 cores") is None
+
+
 def test_cells_with_simulations_of_the_same_size_tell_most():
     """A finer grid may cost more than its size says: then only cells with that grid tell it."""
     coarse, fine = cell(), cell(settings={"num_points": 512}, data_seed=1)
@@ -312,7 +327,7 @@ def test_kept_times_are_those_of_studies_whose_results_are_not_kept():
 def test_every_cell_of_the_profiles_has_requests_that_fit_its_work():
     cells = cost_estimate.cells_of("paper")
     small = study.plan("navier_stokes", "smoke")
-    asked = cost_estimate.requests([*cells, *small])
+    asked = workflow_plan.requests([*cells, *small])
     assert set(asked) == {c.name for c in [*cells, *small]} and min(one["minutes"] for one in asked.values()) >= 1
     large = study.plan("navier_stokes", "paper")  # a larger grid, and more problems
     assert min(asked[c.name]["memory_mb"] for c in large) > max(asked[c.name]["memory_mb"] for c in small)

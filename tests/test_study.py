@@ -40,6 +40,13 @@ def test_the_same_cell_twice_gives_the_same_bytes(cells, computed, tmp_path):
     assert result_file(tmp_path, cells[-1]).read_bytes() == result_file(computed, cells[-1]).read_bytes()
 
 
+def test_manifests_keep_the_time_of_all_processors_together(cells, computed):
+    for cell in cells:
+        manifest = json.loads(result_file(computed, cell).with_suffix(".json").read_text())
+        cores, seconds = int(manifest["machine"].split()[-2]), manifest["seconds"]
+        assert 0 < seconds["processor"] <= 1.05 * cores * seconds["total"] + 0.05  # clocks tick, and the total is rounded
+
+
 def test_valid_files_are_loaded_and_not_computed(cells, folder, capsys, monkeypatch):
     monkeypatch.setattr(study, "run_cell", lambda *_: pytest.fail("computed a valid cell again"))
     loaded = study.load_or_run(cells, folder)
