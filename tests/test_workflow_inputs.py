@@ -1,6 +1,8 @@
-"""Which studies a notebook waits for: it must never compute what another job of the build is computing."""
+"""Which studies a notebook waits for: it must never compute what another job of the build is computing. And how far a build is."""
 
+import os
 import sys
+import time
 
 import pytest
 from conftest import ROOT
@@ -8,6 +10,7 @@ from conftest import ROOT
 from jpo_lib import study
 
 sys.path.insert(0, str(ROOT / "workflow"))
+import build
 import inputs
 
 
@@ -31,3 +34,25 @@ def test_studies_are_found_in_the_code(tmp_path, code, names):
 def test_every_study_of_the_profiles_is_shown_by_a_notebook():
     waited = {name for path in inputs.list_notebooks() for name in inputs.studies_of(path, study.STUDIES)}
     assert waited == set(study.STUDIES)
+
+
+def test_a_long_build_says_how_far_it_is():
+    """A quarter of the expected work in one hour leaves three, however many studies that were."""
+    expected = {"large": 90, "small": 5, "smaller": 1, "other": 24}
+    assert build.progress(expected, ["small", "smaller", "other"], 3600.0).split() == (
+        "3 of 4 missing studies computed in 1.0 h, 25% of the expected work; at this pace 3.0 h to go".split())
+    assert build.progress(expected, [], 600.0).split() == "0 of 4 missing studies computed in 10 min".split()
+
+
+def test_only_studies_that_this_build_has_computed_count(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(build, "EVERY", 0.02)
+    paths = [str(tmp_path / name) for name in ("new", "stale", "absent")]
+    stale = tmp_path / "stale.json"
+    stale.touch()
+    os.utime(stale, (time.time() - 100,) * 2)
+    with build.reports(dict.fromkeys(paths, 1)):
+        (tmp_path / "new.json").touch()
+        give_up = time.monotonic() + 10
+        while "1 of 3" not in (out := capsys.readouterr().out) and time.monotonic() < give_up:
+            time.sleep(0.02)
+    assert "1 of 3 missing studies computed in 0 min, 33% of the expected work" in out and "2 of 3" not in out

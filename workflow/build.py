@@ -34,6 +34,8 @@ LOG = BUILD / "workflow.log"
 EXECUTED = ROOT / "book" / "_executed"
 JAX_CACHE = ROOT / ".cache" / "jax"
 EXECUTORS = ROOT / "workflow" / "profiles"
+LONG = ("paper",)  # profiles whose studies take hours
+EVERY = 600.0  # seconds between two reports of how far the studies are
 
 
 class Failure(Exception):
@@ -190,17 +192,21 @@ def snakemake(*arguments, place=None):
 
 
 def plan_studies(profile, place):
-    """List the cells of the profile's studies in a file for Snakemake; {path without ending: state}, with a summary."""
+    """List the cells of the profile's studies in a file for Snakemake, with a summary.
+
+    Returns {path without ending: state}, and {the same: minutes to ask for}, one each where nothing is known of them.
+    """
     command = [sys.executable, "-m", "jpo_lib.cli", "study", "--profile", profile, "--list", "--json"]
     if profile in ("paper", "published"):  # their results are in git as far as they have been computed; other profiles start from scratch
         command.append("--adopt")
-    if not place.here:
+    if profile in LONG or not place.here:
         command.append("--requests")
     done = subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise Failure("the studies could not be listed: see above.")
     PLAN.write_text(done.stdout)
-    states = {cell["name"]: cell["state"] for cell in json.loads(done.stdout)}
+    cells = json.loads(done.stdout)
+    states = {cell["name"]: cell["state"] for cell in cells}
     counts = {word: sum(state == word for state in states.values()) for word in ("valid", "missing")}
     print(f"studies   {len(states)} in the plan of the profile {profile}: {counts['valid']} there, "
           f"{counts['missing']} missing, {len(states) - sum(counts.values())} not valid", flush=True)  # fmt: skip
@@ -210,11 +216,54 @@ def plan_studies(profile, place):
         if state not in counts:
             print(f"          {name} is computed again ({state})", flush=True)
     folder = os.path.relpath(studies_folder(), ROOT)
-    return {os.path.join(folder, name): state for name, state in states.items()}
+    minutes = {os.path.join(folder, cell["name"]): cell.get("requests", {}).get("minutes", 1) for cell in cells}
+    return {os.path.join(folder, name): state for name, state in states.items()}, minutes
+
+
+def in_words(seconds):
+    """A time span of minutes or hours."""
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
+
+
+def progress(expected, computed, seconds):
+    """How far the studies are, in words.
+
+    Arguments:
+        expected: {path: expected work} of those that were missing, in any unit.
+        computed: the paths of those that have been computed since.
+        seconds: time since then.
+    """
+    line = f"          {len(computed)} of {len(expected)} missing studies computed in {in_words(seconds)}"
+    total, done = sum(expected.values()), sum(expected[path] for path in computed)
+    return f"{line}, {done / total:.0%} of the expected work; at this pace {in_words(seconds * (total - done) / done)} to go" if done else line
+
+
+@contextlib.contextmanager
+def reports(expected):
+    """Print `progress` now and then, while studies are computed."""
+    began, clock, ended = time.time(), time.monotonic(), threading.Event()
+
+    def is_computed(path):
+        manifest = ROOT / f"{path}.json"  # written last
+        return manifest.exists() and manifest.stat().st_mtime >= began - 1
+
+    def report():
+        while not ended.wait(EVERY):
+            computed = [path for path in expected if is_computed(path)]
+            if len(computed) == len(expected):
+                return
+            print(progress(expected, computed, time.monotonic() - clock), flush=True)
+
+    if expected:
+        threading.Thread(target=report, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def update_book(profile, place, unfinished):
-    states = plan_studies(profile, place)
+    states, minutes = plan_studies(profile, place)
     LOG.unlink(missing_ok=True)
     config = ["--config", f"profile={profile}", f"plan={PLAN.relative_to(ROOT)}", f"gpus={place.gpus}"]
     valid = [f"{path}{ending}" for path, state in states.items() if state == "valid" for ending in (".nc", ".json")]
@@ -226,7 +275,9 @@ def update_book(profile, place, unfinished):
     options = [*place.options(), *config, *(["--forcerun", *redo] if redo else [])]
     if not place.here:
         print(f"jobs      go to {place.folder.name}; Snakemake's reports are in {LOG.relative_to(ROOT)}", flush=True)
-    if snakemake(*options, *(["--quiet", "progress", "rules", "host"] if place.here else []), place=place):
+    with reports({path: minutes[path] for path, state in states.items() if state != "valid"}):
+        failed = snakemake(*options, *(["--quiet", "progress", "rules", "host"] if place.here else []), place=place)
+    if failed:
         own = re.sub(r"\x1b\[[0-9;]*m", "", LOG.read_text(errors="replace")).strip().splitlines()
         if not any("CalledProcessError" in line for line in own):  # then no step has said what is wrong
             print("\n".join(own[-15:]), file=sys.stderr)
