@@ -171,11 +171,15 @@ def timings_folder() -> Path:
 
 
 def keep(times: Times, folder: Path) -> list[Path]:
-    """Write times into one file for each hardware, beside those that are there already. Returns the files."""
+    """Write times into one file for each hardware, beside those that are there already. Returns the files.
+
+    Studies whose results are kept are left out, also those that had been there: their times are in the manifests beside the results.
+    """
     written = []
     for name, known in times.items():
         path = Path(folder) / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
-        merged = {**kept(path.parent).get(name, {}), **known}
+        merged = {cell: entry for cell, entry in {**kept(path.parent).get(name, {}), **known}.items()
+                  if not (study.reference_folder() / f"{cell}.json").exists()}  # fmt: skip
         entries = [json.dumps({"cell": cell.model_dump(mode="json"), "seconds": seconds}, sort_keys=True) for _, (cell, seconds) in sorted(merged.items())]
         head = json.dumps({"format": FORMAT, "hardware": name})
         text = head[:-1] + ', "studies": [\n' + ",\n".join(entries) + "\n]}\n"  # a line for each study

@@ -314,6 +314,9 @@ def test_times_are_kept_and_added_to(tmp_path):
     assert sorted(path.name for path in files) == ["a-machine.json", "cpu-other.json"]
     assert cost_estimate.kept(tmp_path) == {"a machine": {one.name: (one, {"total": 1.0}), two.name: (two, {"total": 2.0})},
                                             "CPU, other": {one.name: (one, {"total": 3.0})}}  # fmt: skip
+    result = next(c for c in cost_estimate.cells_that_tell() if (study.reference_folder() / f"{c.name}.json").exists())
+    cost_estimate.keep({"CPU, other": {result.name: (result, {"total": 4.0})}}, tmp_path)
+    assert list(cost_estimate.kept(tmp_path)["CPU, other"]) == [one.name]  # that time is beside its result
     (tmp_path / "else.json").write_text("{}")
     with pytest.raises(ValueError, match="else.json: expected times of studies"):
         cost_estimate.kept(tmp_path)
