@@ -233,6 +233,8 @@ class Rates:
         for cell, seconds in known.values():
             for key in self._keys(cell):
                 groups.setdefault(key, {})[cell.name] = planned_work(cell), spent_seconds(cell, seconds, cores)
+        if cores is not None:  # the clock is an upper bound only, for where nothing better is known
+            groups = {key: {name: pair for name, pair in pairs.items() if "processor" in known[name][1]} or pairs for key, pairs in groups.items()}
         self.rates = {
             key: {**{part: sum(s[part] for _, s in pairs.values()) / max(sum(w[part] for w, _ in pairs.values()), 1e-300) for part in PARTS},
                   "start": float(np.median([s["start"] for _, s in pairs.values()])), "cells": frozenset(pairs)}

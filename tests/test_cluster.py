@@ -264,6 +264,8 @@ def test_on_processors_a_cell_counts_with_the_time_for_which_it_keeps_all_of_the
         assert rates.estimate(alone).seconds == pytest.approx(16.5) and rates.estimate(two).seconds == pytest.approx(16.5)
     on_the_clock = cost_estimate.Rates({alone.name: (alone, slowed)}, cores=2)  # an older manifest: its clock is an upper bound
     assert on_the_clock.estimate(alone).seconds == pytest.approx(44.0)
+    both = cost_estimate.Rates({alone.name: (alone, {**seconds, "processor": 33.0}), two.name: (two, slowed)}, cores=2)
+    assert both.estimate(cell(data_seed=2)).seconds == pytest.approx(16.5)  # the bound is not mixed with what was measured
     on_accelerator = cost_estimate.Rates({alone.name: (alone, {**seconds, "processor": 33.0})})
     assert on_accelerator.estimate(two).seconds == pytest.approx(22.0)
     assert timings.cores_of("CPU, AMD EPYC, 2 cores") == 2 and timings.cores_of("NVIDIA H100 (GPU), Intel Xeon, 16 cores") is None
