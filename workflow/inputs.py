@@ -13,7 +13,7 @@ UNKNOWN = {"minutes": 120, "memory_mb": 4000}
 START_MINUTES = 20
 
 # Parts of the library that no notebook can see.
-AFTER_NOTEBOOKS = {"cli.py", "cost_estimate.py", "cost_pages.py", "ledger.py", "ledger_pages.py", "items.yaml"}
+AFTER_NOTEBOOKS = {"cli.py", "cost_estimate.py", "cost_pages.py", "ledger.py", "ledger_pages.py", "workflow_plan.py", "items.yaml"}
 TIMINGS = "results/timings"  # of studies, for the estimate of what others cost
 BUILT = {"_executed", "_generated", "__pycache__"}
 
