@@ -285,13 +285,20 @@ def _evaluations(benchmark: dict[str, Any]) -> dict[str, tuple[float, float]]:
     return found
 
 
-def all_rates() -> dict[str, Rates]:
-    """{hardware: Rates}, best known first."""
+def all_rates(cores: int | None = None) -> dict[str, Rates]:
+    """{hardware: Rates}, best known first.
+
+    Arguments:
+        cores: spread the processor time of studies over so many; over those of the hardware when None.
+    """
     times = kept(timings_folder())
     for name, known in computed(cells_that_tell()).items():
         times.setdefault(name, {}).update(known)
     on_processors = next((b for b in read_benchmarks() if b["machine"]["device"].endswith("CPU")), None)
     if on_processors is not None and not any("CPU" in name for name in times):
         times[f"{on_processors['machine']['device']}, {on_processors['machine']['cores']} cores"] = {}
-    found = {name: Rates(known, on_processors if "CPU" in name else None, cores_of(name)) for name, known in times.items()}
+    found = {}
+    for name, known in times.items():
+        there = cores_of(name)
+        found[name] = Rates(known, on_processors if "CPU" in name else None, there and (cores or there))
     return dict(sorted(found.items(), key=lambda item: -len(item[1].known)))

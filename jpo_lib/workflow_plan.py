@@ -13,7 +13,7 @@ from jpo_lib import study
 from jpo_lib.cost_estimate import SIZES, UNKNOWN, all_rates, family, family_of, training_of
 from jpo_lib.timings import read_benchmarks
 
-TIME_FACTOR, UNKNOWN_MINUTES = 3.0, 120  # so many times the estimate
+TIME_FACTOR, UNKNOWN_MINUTES = 2.0, 120  # so many times the estimate
 BASE_MEMORY_MB, MEMORY_FACTOR = 3000, 1.5  # a process with JAX while it compiles; arrays that live at the same time
 DEFAULT_BYTES = 10_000  # of one evaluation, where no benchmark says it
 
@@ -53,10 +53,11 @@ def workflow_plan(cells: Sequence[study.Cell], profile: str, folder: Path, with_
 def requests(cells: Sequence[study.Cell]) -> dict[str, dict[str, int]]:
     """{name: {"minutes", "memory_mb"}}: time and memory that a job for each cell asks a cluster for.
 
-    Minutes are three times the estimate on the slowest hardware that is known, or two hours where nothing is. Memory is that
+    Minutes are twice the estimate on the slowest hardware that is known, or two hours where nothing is. Of times on processors
+    all is counted as if one processor had done it: how much of its work a job can share between several is not known. Memory is that
     of a process with JAX, and half as much again as the arrays of one evaluation of all problems that are worked on at once.
     """
-    rates = list(all_rates().values())
+    rates = list(all_rates(cores=1).values())
     bytes_per_size = _bytes_per_size()
     asked = {}
     for cell in cells:

@@ -338,6 +338,14 @@ def test_every_cell_of_the_profiles_has_requests_that_fit_its_work():
     assert min(asked[c.name]["memory_mb"] for c in large) > max(asked[c.name]["memory_mb"] for c in small)
 
 
+def test_time_of_many_processors_is_asked_for_as_if_one_did_the_work(tmp_path, monkeypatch):
+    """A job may find fewer processors than the machine had that timed it, or be unable to share its work between them."""
+    cell = study.plan("billiards", "paper")[0].model_copy(update={"study": "made_up"})
+    monkeypatch.setattr(cost_estimate, "timings_folder", lambda: tmp_path)
+    cost_estimate.keep({"CPU, other, 64 cores": {cell.name: (cell, {"total": 300.0, "processor": 6400.0})}}, tmp_path)
+    assert workflow_plan.requests([cell])[cell.name]["minutes"] >= 6400 / 60
+
+
 def test_jobs_ask_for_the_time_of_all_their_cells_and_the_memory_of_the_largest():
     cells = [{"requests": {"minutes": 10, "memory_mb": 4000}}, {"requests": {"minutes": 5, "memory_mb": 9000}}]
     assert inputs.requested(cells) == {"minutes": inputs.START_MINUTES + 15, "memory_mb": 9000}
