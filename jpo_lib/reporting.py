@@ -42,6 +42,11 @@ def percent(value: float) -> str:
     return f"{100 * float(value):.{digits}f} %"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things as text: "1 data set", "2 data sets"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def with_interval(rate: Rate) -> str:
     """A proportion with its 95 % interval as text."""
     lower, upper = rate.interval
