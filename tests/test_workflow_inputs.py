@@ -1,5 +1,6 @@
 """Which studies a notebook waits for: it must never compute what another job of the build is computing. And how far a build is."""
 
+import json
 import os
 import sys
 import time
@@ -37,22 +38,25 @@ def test_every_study_of_the_profiles_is_shown_by_a_notebook():
 
 
 def test_a_long_build_says_how_far_it_is():
-    """A quarter of the expected work in one hour leaves three, however many studies that were."""
+    """A quarter of the work took two hours, spread over two processes: the rest takes three, whatever these have begun since."""
     expected = {"large": 90, "small": 5, "smaller": 1, "other": 24}
-    assert build.progress(expected, ["small", "smaller", "other"], 3600.0).split() == (
-        "3 of 4 missing studies computed in 1.0 h, 25% of the expected work; at this pace 3.0 h to go".split())
-    assert build.progress(expected, [], 600.0).split() == "0 of 4 missing studies computed in 10 min".split()
+    took = {"small": 1200.0, "smaller": 600.0, "other": 5400.0}
+    assert build.progress(expected, took, 7200.0, 2).split() == (
+        "3 of 4 missing studies computed in 2.0 h, 25% of the expected work; about 3.0 h to go".split())
+    assert build.progress(expected, took, 7200.0).split() == "3 of 4 missing studies computed in 2.0 h, 25% of the expected work".split()
+    assert build.progress(expected, {}, 600.0, 2).split() == "0 of 4 missing studies computed in 10 min".split()
 
 
 def test_only_studies_that_this_build_has_computed_count(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(build, "EVERY", 0.02)
     paths = [str(tmp_path / name) for name in ("new", "stale", "absent")]
+    manifest = json.dumps({"seconds": {"total": 30.0}})
     stale = tmp_path / "stale.json"
-    stale.touch()
+    stale.write_text(manifest)
     os.utime(stale, (time.time() - 100,) * 2)
-    with build.reports(dict.fromkeys(paths, 1)):
-        (tmp_path / "new.json").touch()
+    with build.reports(dict.fromkeys(paths, 1), 1):
+        (tmp_path / "new.json").write_text(manifest)
         give_up = time.monotonic() + 10
         while "1 of 3" not in (out := capsys.readouterr().out) and time.monotonic() < give_up:
             time.sleep(0.02)
-    assert "1 of 3 missing studies computed in 0 min, 33% of the expected work" in out and "2 of 3" not in out
+    assert "1 of 3 missing studies computed in 0 min, 33% of the expected work; about 1 min to go" in out and "2 of 3" not in out

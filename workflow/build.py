@@ -78,13 +78,12 @@ class Place:
     def __init__(self, executor, gpus):
         self.folder, self.gpus = find_executor(executor), check_gpus(gpus)
         self.here = self.folder == EXECUTORS / "local"
+        # One more than there are cores: while one waits, for files or for a kernel to start, another computes.
+        self.num_processes = usable_cores() + 1 if self.here else None
 
     def options(self):
-        """Arguments for Snakemake. Here, studies that need a GPU take turns on those of this machine.
-
-        And one process more than there are cores: while one waits, for files or for a kernel to start, another computes.
-        """
-        here = ["--cores", str(usable_cores() + 1), *(["--resources", f"gpu={self.gpus}"] if self.gpus else [])]
+        """Arguments for Snakemake. Here, studies that need a GPU take turns on those of this machine."""
+        here = ["--cores", str(self.num_processes), *(["--resources", f"gpu={self.gpus}"] if self.gpus else [])]
         return ["--workflow-profile", str(self.folder), *(here if self.here else [])]
 
 
@@ -225,34 +224,45 @@ def in_words(seconds):
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
 
 
-def progress(expected, computed, seconds):
+def progress(expected, took, seconds, num_at_once=None):
     """How far the studies are, in words.
+
+    How long the rest takes follows from how long those that are complete took. The time since the beginning would say too
+    much: most of it may have gone into long ones that are not complete.
 
     Arguments:
         expected: {path: expected work} of those that were missing, in any unit.
-        computed: the paths of those that have been computed since.
+        took: {path: seconds} of those that have been computed since.
         seconds: time since then.
+        num_at_once: how many are computed at the same time; None where this is not known.
     """
-    line = f"          {len(computed)} of {len(expected)} missing studies computed in {in_words(seconds)}"
-    total, done = sum(expected.values()), sum(expected[path] for path in computed)
-    return f"{line}, {done / total:.0%} of the expected work; at this pace {in_words(seconds * (total - done) / done)} to go" if done else line
+    line = f"          {len(took)} of {len(expected)} missing studies computed in {in_words(seconds)}"
+    total, done = sum(expected.values()), sum(expected[path] for path in took)
+    if not done:
+        return line
+    rest = (total - done) / done * sum(took.values())
+    return f"{line}, {done / total:.0%} of the expected work" + (f"; about {in_words(rest / num_at_once)} to go" if num_at_once else "")
 
 
 @contextlib.contextmanager
-def reports(expected):
+def reports(expected, num_at_once=None):
     """Print `progress` now and then, while studies are computed."""
     began, clock, ended = time.time(), time.monotonic(), threading.Event()
 
-    def is_computed(path):
+    def took(path):
+        """Seconds of a study that was computed since; None of others."""
         manifest = ROOT / f"{path}.json"  # written last
-        return manifest.exists() and manifest.stat().st_mtime >= began - 1
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            if manifest.stat().st_mtime >= began - 1:
+                return json.loads(manifest.read_text(encoding="utf-8"))["seconds"]["total"]
+        return None
 
     def report():
         while not ended.wait(EVERY):
-            computed = [path for path in expected if is_computed(path)]
+            computed = {path: seconds for path in expected if (seconds := took(path)) is not None}
             if len(computed) == len(expected):
                 return
-            print(progress(expected, computed, time.monotonic() - clock), flush=True)
+            print(progress(expected, computed, time.monotonic() - clock, num_at_once), flush=True)
 
     if expected:
         threading.Thread(target=report, daemon=True).start()
@@ -275,7 +285,8 @@ def update_book(profile, place, unfinished):
     options = [*place.options(), *config, *(["--forcerun", *redo] if redo else [])]
     if not place.here:
         print(f"jobs      go to {place.folder.name}; Snakemake's reports are in {LOG.relative_to(ROOT)}", flush=True)
-    with reports({path: minutes[path] for path, state in states.items() if state != "valid"}):
+    num_at_once = 1 if place.here and place.gpus else place.num_processes
+    with reports({path: minutes[path] for path, state in states.items() if state != "valid"}, num_at_once):
         failed = snakemake(*options, *(["--quiet", "progress", "rules", "host"] if place.here else []), place=place)
     if failed:
         own = re.sub(r"\x1b\[[0-9;]*m", "", LOG.read_text(errors="replace")).strip().splitlines()
