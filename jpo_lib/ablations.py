@@ -136,6 +136,22 @@ def batches_of(cells: Sequence, combined: Mapping) -> list[tuple[str, xr.Dataset
     return rows
 
 
+def smallest_batches(runs: Mapping[str, tuple[Sequence, Mapping]]) -> str:
+    """What the smallest batch of each experiment solves after refinement, and at what cost, beside the default. The size was not chosen by results."""
+    found = []
+    for name, (cells, combined) in runs.items():
+        sizes = {variant: change["batch_size"] for variant, change in changes(cells).items() if set(change) == {"batch_size"}}
+        if sizes:
+            smallest = min(sizes, key=sizes.__getitem__)
+            texts = []
+            for variant in (smallest, DEFAULT):
+                refined = combined[variant][1].sel(solver="JointRefined")
+                rate = with_interval(Rate(int(refined.solved.sum()), refined.solved.size))
+                texts.append(f"{rate} with {float(refined.num_evaluations.mean()):.0f} evaluations per problem")
+            found.append(f"{name}, {label({'batch_size': sizes[smallest]})}: {texts[0]}, the default {texts[1]}")
+    return "; ".join(found) or "none computed"
+
+
 def sizes_rows(runs: Mapping[str, tuple[Sequence, Mapping]]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: how much was computed for each experiment."""
     rows = []

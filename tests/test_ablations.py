@@ -70,3 +70,13 @@ def test_the_lists_of_the_text_follow_the_results():
     assert {optimizer: [rate for rate, _ in points] for optimizer, points in rates.items()} == {"adam": [1e-3, 1e-2], "sgd": [1e-3]}
     rows = ablations.table_rows("waves", cells, combined)
     assert len(rows) == len(combined) and all(len(row) == len(ablations.HEADER) for row in rows)
+
+
+def test_the_smallest_batch_is_set_beside_the_default_with_its_cost():
+    cells = PLANNED["paper", "kuramoto_sivashinsky_ablations"]
+    combined = {cell.variant: (None, results(0.5, 2)) for cell in cells if cell.kind == "joint"}
+    cheap = results(1.0, 3)
+    combined["batch-8"] = None, cheap.assign(num_evaluations=cheap.num_evaluations - 3)
+    text = ablations.smallest_batches({"waves": (cells, combined)})
+    assert text.startswith("waves, batch of 8: 100") and "with 2 evaluations per problem, the default " in text and text.endswith("with 5 evaluations per problem")
+    assert ablations.smallest_batches({}) == "none computed"
