@@ -80,6 +80,7 @@ class Place:
         self.here = self.folder == EXECUTORS / "local"
         # One more than there are cores: while one waits, for files or for a kernel to start, another computes.
         self.num_processes = usable_cores() + 1 if self.here else None
+        self.studies_at_once = 1 if self.here and self.gpus else self.num_processes  # None where this is not known
 
     def options(self):
         """Arguments for Snakemake. Here, studies that need a GPU take turns on those of this machine."""
@@ -285,8 +286,7 @@ def update_book(profile, place, unfinished):
     options = [*place.options(), *config, *(["--forcerun", *redo] if redo else [])]
     if not place.here:
         print(f"jobs      go to {place.folder.name}; Snakemake's reports are in {LOG.relative_to(ROOT)}", flush=True)
-    num_at_once = 1 if place.here and place.gpus else place.num_processes
-    with reports({path: minutes[path] for path, state in states.items() if state != "valid"}, num_at_once):
+    with reports({path: minutes[path] for path, state in states.items() if state != "valid"}, place.studies_at_once):
         failed = snakemake(*options, *(["--quiet", "progress", "rules", "host"] if place.here else []), place=place)
     if failed:
         own = re.sub(r"\x1b\[[0-9;]*m", "", LOG.read_text(errors="replace")).strip().splitlines()
