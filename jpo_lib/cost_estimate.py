@@ -180,12 +180,20 @@ def keep(times: Times, folder: Path) -> list[Path]:
         path = Path(folder) / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
         merged = {cell: entry for cell, entry in {**kept(path.parent).get(name, {}), **known}.items()
                   if not (study.reference_folder() / f"{cell}.json").exists()}  # fmt: skip
-        entries = [json.dumps({"cell": cell.model_dump(mode="json"), "seconds": seconds}, sort_keys=True) for _, (cell, seconds) in sorted(merged.items())]
+        entries = [json.dumps({"cell": cell.model_dump(mode="json", exclude_defaults=True), "seconds": _what_tells(seconds)}, sort_keys=True, separators=(",", ":"))
+                   for _, (cell, seconds) in sorted(merged.items())]  # fmt: skip
         head = json.dumps({"format": FORMAT, "hardware": name})
         text = head[:-1] + ', "studies": [\n' + ",\n".join(entries) + "\n]}\n"  # a line for each study
         write_atomically(path, lambda target, text=text: target.write_text(text, encoding="utf-8"))
         written.append(path)
     return written
+
+
+def _what_tells(seconds: dict[str, float]) -> dict[str, float]:
+    """The times that estimates use, with four digits: these files count among the results, whose size is limited."""
+    told = {part: value for part, value in seconds.items() if part in ("total", "processor", "Joint.run")}
+    solving = sum(value for part, value in seconds.items() if part.endswith(".run") and part != "Joint.run")
+    return {part: float(f"{value:.4g}") for part, value in {**told, **({"solving.run": solving} if solving else {})}.items()}
 
 
 def kept(folder: Path) -> Times:
