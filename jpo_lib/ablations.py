@@ -95,12 +95,16 @@ def table_rows(title: str, cells: Sequence, combined: Mapping[str, tuple[xr.Data
     rows = []
     for variant, change in changes(cells).items():
         own = combined[variant][1]
-        raw, refined = (own.solved.sel(solver=solver) for solver in ("Joint", "JointRefined"))
+        raw = own.solved.sel(solver="Joint")
         signs = outcome(*(study.isel(group_size=0).sel(solver="JointRefined")[kind].values for study in (own, default) for kind in ("loss", "solved")))
         effects = [""] * 2 if variant == DEFAULT else [_text(effect(own, default, solver)) for solver in ("Joint", "JointRefined")]
-        rows.append([title, label(change), percent(float(raw.mean())), with_interval(Rate(int(refined.sum()), refined.size)),
+        rows.append([title, label(change), percent(float(raw.mean())), _solved(own.sel(solver="JointRefined")),
                      " / ".join(percent(float(np.mean(signs == sign))) for sign in (1, 0, -1)), *effects])
     return rows
+
+
+def _solved(study: xr.Dataset) -> str:
+    return with_interval(Rate(int(study.solved.sum()), study.solved.size))
 
 
 def _text(found: Mapping[str, Any]) -> str:
@@ -125,14 +129,18 @@ def summaries(runs: Mapping[str, tuple[Sequence, Mapping]], subject: str, solver
     }
 
 
+def _batches(cells: Sequence) -> dict[str, int | None]:
+    """Batch size of the default, None, and of each variant that changed nothing else."""
+    return {variant: change.get("batch_size") for variant, change in about(cells, "training").items() if set(change) <= {"batch_size"}}
+
+
 def batches_of(cells: Sequence, combined: Mapping) -> list[tuple[str, xr.Dataset]]:
     """Label, with the evaluations per problem, and results of the batch sizes, for `plotting.plot_variants`."""
     rows = []
-    for variant, change in about(cells, "training").items():
-        if set(change) <= {"batch_size"}:
-            study = combined[variant][1].isel(group_size=0, drop=True)
-            spent = float(study.num_evaluations.sel(solver="Joint").mean())
-            rows.append((f"{label(change)}: {spent:.0f} evaluations", study))
+    for variant, size in _batches(cells).items():
+        study = combined[variant][1].isel(group_size=0, drop=True)
+        spent = float(study.num_evaluations.sel(solver="Joint").mean())
+        rows.append((f"{DEFAULT if size is None else _words('batch_size', size)}: {spent:.0f} evaluations", study))
     return rows
 
 
@@ -140,15 +148,12 @@ def smallest_batches(runs: Mapping[str, tuple[Sequence, Mapping]]) -> str:
     """What the smallest batch of each experiment solves after refinement, and at what cost, beside the default. The size was not chosen by results."""
     found = []
     for name, (cells, combined) in runs.items():
-        sizes = {variant: change["batch_size"] for variant, change in changes(cells).items() if set(change) == {"batch_size"}}
+        sizes = {variant: size for variant, size in _batches(cells).items() if size is not None}
         if sizes:
             smallest = min(sizes, key=sizes.__getitem__)
-            texts = []
-            for variant in (smallest, DEFAULT):
-                refined = combined[variant][1].sel(solver="JointRefined")
-                rate = with_interval(Rate(int(refined.solved.sum()), refined.solved.size))
-                texts.append(f"{rate} with {float(refined.num_evaluations.mean()):.0f} evaluations per problem")
-            found.append(f"{name}, {label({'batch_size': sizes[smallest]})}: {texts[0]}, the default {texts[1]}")
+            refined = [combined[variant][1].sel(solver="JointRefined") for variant in (smallest, DEFAULT)]
+            own, default = (f"{_solved(study)} with {float(study.num_evaluations.mean()):.0f} evaluations per problem" for study in refined)
+            found.append(f"{name}, {_words('batch_size', sizes[smallest])}: {own}, the default {default}")
     return "; ".join(found) or "none computed"
 
 

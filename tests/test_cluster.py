@@ -324,6 +324,19 @@ def test_times_are_kept_and_added_to(tmp_path):
         cost_estimate.kept(tmp_path)
 
 
+def test_kept_times_tell_as_much_as_those_of_the_manifest(tmp_path):
+    """Estimates from a kept time are those from the whole manifest, to the four digits that are kept; keeping it again changes nothing."""
+    seconds = {"Joint.compile": 8.51, "Joint.run": 21.23456, "JointRefined.run": 3.4567, "refinement.run": 0.0123, "total": 40.98765, "processor": 63.21987}
+    kinds = {c.kind: c for c in cost_estimate.cells_that_tell() if not (study.reference_folder() / f"{c.name}.json").exists()}
+    for one in kinds.values():
+        cost_estimate.keep({"a machine": {one.name: (one, seconds)}}, tmp_path)
+        kept = cost_estimate.kept(tmp_path)["a machine"][one.name][1]
+        assert cost_estimate.spent_seconds(one, kept, 2) == pytest.approx(cost_estimate.spent_seconds(one, seconds, 2), rel=2e-3)
+        cost_estimate.keep({"a machine": {one.name: (one, kept)}}, tmp_path)
+        assert cost_estimate.kept(tmp_path)["a machine"][one.name][1] == kept
+    assert set(kinds) >= {"classical", "joint", "generalization"}
+
+
 def test_kept_times_are_those_of_studies_whose_results_are_not_kept():
     known = {name for times in cost_estimate.kept(ROOT / "results" / "timings").values() for name in times}
     assert known and not [name for name in sorted(known) if (ROOT / "results" / f"{name}.json").exists()]
