@@ -152,7 +152,7 @@ def judge_cost(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 50
     """Effect and interval of C5 in one experiment: how many times cheaper refined JPO with the largest n solves the problems.
 
     Seeds and problems are drawn again with replacement. Zero stands for JPO that never solves so many, infinity for
-    restarts that never do.
+    restarts that never do; then "words" says who does not, since a ratio of two costs says nothing.
     """
     largest = joint.sel(group_size=joint.group_size.max())
     order = ("data_seed", "network_seed", "problem")
@@ -162,22 +162,37 @@ def judge_cost(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 50
     restarts = classical.sel(solver="MultiStart", drop=True)
     rival_at, rival_total = (restarts[name].transpose("data_seed", "problem").values for name in ("solved_at", "num_evaluations"))
 
-    def ratio(data, networks, problems) -> float:
-        rival = np.mean([cost_to_solve(rival_at[d][problems], rival_total[d][problems], 0.0, COST_LEVEL) for d in data])
-        own = np.mean([cost_to_solve(at[d, s][problems], total[d, s][problems], training[d, s][problems], COST_LEVEL)
-                       for d in data for s in networks])
+    def both_costs(data, networks, problems) -> tuple[float, float]:
+        return (np.mean([cost_to_solve(rival_at[d][problems], rival_total[d][problems], 0.0, COST_LEVEL) for d in data]),
+                np.mean([cost_to_solve(at[d, s][problems], total[d, s][problems], training[d, s][problems], COST_LEVEL)
+                         for d in data for s in networks]))
+
+    def ratio(rival: float, own: float) -> float:
         return 0.0 if np.isnan(own) else np.inf if np.isnan(rival) else float(rival / own)
 
     num_data, num_networks, num_problems = at.shape
     generator = np.random.default_rng(0)
-    draws = [ratio(generator.integers(num_data, size=num_data), generator.integers(num_networks, size=num_networks),
-                   generator.integers(num_problems, size=num_problems)) for _ in range(num_resamples)]
+    draws = [ratio(*both_costs(generator.integers(num_data, size=num_data), generator.integers(num_networks, size=num_networks),
+                               generator.integers(num_problems, size=num_problems))) for _ in range(num_resamples)]
     low, high = np.percentile(draws, [2.5, 97.5], method="nearest")
+    measured = both_costs(range(num_data), range(num_networks), slice(None))
+    who = {(True, True): "neither multi-start BFGS nor refined JPO solves", (True, False): "only refined JPO solves",
+           (False, True): "only multi-start BFGS solves"}.get((bool(np.isnan(measured[0])), bool(np.isnan(measured[1]))))
     return {
-        "effect": ratio(range(num_data), range(num_networks), slice(None)), "interval": (float(low), float(high)), "enough_seeds": _enough_seeds(joint),
+        "effect": ratio(*measured), "interval": (float(low), float(high)), "enough_seeds": _enough_seeds(joint),
+        "words": f"{who} {percent(COST_LEVEL)} of the problems in all its runs" if who else None,
         "baseline": f"multi-start BFGS solves {percent(float(restarts.solved.mean()))} in all, refined JPO with n = {int(joint.group_size.max())} "
                     f"{percent(float(refined.solved.mean()))}",
     }
+
+
+def _number(value: float) -> float | str:
+    """A number as the ledger holds it: JSON knows no infinity."""
+    return value if np.isfinite(value) else "infinite"
+
+
+def _effect(judged: dict[str, Any]) -> dict[str, Any]:
+    return {"effect": _number(judged["effect"]), "interval": [_number(bound) for bound in judged["interval"]], "words": judged.get("words")}
 
 
 def _over_experiments(claim: str, problems: list[str], judged: dict[str, dict[str, Any]], files: list[dict[str, str]]) -> dict[str, Any]:
@@ -202,10 +217,9 @@ def _over_experiments(claim: str, problems: list[str], judged: dict[str, dict[st
     return {
         **base,
         "verdict": verdict,
-        "effect": judged[least]["effect"],
-        "interval": list(judged[least]["interval"]),
+        **_effect(judged[least]),
         "note": note,
-        "by_experiment": {p: {"title": EXPERIMENTS[p][1], "effect": judged[p]["effect"], "interval": list(judged[p]["interval"])} for p in run},
+        "by_experiment": {p: {"title": EXPERIMENTS[p][1], **_effect(judged[p])} for p in run},
         "fair_baseline": "; ".join(f"{EXPERIMENTS[p][1]}: {judged[p]['baseline']}" for p in run),
     }
 

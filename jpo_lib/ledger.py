@@ -63,7 +63,7 @@ def build_ledger(root: Path | str, verdicts: Verdicts | None = None) -> dict[str
 
     Returns {"items": [...]} with the keys id, kind, status ("built" or "planned"), title, page and
     anchor (relative to the book's HTML folder; None while planned), data (the download of a built figure
-    or table), notebook, parameters, results (path and sha256 of each file) and for claims also verdict, effect, interval, rule, note,
+    or table), notebook, parameters, results (path and sha256 of each file) and for claims also verdict, effect, interval, words, rule, note,
     by_experiment, fair_baseline and text. Raises ValueError for a damaged notebook or an unknown verdict.
     """
     root = Path(root)
@@ -106,7 +106,7 @@ def write_ledger(root: Path | str, verdicts: Verdicts | None = None) -> Path:
     root = Path(root)
     ledger = build_ledger(root, verdicts)
     target = root / "_build" / "ledger.json"
-    write_if_changed(target, json.dumps(ledger, indent=1, ensure_ascii=False, sort_keys=False) + "\n")
+    write_if_changed(target, json.dumps(ledger, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     write_fragments(root, ledger)
     return target
 
@@ -192,7 +192,7 @@ def _claim_fields(item: dict[str, Any], verdict: dict[str, Any] | None) -> dict[
                           key=lambda r: r["path"]),
         "verdict": word, "effect": given.get("effect"), "interval": given.get("interval"),
         "rule": given.get("rule") or item.get("rule"), "fair_baseline": given.get("fair_baseline"),
-        "note": given.get("note"), "by_experiment": given.get("by_experiment"),
+        "words": given.get("words"), "note": given.get("note"), "by_experiment": given.get("by_experiment"),
         "text": given.get("text") or item["text"], "notebooks": item.get("notebooks", [item["notebook"]]),
     }
 

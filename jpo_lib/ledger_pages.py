@@ -134,7 +134,7 @@ def _claims(items: list[Item]) -> str:
         rows = [("Our number", f"{_our_number(claim)}. {_sentence(claim['note'] or '')}".strip() if run else NOT_RUN)]
         if claim["by_experiment"] and len(claim["by_experiment"]) > 1:
             rows.append(("By experiment", "; ".join(
-                f"{each['title']}: {with_interval(each['effect'], each['interval'])}"
+                f"{each['title']}: {each.get('words') or with_interval(each['effect'], each['interval'])}"
                 for each in claim["by_experiment"].values()) + "."))
         rows += [("Fair baseline", _sentence(with_interval(claim["fair_baseline"], None)) if claim["fair_baseline"] is not None else NOT_RUN),
                  ("Rule", claim["rule"] or "Stated together with the verdict."),
@@ -173,6 +173,8 @@ def _by_verdict(items: list[Item], words: tuple[str, ...], none: str) -> str:
 
 
 def _our_number(claim: Item) -> str:
+    if claim["words"]:
+        return f"No ratio: {claim['words']}"
     return f"Effect {with_interval(claim['effect'], claim['interval'])}"
 
 

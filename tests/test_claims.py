@@ -1,10 +1,12 @@
 """Verdicts follow from results."""
 
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
 
-from jpo_lib import claims
+from jpo_lib import claims, ledger
 
 
 def results(refined, single, bfgs, runs=6, problems=100):
@@ -82,4 +84,28 @@ def test_the_effect_on_cost_is_a_ratio_with_training_counted():
     dear = claims.judge_cost(*costs(training=93, refinement=7, restarts=40), num_resamples=20)
     assert dear["effect"] == 0.4 and verdict("C5", ["wave_packet"], wave_packet=dear) == "not reproduced"
     assert verdict("C5", ["wave_packet", "billiards"], wave_packet=judged, billiards=dear) == "partly"
-    assert claims.judge_cost(*costs(3, 7, 40, fails=8), num_resamples=20)["effect"] == 0.0  # nine in ten are never solved
+    assert judged["words"] is None and dear["words"] is None
+
+
+def test_where_nine_in_ten_are_never_solved_words_stand_instead_of_a_ratio():
+    failing = claims.judge_cost(*costs(3, 7, 40, fails=8), num_resamples=20)
+    assert failing["effect"] == 0.0 and failing["words"] == "only multi-start BFGS solves 90 % of the problems in all its runs"
+    classical, joint = costs(3, 7, 40)
+    classical["solved_at"][0, 1, :8] = 0  # one data set suffices
+    restarts_fail = claims.judge_cost(classical, joint, num_resamples=20)
+    assert restarts_fail["effect"] == np.inf and restarts_fail["words"].startswith("only refined JPO")
+    assert verdict("C5", ["wave_packet"], wave_packet=restarts_fail) == "reproduced"  # cheaper in every draw
+    neither = claims.judge_cost(classical, costs(3, 7, 40, fails=8)[1], num_resamples=20)
+    assert neither["effect"] == 0.0 and neither["words"].startswith("neither multi-start BFGS nor refined JPO")
+
+
+def test_the_ledger_says_infinite_in_words_and_the_page_says_who_fails(tmp_path):
+    classical, joint = costs(3, 7, 40)
+    classical["solved_at"][0, 1, :8] = 0
+    judged = claims.judge_cost(classical, joint, num_resamples=20)
+    entry = claims._over_experiments("C5", ["wave_packet"], {"wave_packet": judged}, [])
+    path = ledger.write_ledger(tmp_path, lambda root: [entry])
+    claim = next(i for i in json.loads(path.read_text(), parse_constant=pytest.fail)["items"] if i["id"] == "C5")
+    assert claim["effect"] == "infinite" and claim["by_experiment"]["wave_packet"]["words"] == judged["words"]
+    page = (tmp_path / "book" / "_generated" / "claims_table.md").read_text()
+    assert f"No ratio: {judged['words']}." in page and "infinite" not in page
