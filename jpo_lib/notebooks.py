@@ -263,7 +263,8 @@ def _run(work: list[Job], jobs: int) -> Iterator[tuple[Path, float, str | None]]
 
     # A process for each notebook, not a thread: kernels, settings and failures stay apart.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+    alone = {} if jobs == 1 else dict(initializer=os.environ.setdefault, initargs=("JPO_PROCESSES", "1"))  # the processors have work
+    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1, **alone) as pool:
         started = {pool.submit(execute, job): (job, time.monotonic()) for job in work}
         for future in concurrent.futures.as_completed(started):
             job, start = started[future]

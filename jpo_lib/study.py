@@ -34,6 +34,7 @@ import yaml
 from jpo_lib.combining import combine, combine_variants
 from jpo_lib.problem import check_integer
 from jpo_lib.problems import PROBLEMS
+from jpo_lib.processors import with_helpers
 from jpo_lib.result_files import read_netcdf, rounded_histories, write_netcdf
 from jpo_lib.source_identity import hash_of_code
 from jpo_lib.storage import PACKAGE, processor, reference_folder, repository_root, sha256, studies_folder, write_atomically
@@ -270,7 +271,7 @@ def _read(path: Path, size: int, changed: int) -> xr.Dataset:
 
 
 def load_or_run(cells: Iterable[Cell], folder: Path | None = None, quiet: bool = False) -> dict[str, xr.Dataset]:
-    """Load the cells that are there and valid, compute the others, and say which.
+    """Load the cells that are there and valid, compute the others, and say which. On a CPU two processes compute them: see `num_processes`.
 
     Arguments:
         cells: from `plan`.
@@ -282,25 +283,25 @@ def load_or_run(cells: Iterable[Cell], folder: Path | None = None, quiet: bool =
     Raises:
         FileExistsError: if a file of something else stands where a result belongs.
     """
-    folder = studies_folder() if folder is None else Path(folder)
-    reference = reference_folder()
-    loaded, counts = {}, {}
+    cells, folder = list(cells), studies_folder() if folder is None else Path(folder)
+    sources, states = {}, {cell.name: check(cell, folder) for cell in cells}
     for cell in cells:
-        state = check(cell, folder)
-        source = folder
-        if state == "missing" and check(cell, reference) == "valid":
-            state, source = "valid", reference
-        word = state.partition(":")[0]
-        if word == "foreign":
+        state = states[cell.name]
+        in_reference = state == "missing" and check(cell, reference_folder()) == "valid"
+        sources[cell.name] = reference_folder() if in_reference else folder
+        if in_reference:
+            states[cell.name] = "valid"
+        if state.startswith("foreign"):
             raise FileExistsError(f"{cell.name}: expected a study of these settings, got a file of something else ({state}); move it away.")
-        if word != "valid":
-            begin = time.perf_counter()
-            run_cell(cell, folder)
-            if not quiet:
-                reason = "" if word == "missing" else f" again, since it was {state}"
-                print(f"computed {cell.name}{reason} ({time.perf_counter() - begin:.1f} s)", file=sys.stderr if quiet else sys.stdout)
-        counts[word] = counts.get(word, 0) + 1
-        loaded[cell.name] = _load(source / f"{cell.name}.nc")
+    wanted = {cell.model_dump_json(): cell for cell in cells if states[cell.name] != "valid"}
+
+    def say(line: str) -> None:
+        if not quiet:
+            cell, state = wanted[line], states[wanted[line].name]
+            seconds = json.loads((folder / f"{cell.name}.json").read_text(encoding="utf-8"))["seconds"]["total"]
+            print(f"computed {cell.name}{'' if state == 'missing' else f' again, since it was {state}'} ({seconds:.1f} s)")
+
+    with_helpers(lambda line: run_cell(wanted[line], folder), list(wanted), [sys.executable, "-m", "jpo_lib.study_helper", str(folder)], say)
     if not quiet:
-        print(f"{counts.get('valid', 0)} of {len(loaded)} result files were there and valid.")
-    return loaded
+        print(f"{sum(state == 'valid' for state in states.values())} of {len(states)} result files were there and valid.")
+    return {cell.name: _load(sources[cell.name] / f"{cell.name}.nc") for cell in cells}

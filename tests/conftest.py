@@ -69,6 +69,7 @@ OPTIMIZED = {**SETTINGS, "XLA_FLAGS": compilation.quick_flags()}  # for what com
 # Before anything imports JAX, and for the processes that tests start.
 os.environ["XLA_FLAGS"] = compilation.quick_flags(level=0)
 os.environ.setdefault("JPO_PROGRESS", "0")
+os.environ.setdefault("JPO_PROCESSES", "1")  # other tests run beside
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")  # to write all the small ones takes longer than to compile them
 compilation.keep_programs(ROOT / ".cache" / "jax")
 

@@ -11,7 +11,7 @@ LAYERS = {
     "problems": 2, "solvers": 2, "alignment_measured": 2,
     "combining": 3, "experiments": 3, "verification": 3, "costs": 3, "experiments_alignment": 3, "alignment_evidence": 3,
     "experiments_generalization": 4, "study": 4,
-    "validity": 5, "plotting": 5, "settings_tables": 5, "agreement": 5,
+    "validity": 5, "study_helper": 5, "plotting": 5, "settings_tables": 5, "agreement": 5,
     "reporting": 6, "interactive": 6,
     "attempts": 7, "claims": 7, "ledger_pages": 7, "timings": 7, "reporting_costs": 7,
     "ledger": 8, "cost_estimate": 8, "ablations": 8, "generalization": 8,

@@ -2,7 +2,11 @@
 
 import ast
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jpo_lib import source_identity, study
+from jpo_lib.processors import num_processes, with_helpers
 from jpo_lib.result_files import read_netcdf, rounded_histories, write_netcdf
 
 
@@ -51,6 +56,67 @@ def test_valid_files_are_loaded_and_not_computed(cells, folder, capsys, monkeypa
     monkeypatch.setattr(study, "run_cell", lambda *_: pytest.fail("computed a valid cell again"))
     loaded = study.load_or_run(cells, folder)
     assert list(loaded) == [c.name for c in cells] and "3 of 3" in capsys.readouterr().out
+
+
+def test_two_processes_compute_what_one_does_and_each_does_a_part(cells, computed, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("JPO_PROCESSES", "2")
+    here, compute = [], study.run_cell
+
+    def slowly(cell, folder):
+        here.append(cell.name)
+        for _ in range(600):  # until the helper has had its turn: it gives an answer when it has done a cell
+            if len(list(tmp_path.rglob("*.json"))) + len(here) > 1:
+                break
+            time.sleep(0.1)
+        return compute(cell, folder)
+
+    monkeypatch.setattr(study, "run_cell", slowly)
+    loaded = study.load_or_run(cells, tmp_path)
+    assert list(loaded) == [c.name for c in cells] and here[0] == cells[0].name and cells[-1].name not in here
+    assert capsys.readouterr().out.count("computed ") == len(cells)
+    for cell in cells:
+        assert result_file(tmp_path, cell).read_bytes() == result_file(computed, cell).read_bytes()
+
+
+def test_what_a_helper_fails_to_do_is_done_here(monkeypatch):
+    monkeypatch.setenv("JPO_PROCESSES", "3")
+    items = [str(i) for i in range(50)]
+    failing = [sys.executable, "-c", "print('ready', flush=True); input()"]  # ends without an answer
+    mine, done = [], []
+    with_helpers(lambda item: (time.sleep(0.02), mine.append(item)), items, failing, done.append)
+    assert sorted(mine) == sorted(done) == sorted(items)
+    with pytest.raises(FileNotFoundError):
+        with_helpers(mine.append, items, ["/no/such/program"])
+
+
+def test_an_error_ends_the_helpers(monkeypatch, tmp_path):
+    monkeypatch.setenv("JPO_PROCESSES", "2")
+    note = tmp_path / "process"
+    helper = [sys.executable, "-c", f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); print('ready', flush=True); input(); time.sleep(600)"]
+
+    def fail(item):
+        while not (note.is_file() and note.read_text()):
+            time.sleep(0.05)
+        raise ArithmeticError("by intention")
+
+    with pytest.raises(ArithmeticError):
+        with_helpers(fail, ["a", "b"], helper)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
+
+
+def test_a_helper_ends_with_the_input_of_its_starter(tmp_path):
+    helper = subprocess.Popen([sys.executable, "-m", "jpo_lib.study_helper", str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert helper.stdout.readline() == "ready\n"
+    helper.stdin.close()  # as when its starter is killed
+    assert helper.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", ""])
+def test_a_wrong_number_of_processes_is_refused(monkeypatch, text):
+    monkeypatch.setenv("JPO_PROCESSES", text)
+    with pytest.raises(ValueError, match="JPO_PROCESSES: expected a number"):
+        num_processes()
 
 
 def spoil(folder, cell, how):

@@ -126,6 +126,7 @@ def environment(place=None):
         "JPO_PROGRESS": "0",
         **compilation.settings(JAX_CACHE),
         "PYTHONUNBUFFERED": "1",
+        "JPO_PROCESSES": "1",  # several studies and notebooks run at once
     }
     elsewhere = {"JPO_EXECUTOR": str(place.folder)} if place and not place.here else {}
     return {**settings, **os.environ, **elsewhere, "JPO_BUILD": f"{socket.gethostname()}:{os.getpid()}"}

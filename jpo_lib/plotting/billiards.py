@@ -50,15 +50,15 @@ def shot_landscape(problem, y, shape: tuple[int, int] = (121, 161)):
     Returns:
         speeds (S,), angles (A,), loss (A, S), flat (A, S).
     """
-    import jax
-    import jax.numpy as jnp
+    from jpo_lib.solvers.evaluation import evaluation
 
     settings = problem.settings
     speeds = np.linspace(settings["speed_min"], settings["speed_max"], shape[0])
     angles = np.linspace(-1, 1, shape[1]) * settings["angle_max"]
     grid = np.stack([np.cos(angles)[:, None] * speeds, np.sin(angles)[:, None] * speeds], axis=-1)
-    measure = jax.jit(lambda x: jax.vmap(jax.value_and_grad(problem.objective), (0, None, None))(x, None, y))
-    loss, gradient = measure(jnp.asarray(grid.reshape(-1, 2), jnp.float32))
+    shots = grid.reshape(-1, 2).astype(np.float32)
+    arguments = shots, None, np.broadcast_to(np.asarray(y, np.float32), shots.shape)
+    loss, gradient = evaluation(problem).compiled(*arguments)[0](*arguments)  # the program that the solvers use too
     return speeds, angles, np.asarray(loss).reshape(shape[::-1]), np.all(np.asarray(gradient) == 0, axis=1).reshape(shape[::-1])
 
 
