@@ -44,6 +44,7 @@ def workflow_plan(cells: Sequence[study.Cell], profile: str, folder: Path, with_
             "state": study.check(cell, folder),
             "source": study.source_hash(cell.problem, cell.kind),
             "batch": batch(cell, profile),
+            "simulation_size": SIZES[cell.problem](family(cell)[0]),  # the dearest go first, so that none is left alone at the end
             **({"requests": asked[cell.name]} if with_requests else {}),
         }
         for cell in cells
