@@ -258,13 +258,18 @@ def run_notebooks(
     return _run(work, jobs)
 
 
+def _compute_alone() -> None:
+    """No second process for the studies of a notebook: other notebooks run beside it."""
+    os.environ.setdefault("JPO_PROCESSES", "1")
+
+
 def _run(work: list[Job], jobs: int) -> Iterator[tuple[Path, float, str | None]]:
     from jpo_lib.execution import execute
 
     # A process for each notebook, not a thread: kernels, settings and failures stay apart.
     context = multiprocessing.get_context("spawn")
-    alone = {} if jobs == 1 else dict(initializer=os.environ.setdefault, initargs=("JPO_PROCESSES", "1"))  # the processors have work
-    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1, **alone) as pool:
+    first = None if jobs == 1 else _compute_alone
+    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1, initializer=first) as pool:
         started = {pool.submit(execute, job): (job, time.monotonic()) for job in work}
         for future in concurrent.futures.as_completed(started):
             job, start = started[future]
