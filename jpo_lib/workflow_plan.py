@@ -37,14 +37,16 @@ def workflow_plan(cells: Sequence[study.Cell], profile: str, folder: Path, with_
         with_requests: also estimate the time and memory that a job asks a cluster for.
     """
     asked = requests(cells) if with_requests else {}
+    states = {cell.name: study.check(cell, folder) for cell in cells}
     return [
         {
             "name": cell.name,
             "study": cell.study,
-            "state": study.check(cell, folder),
+            "state": states[cell.name],
             "source": study.source_hash(cell.problem, cell.kind),
             "batch": batch(cell, profile),
-            "simulation_size": SIZES[cell.problem](family(cell)[0]),  # the dearest go first, so that none is left alone at the end
+            # The dearest go first, so that none is left alone at the end. To build the problems takes seconds, so only for what has to be computed.
+            **({"simulation_size": SIZES[cell.problem](family(cell)[0])} if states[cell.name] != "valid" else {}),
             **({"requests": asked[cell.name]} if with_requests else {}),
         }
         for cell in cells
