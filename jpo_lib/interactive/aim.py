@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
 import numpy as np
 
 from jpo_lib.checks import check_integer
@@ -10,7 +9,6 @@ from jpo_lib.interactive.figure import InteractiveFigure, rounded
 from jpo_lib.interactive.paths import follow, thinned
 from jpo_lib.problem import STATUS_TEXTS, InverseProblem, Status
 from jpo_lib.solvers import BFGS, GradientDescent, JointOptimization, solve
-from jpo_lib.solvers.evaluation import evaluation
 
 SHOWN = 16  # problems that the reader can choose from
 RECORDED = 60  # points on the way of the network's answers
@@ -83,21 +81,9 @@ def aim_cue_ball(
     )
 
 
-def loss_map(problem: InverseProblem, data, y, speeds, angles):
-    """Loss (A, S) over speed and angle, and where its gradient is zero, by the program that solved the data set."""
-    shots = np.stack([np.cos(angles)[:, None] * speeds, np.sin(angles)[:, None] * speeds], axis=-1).reshape(-1, 2)
-    size, count = len(data), len(shots)
-    shots = np.concatenate([shots, np.tile(shots[-1:], (-count % size, 1))]).astype(np.float32)
-    targets = jnp.tile(jnp.asarray(y)[None], (size, 1))
-    evaluate, _ = evaluation(problem).compiled(jnp.asarray(shots[:size]), None, targets)
-    parts = [evaluate(jnp.asarray(shots[k : k + size]), None, targets) for k in range(0, len(shots), size)]
-    loss, gradient = (np.concatenate([np.asarray(part[n]) for part in parts])[:count] for n in (0, 1))
-    return loss.reshape(len(angles), len(speeds)), np.all(gradient == 0, axis=1).reshape(len(angles), len(speeds))
-
-
 def _draw(figure, problem, data, page) -> None:
     """The still picture: the shot of BFGS, and the map with all ways."""
-    from jpo_lib.plotting.billiards import plot_shot
+    from jpo_lib.plotting.billiards import plot_shot, shot_landscape
     from jpo_lib.plotting.results import METHODS
 
     figure.set_layout_engine("constrained")
@@ -108,7 +94,7 @@ def _draw(figure, problem, data, page) -> None:
     plot_shot(left, problem, speed * np.array([np.cos(angle), np.sin(angle)]), data.y[index], METHODS["BFGS"][1])
     left.set(xlabel="$x$ (dimensionless)", ylabel="$y$ (dimensionless)", title="the shot that BFGS ends with")
     speeds, angles = np.linspace(*SPEEDS, 81), np.linspace(*ANGLES, 81)
-    loss, flat = loss_map(problem, data, data.y[index], speeds, angles)
+    loss, flat = shot_landscape(problem, data.y[index], speeds, angles)
     image = right.pcolormesh(speeds, angles, np.where(flat, np.nan, np.log10(np.maximum(loss, 1e-4))), cmap="viridis", shading="nearest")
     right.contourf(speeds, angles, flat.astype(float), levels=[0.5, 1.5], colors=["#d9d9d9"], hatches=["///"])
     for name, method in (("gd", "GradientDescent"), ("bfgs", "BFGS"), ("joint", "Joint"), ("refined", "JointRefined")):

@@ -41,25 +41,22 @@ def _draw_table(ax, problem) -> None:
     ax.grid(False)
 
 
-def shot_landscape(problem, y, shape: tuple[int, int] = (121, 161)):
-    """Loss over speed and angle of the shot, and where its gradient is exactly zero.
+def shot_landscape(problem, y, speeds, angles):
+    """Loss over speed and angle of the shot, and where its gradient is exactly zero, by the program that the solvers use too.
 
     Arguments:
         y: target, shape (2,).
-        shape: number of speeds and of angles, over the range of the prior.
+        speeds, angles: of the shots, shapes (S,) and (A,).
     Returns:
-        speeds (S,), angles (A,), loss (A, S), flat (A, S).
+        loss (A, S), flat (A, S).
     """
     from jpo_lib.solvers.evaluation import evaluation
 
-    settings = problem.settings
-    speeds = np.linspace(settings["speed_min"], settings["speed_max"], shape[0])
-    angles = np.linspace(-1, 1, shape[1]) * settings["angle_max"]
-    grid = np.stack([np.cos(angles)[:, None] * speeds, np.sin(angles)[:, None] * speeds], axis=-1)
-    shots = grid.reshape(-1, 2).astype(np.float32)
+    shots = np.stack([np.cos(angles)[:, None] * speeds, np.sin(angles)[:, None] * speeds], axis=-1).reshape(-1, 2).astype(np.float32)
     arguments = shots, None, np.broadcast_to(np.asarray(y, np.float32), shots.shape)
-    loss, gradient = evaluation(problem).compiled(*arguments)[0](*arguments)  # the program that the solvers use too
-    return speeds, angles, np.asarray(loss).reshape(shape[::-1]), np.all(np.asarray(gradient) == 0, axis=1).reshape(shape[::-1])
+    loss, gradient = evaluation(problem).compiled(*arguments)[0](*arguments)
+    shape = len(angles), len(speeds)
+    return np.asarray(loss).reshape(shape), np.all(np.asarray(gradient) == 0, axis=1).reshape(shape)
 
 
 def plot_shot_landscape(ax, problem, y, points=(), shape: tuple[int, int] = (121, 161)) -> None:
@@ -72,7 +69,10 @@ def plot_shot_landscape(ax, problem, y, points=(), shape: tuple[int, int] = (121
     from matplotlib.patches import Patch
     from matplotlib.ticker import MaxNLocator
 
-    speeds, angles, loss, flat = shot_landscape(problem, y, shape)
+    settings = problem.settings  # the range of the prior
+    speeds = np.linspace(settings["speed_min"], settings["speed_max"], shape[0])
+    angles = np.linspace(-1, 1, shape[1]) * settings["angle_max"]
+    loss, flat = shot_landscape(problem, y, speeds, angles)
     levels = np.where(flat, np.nan, np.log10(np.maximum(loss, 1e-4)))
     image = ax.pcolormesh(speeds, angles, levels, cmap="viridis", shading="nearest", rasterized=True)
     with_hatch = ax.contourf(speeds, angles, flat.astype(float), levels=[0.5, 1.5], colors=["#d9d9d9"], hatches=["///"])
