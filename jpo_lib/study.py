@@ -284,16 +284,13 @@ def load_or_run(cells: Iterable[Cell], folder: Path | None = None, quiet: bool =
         FileExistsError: if a file of something else stands where a result belongs.
     """
     cells, folder = list(cells), studies_folder() if folder is None else Path(folder)
-    sources, states = {}, {cell.name: check(cell, folder) for cell in cells}
+    states = {}
     for cell in cells:
-        state = states[cell.name]
-        in_reference = state == "missing" and check(cell, reference_folder()) == "valid"
-        sources[cell.name] = reference_folder() if in_reference else folder
-        if in_reference:
-            states[cell.name] = "valid"
+        state = check(cell, folder)
         if state.startswith("foreign"):
             raise FileExistsError(f"{cell.name}: expected a study of these settings, got a file of something else ({state}); move it away.")
-    wanted = {cell.model_dump_json(): cell for cell in cells if states[cell.name] != "valid"}
+        states[cell.name] = "reference" if state == "missing" and check(cell, reference_folder()) == "valid" else state
+    wanted = {cell.model_dump_json(): cell for cell in cells if states[cell.name] not in ("valid", "reference")}
 
     def say(line: str) -> None:
         if not quiet:
@@ -303,5 +300,5 @@ def load_or_run(cells: Iterable[Cell], folder: Path | None = None, quiet: bool =
 
     with_helpers(lambda line: run_cell(wanted[line], folder), list(wanted), [sys.executable, "-m", "jpo_lib.study_helper", str(folder)], say)
     if not quiet:
-        print(f"{sum(state == 'valid' for state in states.values())} of {len(states)} result files were there and valid.")
-    return {cell.name: _load(sources[cell.name] / f"{cell.name}.nc") for cell in cells}
+        print(f"{len(states) - len(wanted)} of {len(states)} result files were there and valid.")
+    return {name: _load((reference_folder() if state == "reference" else folder) / f"{name}.nc") for name, state in states.items()}
