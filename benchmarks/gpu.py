@@ -145,6 +145,7 @@ def main(arguments: list[str] | None = None) -> Path:
             rows.append(harness.empty_row(case.name, case.title, note=f"It did not run here: {failure}"))
     described = harness.machine(given.machine)
     print(f"{described['device']}, JAX {harness.versions()['jax']}\n\n" + table(measured, rows, study_line))
+    rows = [row for row in rows if row["ours"]["seconds"] is not None]  # what there was no time for is no result
     return harness.write(given.output / f"{described['name']}.json", rows, [*scaled, *measured], quick=given.quick, described=described)
 
 

@@ -13,6 +13,7 @@ before their budget, but without the time of the networks themselves.
 
 On processors, the seconds of a computed cell are its processor time over their number: a build keeps all of them busy, and on
 the clock studies that run at once delay each other. Manifests without a processor time give the clock's, which is never less.
+On an accelerator they are those of the clock over the number of studies that shared it.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ from typing import Any
 import numpy as np
 
 from jpo_lib import study
+from jpo_lib.benchmark_files import read_benchmarks
 from jpo_lib.experiments import CLASSICAL_METHODS
 from jpo_lib.problems import PROBLEMS
 from jpo_lib.solvers import BFGS, Adam, GradientDescent, JointOptimization, MultiStart
 from jpo_lib.storage import write_atomically
-from jpo_lib.timings import cores_of, hardware, read_benchmarks
+from jpo_lib.timings import cores_of, hardware
 
 FORMAT = "jpo-times-1"
 PARTS = ("training", "solving")
@@ -120,8 +122,8 @@ def _budget(method: str, defaults: dict[str, Any]) -> int:
 
 
 def busy_seconds(seconds: dict[str, float], cores: int | None) -> float:
-    """Seconds for which a computed cell keeps all processors busy, from its manifest; on an accelerator (None) those of the clock."""
-    return seconds["total"] if cores is None else seconds.get("processor", cores * seconds["total"]) / cores
+    """Seconds for which a computed cell keeps all processors busy, from its manifest; on an accelerator (None) its share of the clock's."""
+    return seconds["total"] / seconds.get("at_once", 1) if cores is None else seconds.get("processor", cores * seconds["total"]) / cores
 
 
 def spent_seconds(cell: study.Cell, seconds: dict[str, float], cores: int | None = None) -> dict[str, float]:
@@ -159,7 +161,9 @@ def computed(cells: Iterable[study.Cell], folders: Sequence[Path] | None = None)
         for folder in folders:
             try:
                 manifest = json.loads((Path(folder) / f"{cell.name}.json").read_text(encoding="utf-8"))
-                found.setdefault(hardware(manifest), {})[cell.name] = cell, manifest["seconds"]
+                shared = manifest.get("studies_at_once", 1)
+                times = {**manifest["seconds"], **({"at_once": shared} if shared > 1 else {})}
+                found.setdefault(hardware(manifest), {})[cell.name] = cell, times
             except (OSError, ValueError, KeyError, TypeError):
                 continue
     return found
@@ -173,13 +177,16 @@ def timings_folder() -> Path:
 def keep(times: Times, folder: Path) -> list[Path]:
     """Write times into one file for each hardware, beside those that are there already. Returns the files.
 
-    Studies whose results are kept are left out, also those that had been there: their times are in the manifests beside the results.
+    Studies whose results from that hardware are kept are left out, also those that had been there: their times are in the manifests
+    beside the results. So are those that no profile has anymore.
     """
-    written = []
+    all_cells, written = cells_that_tell(), []
+    beside = {(machine, cell) for machine, known in computed(all_cells, [study.reference_folder()]).items() for cell in known}
+    wanted = {cell.name for cell in all_cells}
     for name, known in times.items():
         path = Path(folder) / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
         merged = {cell: entry for cell, entry in {**kept(path.parent).get(name, {}), **known}.items()
-                  if not (study.reference_folder() / f"{cell}.json").exists()}  # fmt: skip
+                  if cell in wanted and (name, cell) not in beside}
         entries = [json.dumps({"cell": cell.model_dump(mode="json", exclude_defaults=True), "seconds": _what_tells(seconds)}, sort_keys=True, separators=(",", ":"))
                    for _, (cell, seconds) in sorted(merged.items())]  # fmt: skip
         head = json.dumps({"format": FORMAT, "hardware": name})
@@ -191,7 +198,7 @@ def keep(times: Times, folder: Path) -> list[Path]:
 
 def _what_tells(seconds: dict[str, float]) -> dict[str, float]:
     """The times that estimates use, with four digits: these files count among the results, whose size is limited."""
-    told = {part: value for part, value in seconds.items() if part in ("total", "processor", "Joint.run")}
+    told = {part: value for part, value in seconds.items() if part in ("total", "processor", "at_once", "Joint.run")}
     solving = sum(value for part, value in seconds.items() if part.endswith(".run") and part != "Joint.run")
     return {part: float(f"{value:.4g}") for part, value in {**told, **({"solving.run": solving} if solving else {})}.items()}
 
@@ -233,10 +240,11 @@ class Rates:
         """
         Arguments:
             known: {name: (cell, seconds)}, as `computed` finds them for this hardware.
-            benchmark: a file of `jpo_lib.timings.read_benchmarks` of comparable hardware, for problems without such cells.
+            benchmark: a file of `jpo_lib.benchmark_files.read_benchmarks` of comparable hardware, for problems without such cells.
             cores: number of processors, if the studies were computed on these; None on an accelerator.
         """
         self.known, self.cores = known, cores
+        self.at_once = max((int(seconds.get("at_once", 1)) for _, seconds in known.values()), default=1)  # studies that shared an accelerator
         groups: dict[tuple[str, str, float | None], dict] = {}
         for cell, seconds in known.values():
             for key in self._keys(cell):

@@ -26,7 +26,8 @@ def fragment(profile: str = "paper", rates: dict[str, Rates] | None = None) -> s
 
 def _hardware_table(name: str, profile: str, cells: Sequence[study.Cell], rates: Rates) -> str:
     estimates = [(cell, rates.estimate(cell)) for cell in cells]
-    way = "one cell after the other" if rates.cores is None else "all processors busy"
+    shared = "one cell after the other" if rates.at_once == 1 else f"up to {rates.at_once} cells at once"
+    way = shared if rates.cores is None else "all processors busy"
     lines = [f"**On {name}**, profile `{profile}`, {way}:", "", "::::{list-table}", ":header-rows: 1", "",
              "* - Experiment", "  - Cells", "  - Time", "  - Longest cell", "  - Rests on"]
     for problem in [*PROBLEMS, None]:

@@ -242,6 +242,8 @@ def run_cell(cell: Cell, folder: Path) -> Path:
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         # The time of all processors together is what tells how long others take: on the clock, studies that run at once delay each other.
         "seconds": {"total": round(time.perf_counter() - begin, 3), "processor": round(time.process_time() - begin_processor, 3), **seconds},
+        # A build computes several at once, which on an accelerator share it.
+        "studies_at_once": int(os.environ.get("JPO_STUDIES_AT_ONCE", "1")),
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
         "machine": f"{processor()}, {os.cpu_count()} cores",
         "compiler_flags": os.environ.get("XLA_FLAGS", ""),

@@ -1,4 +1,4 @@
-"""Time: measured here, read from the manifests of studies, and read from the files of benchmarks.
+"""Time: measured here, and read from the manifests of studies.
 
 Times differ from run to run and from machine to machine. They are therefore kept apart from the results of studies, which
 are equal bit for bit whenever they are computed again.
@@ -6,7 +6,6 @@ are equal bit for bit whenever they are computed again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -26,7 +25,6 @@ from jpo_lib.solvers import BFGS, JointOptimization, solve
 from jpo_lib.solvers.evaluation import block_size, evaluation
 from jpo_lib.storage import root_folder, usable_cores
 
-BENCHMARK_FORMAT = "jpo-benchmark-1"
 BATCH = 256  # problems per step when a network is trained on many
 EPOCHS = 4
 # What `measure` times, in words. Each is given per problem.
@@ -210,105 +208,6 @@ def cores_of(hardware: str) -> int | None:
     """Number of processors in what `hardware` returns; None where an accelerator does the work."""
     found = re.fullmatch(r"CPU, .*, (\d+) cores", hardware)
     return int(found[1]) if found else None
-
-
-# --- files of benchmarks ----------------------------------------------------------------------------------------------
-
-
-def read_benchmarks(folder: Path | None = None) -> list[dict[str, Any]]:
-    """The files that `make bench` has written, one for each machine, in the order of their names.
-
-    Arguments:
-        folder: where they are; benchmarks/results of the clone when None.
-    Raises:
-        ValueError: if a file there is not one of a benchmark.
-    """
-    if folder is None:
-        folder = root_folder() / "benchmarks" / "results"
-    found = []
-    for path in sorted(Path(folder).glob("*.json")):
-        content = path.read_bytes()
-        try:
-            benchmark = json.loads(content)
-            known = benchmark["format"] == BENCHMARK_FORMAT
-        except (ValueError, KeyError, TypeError):
-            known = False
-        if not known:
-            raise ValueError(f"{path.name}: expected a benchmark in the format {BENCHMARK_FORMAT}, got something else; run make bench again.")
-        found.append(benchmark)
-        if os.environ.get("JPO_RESULTS_LOG"):
-            with open(os.environ["JPO_RESULTS_LOG"], "a", encoding="utf-8") as log:
-                log.write(json.dumps({"path": f"benchmarks/results/{path.name}", "sha256": hashlib.sha256(content).hexdigest()}) + "\n")
-    return found
-
-
-BENCHMARK_HEADER = ["work", "ratio", "target reached", "this library", "beside it"]  # what matters most stays on a narrow screen
-
-
-def benchmark_rows(benchmark: Mapping[str, Any]) -> list[list[str]]:
-    """The rows of a benchmark file under BENCHMARK_HEADER: time and accuracy of both sides, and how many times faster this library is."""
-    rows = []
-    for row in benchmark["rows"]:
-        reached = {True: "yes", False: "**no**", None: ""}[row["reached"]]
-        of_processors = "" if row["processor_ratio"] is None else f"; of processor times {row['processor_ratio']:.3g}"
-        rows.append([
-            row["title"], ratio_text(row) + of_processors, ", ".join(part for part in (target_text(row["target"]), reached) if part),
-            _side_text(row["ours"]), f"{row['beside']}: {_side_text(row['peer'])}" if row["peer"] else row["beside"],
-        ])
-    return rows
-
-
-def _side_text(side: Mapping[str, Any]) -> str:
-    """Time and accuracy of one side of a row."""
-    return "; ".join(part for part in ("" if side["seconds"] is None else duration(side["seconds"]), side.get("accuracy_text", "")) if part)
-
-
-def benchmark_tables(benchmarks: Sequence[Mapping[str, Any]], *, label: str):
-    """One numbered table for each benchmark file, with what is to be said about single rows below, and why the targets that are
-    missed are missed; shown as Markdown in a notebook."""
-    from IPython.display import Markdown
-
-    parts: list[str] = []
-    for number, benchmark in enumerate(benchmarks):
-        name = label if number == 0 else f"{label}-{number + 1}"
-        parts.append(markdown_table(BENCHMARK_HEADER, benchmark_rows(benchmark), label=name, caption=_caption(benchmark)).data)
-        parts += [f"- *{row_name(row)}:* {row['note']}" for row in benchmark["rows"] if row["note"]]
-        missed = [row for row in benchmark["rows"] if row["reached"] is False]
-        if missed:
-            parts.append(f"**Why {len(missed)} targets are missed on {benchmark['machine']['name']}.** Measured in the same run, by `benchmarks/reasons.py`:")
-            parts += [f"- *{row_name(row)}:* {row.get('reason') or 'The reason has not been measured.'}" for row in missed]
-    return Markdown("\n\n".join(parts) or "There is no file of a benchmark yet: `make bench` writes one.")
-
-
-def row_name(row: Mapping[str, Any]) -> str:
-    """The work of a benchmark's row, with what it is compared with where there is something."""
-    return f"{row['title']}, beside {row['beside']}" if row["beside"] else row["title"]
-
-
-def _caption(benchmark: Mapping[str, Any]) -> str:
-    machine = benchmark["machine"]
-    amount = "a short version" if benchmark["quick"] else "the full version"
-    versions = ", ".join(f"{name} {version}" for name, version in benchmark["versions"].items())
-    load = "" if machine.get("load") is None else f", {machine['load']:g} programs at a time"
-    return (f"Benchmarks on {machine['name']} ({machine['device']}, {machine['cores']} cores{load}), {amount}, {benchmark['created'][:10]}. "
-            f"Times are medians. A ratio with a target ≥ is the time there divided by the time here, with ≤ the time here divided by that "
-            f"there; in brackets the middle half of the single ratios. Processor times are the sum over all processors. {versions}")
-
-
-def ratio_text(row: Mapping[str, Any]) -> str:
-    """The median ratio of a benchmark's row, with the middle half of its single ratios where there are several."""
-    if row["ratio"] is None:
-        return ""
-    middle = "" if row["ratio_low"] is None else f" ({row['ratio_low']:.3g} to {row['ratio_high']:.3g})"
-    return f"{row['ratio']:.3g}{middle}"
-
-
-TARGETS = {"at_least": "≥ {:g}", "at_most": "≤ {:g}", "seconds_at_most": "≤ {:g} s", "new_programs": "{:g} new programs"}
-
-
-def target_text(target: Mapping[str, float] | None) -> str:
-    """{"at_least": 3} -> "≥ 3", {"at_most": 1.5} -> "≤ 1.5", None -> ""."""
-    return "" if target is None else "; ".join(TARGETS[kind].format(value) for kind, value in target.items())
 
 
 def duration(seconds: float) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from jpo_lib import study
+from jpo_lib.benchmark_files import read_benchmarks
 from jpo_lib.cost_estimate import SIZES, UNKNOWN, all_rates, family, family_of, training_of
-from jpo_lib.timings import read_benchmarks
 
 TIME_FACTOR, UNKNOWN_MINUTES = 2.0, 120  # so many times the estimate
 BASE_MEMORY_MB, MEMORY_FACTOR = 3000, 1.5  # a process with JAX while it compiles; arrays that live at the same time

@@ -14,9 +14,10 @@ LAYERS = {
     "validity": 5, "study_helper": 5, "plotting": 5, "settings_tables": 5, "agreement": 5,
     "reporting": 6, "interactive": 6,
     "attempts": 7, "claims": 7, "ledger_pages": 7, "timings": 7, "reporting_costs": 7,
-    "ledger": 8, "cost_estimate": 8, "ablations": 8, "generalization": 8,
-    "notebooks": 9, "cost_pages": 9, "workflow_plan": 9,
-    "cli": 10,
+    "ledger": 8, "benchmark_files": 8, "ablations": 8, "generalization": 8,
+    "notebooks": 9, "cost_estimate": 9,
+    "cost_pages": 10, "workflow_plan": 10,
+    "cli": 11,
 }
 PARTS = {"execution": "notebooks"}  # one subject in two files
 

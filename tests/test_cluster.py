@@ -268,6 +268,8 @@ def test_on_processors_a_cell_counts_with_the_time_for_which_it_keeps_all_of_the
     assert both.estimate(cell(data_seed=2)).seconds == pytest.approx(16.5)  # the bound is not mixed with what was measured
     on_accelerator = cost_estimate.Rates({alone.name: (alone, {**seconds, "processor": 33.0})})
     assert on_accelerator.estimate(two).seconds == pytest.approx(22.0)
+    shared = cost_estimate.Rates({alone.name: (alone, {**seconds, "at_once": 4})})  # with three others on the card
+    assert shared.estimate(two).seconds == shared.estimate(alone).seconds == pytest.approx(22.0 / 4)
     assert timings.cores_of("CPU, AMD EPYC, 2 cores") == 2 and timings.cores_of("NVIDIA H100 (GPU), Intel Xeon, 16 cores") is None
 
 
@@ -310,15 +312,19 @@ def test_the_page_says_what_the_estimate_rests_on():
 
 
 def test_times_are_kept_and_added_to(tmp_path):
-    one, two = cell(), cell(data_seed=1)
+    cells = cost_estimate.cells_that_tell()
+    one, two = [c for c in cells if not (study.reference_folder() / f"{c.name}.json").exists()][:2]
     cost_estimate.keep({"a machine": {one.name: (one, {"total": 1.0})}}, tmp_path)
     files = cost_estimate.keep({"a machine": {two.name: (two, {"total": 2.0})}, "CPU, other": {one.name: (one, {"total": 3.0})}}, tmp_path)
     assert sorted(path.name for path in files) == ["a-machine.json", "cpu-other.json"]
     assert cost_estimate.kept(tmp_path) == {"a machine": {one.name: (one, {"total": 1.0}), two.name: (two, {"total": 2.0})},
                                             "CPU, other": {one.name: (one, {"total": 3.0})}}  # fmt: skip
-    result = next(c for c in cost_estimate.cells_that_tell() if (study.reference_folder() / f"{c.name}.json").exists())
-    cost_estimate.keep({"CPU, other": {result.name: (result, {"total": 4.0})}}, tmp_path)
-    assert list(cost_estimate.kept(tmp_path)["CPU, other"]) == [one.name]  # that time is beside its result
+    result = next(c for c in cells if (study.reference_folder() / f"{c.name}.json").exists())
+    there = timings.hardware(timings.read_manifest(result, study.reference_folder()))
+    no_longer = cell(num_problems=63)  # in no profile
+    cost_estimate.keep({name: {c.name: (c, {"total": 4.0}) for c in (result, no_longer)} for name in (there, "CPU, other")}, tmp_path)
+    assert set(cost_estimate.kept(tmp_path)["CPU, other"]) == {one.name, result.name}
+    assert not cost_estimate.kept(tmp_path).get(there)  # that time is beside its result
     (tmp_path / "else.json").write_text("{}")
     with pytest.raises(ValueError, match="else.json: expected times of studies"):
         cost_estimate.kept(tmp_path)
@@ -337,9 +343,10 @@ def test_kept_times_tell_as_much_as_those_of_the_manifest(tmp_path):
     assert set(kinds) >= {"classical", "joint", "generalization"}
 
 
-def test_kept_times_are_those_of_studies_whose_results_are_not_kept():
-    known = {name for times in cost_estimate.kept(ROOT / "results" / "timings").values() for name in times}
-    assert known and not [name for name in sorted(known) if (ROOT / "results" / f"{name}.json").exists()]
+def test_kept_times_are_those_that_no_manifest_of_a_result_has():
+    kept = cost_estimate.kept(ROOT / "results" / "timings")
+    beside = cost_estimate.computed(cost_estimate.cells_that_tell(), [ROOT / "results"])
+    assert kept and not [name for hardware, times in kept.items() for name in times if name in beside.get(hardware, {})]
 
 
 def test_every_cell_of_the_profiles_has_requests_that_fit_its_work():
@@ -353,7 +360,7 @@ def test_every_cell_of_the_profiles_has_requests_that_fit_its_work():
 
 def test_time_of_many_processors_is_asked_for_as_if_one_did_the_work(tmp_path, monkeypatch):
     """A job may find fewer processors than the machine had that timed it, or be unable to share its work between them."""
-    cell = study.plan("billiards", "paper")[0].model_copy(update={"study": "made_up"})
+    cell = next(c for c in cost_estimate.cells_of("paper") if not (study.reference_folder() / f"{c.name}.json").exists())
     monkeypatch.setattr(cost_estimate, "timings_folder", lambda: tmp_path)
     cost_estimate.keep({"CPU, other, 64 cores": {cell.name: (cell, {"total": 300.0, "processor": 6400.0})}}, tmp_path)
     assert workflow_plan.requests([cell])[cell.name]["minutes"] >= 6400 / 60

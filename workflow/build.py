@@ -128,8 +128,10 @@ def environment(place=None):
         "PYTHONUNBUFFERED": "1",
         "JPO_PROCESSES": "1",  # several studies and notebooks run at once
     }
-    elsewhere = {"JPO_EXECUTOR": str(place.folder)} if place and not place.here else {}
-    return {**settings, **os.environ, **elsewhere, "JPO_BUILD": f"{socket.gethostname()}:{os.getpid()}"}
+    where = {}
+    if place:
+        where = {"JPO_STUDIES_AT_ONCE": str(place.studies_at_once)} if place.here else {"JPO_EXECUTOR": str(place.folder)}
+    return {**settings, **os.environ, **where, "JPO_BUILD": f"{socket.gethostname()}:{os.getpid()}"}
 
 
 def end_with_parent(parent):

@@ -11,7 +11,7 @@ COLOURS = {
     "kuramoto_sivashinsky": ("Kuramoto–Sivashinsky", "#009E73", "^"),
     "navier_stokes": ("Navier–Stokes", "#CC79A7", "D"),
 }
-LINES = ("-", "--", ":", "-.")
+LINES, FILLS = ("-", "--", ":", "-."), ("full", "none", "left", "right")  # one device after the other
 
 
 def plot_time_per_problem(ax, measured: Mapping[str, Sequence[Mapping[str, Any]]], work: str) -> None:
@@ -33,14 +33,15 @@ def plot_memory_per_problem(ax, measured: Mapping[str, Sequence[Mapping[str, Any
 
 def _plot(ax, measured, work: str, quantity: str) -> None:
     sizes: set[int] = set()
-    for line, (device, rows) in zip(LINES * (1 + len(measured) // len(LINES)), measured.items()):
+    for number, (device, rows) in enumerate(measured.items()):
+        line, fill = LINES[number % len(LINES)], FILLS[number % len(FILLS)]
         for problem, (label, colour, marker) in COLOURS.items():
             chosen = sorted((r for r in rows if r["work"] == work and r["problem"] == problem and quantity in r), key=lambda r: r["n"])
             if not chosen:
                 continue
             n, middle = [r["n"] for r in chosen], [r[quantity] for r in chosen]
             sizes.update(n)
-            ax.plot(n, middle, color=colour, marker=marker, linestyle=line, label=f"{label}, {device}")
+            ax.plot(n, middle, color=colour, marker=marker, fillstyle=fill, linestyle=line, label=f"{label}, {device}")
             if quantity == "seconds":
                 ax.vlines(n, [r["low"] for r in chosen], [r["high"] for r in chosen], color=colour, linewidth=1, alpha=0.6)
     ax.set_xscale("log", base=2)
