@@ -68,10 +68,15 @@ def content_hash(paths):
     return total.hexdigest()
 
 
+def code_cells(notebook):
+    """The code of a notebook, cell by cell."""
+    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
 def studies_of(notebook, studies):
     """Names of the studies that a notebook loads: those it names in plan("..."), or all where it loads some and names none."""
-    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    code = "\n".join(code_cells(notebook))
     named = set(re.findall(r"""\bplan\(\s*["'](\w+)["']""", code))
     prefixes = tuple(re.findall(r"""\bplan\(\s*f["'](\w+)\{""", code))  # f"billiards_{name}": any of them
     if named or prefixes or "load_or_run(" not in code:
