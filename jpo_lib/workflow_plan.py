@@ -22,9 +22,12 @@ def batch(cell: study.Cell, profile: str) -> str:
     """Name of the batch of a cell. One process computes a batch, one cell after the other, and compiles shared programs once.
 
     Where the work itself is long, the cells of a batch differ only in their data. Where it is short, a new process, and
-    programs compiled anew in it, cost more than they win: then a batch is everything about a problem.
+    programs compiled anew in it, cost more than they win: then a batch is everything about a problem, or in between
+    either its chapter's own study or all others, so that the last of few batches does not keep one processor busy alone.
     """
-    return json.dumps(cell.model_dump(mode="json", exclude={"data_seed"}), sort_keys=True) if profile == "paper" else cell.problem
+    if profile == "paper":
+        return json.dumps(cell.model_dump(mode="json", exclude={"data_seed"}), sort_keys=True)
+    return cell.problem if profile == "smoke" or cell.study == cell.problem else f"{cell.problem}, further studies"
 
 
 def workflow_plan(cells: Sequence[study.Cell], profile: str, folder: Path, with_requests: bool) -> list[dict[str, Any]]:
@@ -42,6 +45,7 @@ def workflow_plan(cells: Sequence[study.Cell], profile: str, folder: Path, with_
         {
             "name": cell.name,
             "study": cell.study,
+            "problem": cell.problem,
             "state": states[cell.name],
             "source": study.source_hash(cell.problem, cell.kind),
             "batch": batch(cell, profile),

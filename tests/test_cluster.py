@@ -64,7 +64,7 @@ def cluster(tmp_path):
 
 
 def planned():
-    return [{"name": c.name, "study": c.study, "source": study.source_hash(c.problem, c.kind), "batch": c.name, "state": "missing"} for c in CELLS]
+    return [{"name": c.name, "study": c.study, "problem": c.problem, "source": study.source_hash(c.problem, c.kind), "batch": c.name, "state": "missing"} for c in CELLS]
 
 
 def snakemake(folder, profile, *arguments, **options):
