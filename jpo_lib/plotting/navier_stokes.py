@@ -79,9 +79,8 @@ def plot_loss_map(ax, problem, data, index: int = 0, over: str = "position", num
         ax.set_yticks(*TICKS)
     ax.set(xlabel=labels[0], ylabel=labels[1], aspect="equal")
     ax.grid(False)
-    bar = ax.figure.colorbar(image, ax=ax, shrink=0.9)
-    bar.set_label("$\\log_{10} L$ (dimensionless)")
-    bar.ax.yaxis.set_major_formatter("{x:.1f}")
+    ax.figure.colorbar(image, ax=ax, shrink=0.9, label="$\\log_{10} L$ (dimensionless)",
+                       ticks=[tick for tick in np.arange(-2, 4, 0.5) if levels[0] <= tick <= levels[-1]])
 
 
 def plot_flows(problem, data, classical: xr.Dataset, joint: xr.Dataset, count: int = 3):
