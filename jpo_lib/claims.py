@@ -44,11 +44,12 @@ RULES = {
     ),
     "C2": (
         "For each experiment: solved rate of refined JPO with the largest n minus that with n = 1. "
-        f"It counts for the claim when the 95 % interval lies above {MARGIN}. Reproduced, not reproduced and partly as for C1."
+        f"It counts for the claim when the 95 % interval lies above {MARGIN}. The verdicts follow as for C1."
     ),
     "C3": (
         "The rule of C1 for the three kinds of landscape: wave packet (many local minima), billiards (zero gradients) and "
-        "Kuramoto–Sivashinsky (chaos). Reproduced: for, in all three. Not reproduced: for in none of those run. Partly: everything else."
+        "Kuramoto–Sivashinsky (chaos). Reproduced: for, in all three. Not reproduced: for in none of those run. Partly: everything else. "
+        "Out of budget: as for C1."
     ),
     "C4": (
         "Every measured point of Figure 2 is compared with theory. Reproduced when all lie within 4 standard errors, "
@@ -58,7 +59,7 @@ RULES = {
         "For each experiment with a study of costs: the evaluations per problem that multi-start BFGS needs until "
         f"{100 * COST_LEVEL:g} % of the known problems are solved, divided by those of refined JPO with the largest n, its training counted in full. "
         "It counts for the claim when the 95 % interval lies above 1: the network is then the cheaper optimizer for data that are there. "
-        "Reproduced: for, in all experiments with such a study. Not reproduced: for in none. Partly: everything else."
+        "Reproduced: for, in all experiments with such a study. Not reproduced: for in none. Partly: everything else. Out of budget: as for C1."
     ),
 }
 
@@ -214,6 +215,9 @@ def _over_experiments(claim: str, problems: list[str], judged: dict[str, dict[st
                                                    else f"It is that of the only experiment run so far, {EXPERIMENTS[least][1]}.")
     if missing:
         note += f" Not run yet: {', '.join(missing)}."
+    if scarce:
+        note += (f" No verdict, since fewer than {LEAST_DATA_SEEDS} data sets or {LEAST_NETWORK_SEEDS} networks each were run for: "
+                 f"{', '.join(EXPERIMENTS[p][1] for p in scarce)}.")
     return {
         **base,
         "verdict": verdict,

@@ -47,6 +47,8 @@ def test_the_verdict_moves_with_the_results():
     assert verdict("C1", four) == "planned"
     few = claims.judge_advantage(*results(refined=0.9, single=0.6, bfgs=0.2, runs=4))
     assert verdict("C1", four, wave_packet=few) == "out of budget"
+    mixed = claims._over_experiments("C1", four, {"wave_packet": few, "billiards": strong}, [])
+    assert mixed["verdict"] == "out of budget" and mixed["note"].endswith("networks each were run for: wave packet.")  # and says where
 
 
 def test_bootstrap_interval_covers_the_truth_as_often_as_it_says():
