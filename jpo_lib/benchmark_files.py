@@ -83,7 +83,13 @@ def benchmark_tables(benchmarks: Sequence[Mapping[str, Any]], *, label: str):
 
 
 def accelerator_sentences(benchmarks: Sequence[Mapping[str, Any]]):
-    """One evaluation per problem on each accelerator, beside the first processor that has a benchmark; shown as Markdown in a notebook."""
+    """One evaluation per problem on each accelerator, beside the first processor that has a benchmark; shown as Markdown in a notebook.
+
+    Times are those of the largest batch that was measured, divided by its number of problems.
+
+    Arguments:
+        benchmarks: from `read_benchmarks`.
+    """
     from IPython.display import Markdown
 
     def largest(benchmark):
