@@ -44,6 +44,16 @@ def read_benchmarks(folder: Path | None = None) -> list[dict[str, Any]]:
     return found
 
 
+def of_processors(benchmark: Mapping[str, Any]) -> bool:
+    """Whether a benchmark was measured on processors, and not on an accelerator."""
+    return benchmark["machine"]["device"].endswith("CPU")
+
+
+def largest_evaluations(benchmark: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """{problem: the row that times one evaluation, for the largest batch}."""
+    return {row["problem"]: row for row in sorted(benchmark["scaling"], key=lambda row: row["n"]) if row["work"] == "evaluation"}
+
+
 BENCHMARK_HEADER = ["work", "ratio", "target reached", "this library", "beside it"]  # what matters most stays on a narrow screen
 
 
@@ -52,9 +62,9 @@ def benchmark_rows(benchmark: Mapping[str, Any]) -> list[list[str]]:
     rows = []
     for row in benchmark["rows"]:
         reached = {True: "yes", False: "**no**", None: ""}[row["reached"]]
-        of_processors = "" if row["processor_ratio"] is None else f"; of processor times {row['processor_ratio']:.3g}"
+        processor_ratio = "" if row["processor_ratio"] is None else f"; of processor times {row['processor_ratio']:.3g}"
         rows.append([
-            row["title"], ratio_text(row) + of_processors, ", ".join(part for part in (target_text(row["target"]), reached) if part),
+            row["title"], ratio_text(row) + processor_ratio, ", ".join(part for part in (target_text(row["target"]), reached) if part),
             _side_text(row["ours"]), f"{row['beside']}: {_side_text(row['peer'])}" if row["peer"] else row["beside"],
         ])
     return rows
@@ -92,15 +102,11 @@ def accelerator_sentences(benchmarks: Sequence[Mapping[str, Any]]):
     """
     from IPython.display import Markdown
 
-    def largest(benchmark):
-        """The row of the largest batch, for each problem."""
-        return {row["problem"]: row for row in sorted(benchmark["scaling"], key=lambda row: row["n"]) if row["work"] == "evaluation"}
-
-    on_processors = next((b for b in benchmarks if b["machine"]["device"].endswith("CPU")), None)
-    there = {} if on_processors is None else largest(on_processors)
+    on_processors = next(filter(of_processors, benchmarks), None)
+    there = {} if on_processors is None else largest_evaluations(on_processors)
     parts = []
-    for benchmark in (b for b in benchmarks if not b["machine"]["device"].endswith("CPU")):
-        here = largest(benchmark)
+    for benchmark in (b for b in benchmarks if not of_processors(b)):
+        here = largest_evaluations(benchmark)
         told = [
             f"{label} {duration(here[problem]['seconds'])} (N = {here[problem]['n']}"
             + (f", {float(format(there[problem]['seconds'] / here[problem]['seconds'], '.2g')):g} times as fast" if problem in there else "") + ")"

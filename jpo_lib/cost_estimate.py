@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from jpo_lib import study
-from jpo_lib.benchmark_files import read_benchmarks
+from jpo_lib.benchmark_files import largest_evaluations, of_processors, read_benchmarks
 from jpo_lib.experiments import CLASSICAL_METHODS
 from jpo_lib.problems import PROBLEMS
 from jpo_lib.solvers import BFGS, Adam, GradientDescent, JointOptimization, MultiStart
@@ -294,11 +294,8 @@ class Rates:
 
 def _evaluations(benchmark: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """{problem: (seconds of an evaluation of size 1, seconds of compilation)} from the largest batch of a benchmark."""
-    found = {}
-    for row in sorted((row for row in benchmark["scaling"] if row["work"] == "evaluation"), key=lambda row: row["n"]):
-        settings = family_of(row["problem"], "{}")[0]
-        found[row["problem"]] = row["seconds"] / SIZES[row["problem"]](settings), 3 * row["compile_seconds"]
-    return found
+    return {problem: (row["seconds"] / SIZES[problem](family_of(problem, "{}")[0]), 3 * row["compile_seconds"])
+            for problem, row in largest_evaluations(benchmark).items()}
 
 
 def all_rates(cores: int | None = None) -> dict[str, Rates]:
@@ -310,7 +307,7 @@ def all_rates(cores: int | None = None) -> dict[str, Rates]:
     times = kept(timings_folder())
     for name, known in computed(cells_that_tell()).items():
         times.setdefault(name, {}).update(known)
-    on_processors = next((b for b in read_benchmarks() if b["machine"]["device"].endswith("CPU")), None)
+    on_processors = next(filter(of_processors, read_benchmarks()), None)
     if on_processors is not None and not any("CPU" in name for name in times):
         times[f"{on_processors['machine']['device']}, {on_processors['machine']['cores']} cores"] = {}
     found = {}

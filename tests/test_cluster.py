@@ -330,6 +330,21 @@ def test_times_are_kept_and_added_to(tmp_path):
         cost_estimate.kept(tmp_path)
 
 
+def test_times_of_studies_that_share_a_card_are_found_kept_and_divided(tmp_path):
+    one = next(c for c in cost_estimate.cells_of("paper") if not (study.reference_folder() / f"{c.name}.json").exists())
+    seconds = {"total": 40.0, "Joint.run": 8.0}
+    text = json.dumps({"device": "NVIDIA H (gpu)", "machine": "other, 16 cores", "seconds": seconds, "studies_at_once": 4})
+    (tmp_path / one.name).parent.mkdir(parents=True)
+    (tmp_path / f"{one.name}.json").write_text(text)
+    times = cost_estimate.computed([one], [tmp_path])
+    cost_estimate.keep(times, tmp_path / "timings")
+    (kept,) = cost_estimate.kept(tmp_path / "timings").values()
+    for known in (*times.values(), kept):
+        rates = cost_estimate.Rates(known)
+        assert rates.estimate(one) == cost_estimate.Estimate(10.0, "computed")
+        assert "up to 4 cells at once" in cost_pages.fragment("paper", {"a card": rates})
+
+
 def test_kept_times_tell_as_much_as_those_of_the_manifest(tmp_path):
     """Estimates from a kept time are those from the whole manifest, to the four digits that are kept; keeping it again changes nothing."""
     seconds = {"Joint.compile": 8.51, "Joint.run": 21.23456, "JointRefined.run": 3.4567, "refinement.run": 0.0123, "total": 40.98765, "processor": 63.21987}
