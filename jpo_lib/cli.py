@@ -213,7 +213,7 @@ def verify(
     draw: Annotated[Optional[int], typer.Option(help="Seed of the drawing (default: a new one each time).")] = None,
     folder: Annotated[Optional[Path], typer.Option(help="Folder of the study files (default: the reference results in results/).")] = None,
 ) -> None:
-    """Recompute a random sample of the reference results and compare: bit for bit on the same machine, else within stated bounds."""
+    """Recompute a random sample of the reference results and compare: bit for bit where the arithmetic is the same, else within stated bounds."""
     compilation.prepare(profile)
     import tempfile
 
@@ -269,10 +269,9 @@ def main() -> None:
     """Entry point: every wrong request ends in one sentence and exit code 2."""
     _end_with_build()
     # Programs compiled once are kept: a later command of the same kind starts in seconds.
-    cache = root_folder() / ".cache" / "jax"
+    cache = compilation.programs_folder(root_folder())
     if os.environ.get("JPO_EXECUTOR"):  # set by workflow/build.py when the work is done by the nodes of a cluster
-        cache = compilation.for_this_processor(cache)
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache)  # instead of the driver's
     compilation.keep_programs(cache)
     try:
         code = app(standalone_mode=False)

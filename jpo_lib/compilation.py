@@ -62,13 +62,14 @@ def keep_programs(folder: Path) -> None:
         remove_unfinished(folder)
 
 
-def for_this_processor(folder: Path) -> Path:
-    """A folder beside this one for each kind of processor: what is compiled for one may use instructions that another lacks.
+def programs_folder(root: Path) -> Path:
+    """Where a clone keeps compiled programs: a folder for each set of instructions, whatever the processor is called.
 
-    Nodes of a cluster share their files, and JAX does not tell processors of one family apart.
+    What is compiled for one processor may use instructions that another lacks, and JAX does not tell processors of one family
+    apart. Nodes of a cluster share their files, and a clone may have been copied from another machine.
     """
     features = processor(("flags", "Features"), platform.machine())
-    return folder.with_name(f"{folder.name}-{hashlib.sha256(features.encode()).hexdigest()[:12]}")
+    return root / ".cache" / f"jax-{hashlib.sha256(features.encode()).hexdigest()[:12]}"
 
 
 def remove_unfinished(folder: Path) -> int:

@@ -31,6 +31,7 @@ import pydantic
 import xarray as xr
 import yaml
 
+from jpo_lib.arithmetic import fingerprint
 from jpo_lib.combining import combine, combine_variants
 from jpo_lib.problem import check_integer
 from jpo_lib.problems import PROBLEMS
@@ -246,6 +247,7 @@ def run_cell(cell: Cell, folder: Path) -> Path:
         "studies_at_once": int(os.environ.get("JPO_STUDIES_AT_ONCE", "1")),
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
         "machine": f"{processor()}, {os.cpu_count()} cores",
+        "arithmetic": fingerprint(),
         "compiler_flags": os.environ.get("XLA_FLAGS", ""),
         "versions": {"python": platform.python_version(), "jax": jax.__version__, **{
             name: importlib.metadata.version(name) for name in ("jaxlib", "numpy", "optax", "equinox", "xarray")}},

@@ -71,7 +71,7 @@ os.environ["XLA_FLAGS"] = compilation.quick_flags(level=0)
 os.environ.setdefault("JPO_PROGRESS", "0")
 os.environ.setdefault("JPO_PROCESSES", "1")  # other tests run beside
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")  # to write all the small ones takes longer than to compile them
-compilation.keep_programs(ROOT / ".cache" / "jax")
+compilation.keep_programs(compilation.programs_folder(ROOT))
 
 
 def pytest_itemcollected(item):
@@ -95,7 +95,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="module", autouse=True)
 def whole_cache():
     """Some tests kill processes; what those left half written in the cache would stop all later writes."""
-    compilation.remove_unfinished(ROOT / ".cache" / "jax")
+    compilation.remove_unfinished(compilation.programs_folder(ROOT))
 
 
 @pytest.fixture(scope="session")

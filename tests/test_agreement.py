@@ -1,5 +1,7 @@
-"""Agreement of two computations: equal bits on one machine, stated bounds elsewhere."""
+"""Agreement of two computations: equal bits where the arithmetic is the same, stated bounds elsewhere."""
 
+import json
+import platform
 import subprocess
 import sys
 
@@ -8,10 +10,14 @@ import pytest
 import xarray as xr
 from conftest import SETTINGS
 
+from jpo_lib import study
 from jpo_lib.agreement import agreement, equal_bits, within_bounds
+from jpo_lib.result_files import read_netcdf, write_netcdf
+from jpo_lib.storage import sha256
 
-HERE = {"device": "cpu", "machine": "one", "versions": {"jax": "1"}}
-ELSEWHERE = {**HERE, "machine": "another"}
+HERE = {"machine": "one", "arithmetic": "0123456789abcdef", "versions": {"jax": "1"}}
+ELSEWHERE = {**HERE, "arithmetic": "fedcba9876543210"}  # a processor of the same name
+BEFORE = {"machine": "one", "versions": {"jax": "1"}}  # a manifest that was written before there were fingerprints
 
 
 def result(solved=0.5, evaluations=20, shift=0.0, problems=400):
@@ -43,16 +49,79 @@ def test_bounds_for_another_machine(other, words):
     assert found == [] if words is None else words in found[0]
 
 
-def test_where_it_was_computed_decides_how_strictly_it_is_compared():
+def test_a_loss_at_the_truth_that_is_round_off_is_compared_with_the_threshold():
+    def losses(at_truth):
+        return result().assign(loss_at_truth=("problem", np.full(400, at_truth)), threshold=("problem", np.full(400, 0.1)))
+
+    assert within_bounds(losses(0.0), losses(1e-12)) == []
+    assert "loss_at_truth: relative difference" in within_bounds(losses(0.0), losses(1e-3))[0]
+    assert "loss_at_truth: relative difference" in within_bounds(losses(5.0), losses(5.01))[0]
+
+
+def test_the_arithmetic_decides_how_strictly_results_are_compared():
     assert agreement(result(), result(), HERE, HERE) == (True, "equal bit for bit")
-    assert not agreement(result(), result(shift=1e-7), HERE, HERE)[0]
-    agrees, words = agreement(result(), result(shift=1e-7), HERE, ELSEWHERE)
-    assert agrees and "computed elsewhere" in words
-    assert not agreement(result(), result(solved=0.9), HERE, ELSEWHERE)[0]
+    assert not agreement(result(), result(shift=1e-7), HERE, {**HERE, "machine": "another name"})[0]
+    for other in (ELSEWHERE, {**HERE, "versions": {"jax": "2"}}, {**HERE, "compiler_flags": "--other"}):
+        agrees, words = agreement(result(), result(shift=1e-7), HERE, other)
+        assert agrees and "another arithmetic" in words
+        assert not agreement(result(), result(solved=0.9), HERE, other)[0]
+    assert agreement(result(), result(shift=1e-7), BEFORE, HERE)[0] and agreement(result(), result(shift=1e-7), BEFORE, BEFORE)[0]
+
+
+PRINT = "from jpo_lib.arithmetic import fingerprint; print(fingerprint())"
+
+
+def with_instructions(instructions):
+    """Settings under which XLA uses these instructions at most, as on an older processor."""
+    return {**SETTINGS, "XLA_FLAGS": f"--xla_cpu_max_isa={instructions}"}
+
+
+def fingerprint_of(settings):
+    return subprocess.run([sys.executable, "-c", PRINT], env=settings, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def verified(tmp_path_factory):
+    """(a cell of the smoke profile, the folder of its files), computed with all instructions that this processor has."""
+    folder = tmp_path_factory.mktemp("studies")
+    cell = next(cell for cell in study.plan("wave_packet", "smoke") if cell.kind == "joint")
+    subprocess.run([sys.executable, "-m", "jpo_lib.cli", "study", "wave_packet", "--profile", "smoke", "--cell", cell.name, "--folder", str(folder)],
+                   env=SETTINGS, check=True, capture_output=True)
+    return cell, folder
+
+
+def verify(folder, settings=SETTINGS):
+    command = [sys.executable, "-m", "jpo_lib.cli", "verify", "wave_packet", "--profile", "smoke", "--folder", str(folder), "--sample", "1"]
+    return subprocess.run(command, env=settings, capture_output=True, text=True)
+
+
+def test_the_same_arithmetic_must_give_the_same_bits(verified):
+    cell, folder = verified
+    path = folder / f"{cell.name}.nc"
+    again = verify(folder)
+    assert again.returncode == 0 and "equal bit for bit" in again.stdout, again.stdout + again.stderr
+    manifest, whole = json.loads(path.with_suffix(".json").read_text()), path.read_bytes()
+    assert manifest["arithmetic"] == fingerprint_of({**SETTINGS, "XLA_FLAGS": manifest["compiler_flags"]})
+    results = read_netcdf(path)
+    results["loss"].values.view(np.uint32)[0, 0, 0] ^= 1  # the last bit of one number
+    write_netcdf(results, path)
+    path.with_suffix(".json").write_text(json.dumps({**manifest, "sha256": sha256(path), "machine": "a processor of another name"}))
+    spoilt = verify(folder)
+    path.write_bytes(whole)
+    path.with_suffix(".json").write_text(json.dumps(manifest))
+    assert spoilt.returncode == 1 and "loss differs by up to" in spoilt.stdout
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the names of instruction sets are those of this architecture")
+@pytest.mark.parametrize("instructions", ["AVX", "SSE4_2"])
+def test_a_processor_of_the_same_name_with_other_instructions_agrees_within_bounds(verified, instructions):
+    assert fingerprint_of(with_instructions(instructions)) != fingerprint_of(SETTINGS)
+    done = verify(verified[1], with_instructions(instructions))
+    assert done.returncode == 0 and "within the bounds" in done.stdout, done.stdout + done.stderr
 
 
 def test_a_cheap_reference_result_can_be_computed_again():
-    """One of the cells in results/ for real: equal bits on the machine that made it, within the bounds on any other.
+    """One of the cells in results/ for real: equal bits where the arithmetic is the same, within the bounds where it is not.
 
     In a process of its own, because the tests compile with other flags than the reference results were made with.
     """

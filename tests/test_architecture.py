@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "jpo_lib"
 LAYERS = {
     "checks": -1, "result": -1, "storage": -1,
-    "problem": 0, "processors": 0, "result_files": 0, "progress": 0, "compilation": 0, "source_identity": 0,
+    "arithmetic": 0, "problem": 0, "processors": 0, "result_files": 0, "progress": 0, "compilation": 0, "source_identity": 0,
     "networks": 1, "metrics": 1, "alignment": 1,
     "problems": 2, "solvers": 2, "alignment_measured": 2,
     "combining": 3, "experiments": 3, "verification": 3, "costs": 3, "experiments_alignment": 3, "alignment_evidence": 3,
