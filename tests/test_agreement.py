@@ -49,6 +49,11 @@ def test_bounds_for_another_machine(other, words):
     assert found == [] if words is None else words in found[0]
 
 
+def test_studies_that_count_no_evaluations_are_compared_by_what_they_have():
+    assert within_bounds(result().drop_vars("num_evaluations"), result(evaluations=40).drop_vars("num_evaluations")) == []
+    assert "solved rate" in within_bounds(result().drop_vars("num_evaluations"), result(solved=0.9).drop_vars("num_evaluations"))[0]
+
+
 def test_a_loss_at_the_truth_that_is_round_off_is_compared_with_the_threshold():
     def losses(at_truth):
         return result().assign(loss_at_truth=("problem", np.full(400, at_truth)), threshold=("problem", np.full(400, 0.1)))
