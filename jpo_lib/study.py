@@ -184,8 +184,9 @@ def plan(
 
 
 def source_hash(problem: str, kind: str = "joint") -> str:
-    """Hash of all code of this library that decides the numbers of a problem's cells of a kind. Comments do not count."""
-    return hash_of_code(RUNNERS[kind][0], inspect.unwrap(PROBLEMS[problem]).__module__)
+    """Hash of all code of ours that decides the numbers of a problem's cells of a kind, see `source_identity`."""
+    family = inspect.unwrap(PROBLEMS[problem])
+    return hash_of_code(RUNNERS[kind], (family.__module__, family.__qualname__))
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
