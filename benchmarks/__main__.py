@@ -41,7 +41,8 @@ class Unfinished:
 
     def __init__(self, path: Path, quick: bool):
         self.path = path
-        sources = sorted([*(harness.ROOT / "benchmarks").glob("*.py"), *(harness.ROOT / "jpo_lib").rglob("*.py")])
+        sources = [*(harness.ROOT / "benchmarks").glob("*.py"), harness.ROOT / "jpo_book" / "measure.py"]
+        sources = sorted([*sources, *(harness.ROOT / "jpo_lib").rglob("*.py")])
         code = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
         self.identity = {"code": code, "versions": harness.versions(), "quick": quick}
         try:

@@ -10,8 +10,8 @@ import numpy as np
 
 import jpo_lib as jpo
 from benchmarks.cases import Side
+from jpo_book.verification.billiards import open_table_closed_form
 from jpo_lib.solvers.evaluation import evaluation
-from jpo_lib.verification.billiards import open_table_closed_form
 
 SEED, TOLERANCE, RESTITUTION, RADIUS = 990, 1e-4, 0.95, 0.5
 CUE = (-4.0, 0.0)

@@ -51,11 +51,11 @@ def achieved(problem_name: str, num_problems: int) -> dict[str, Any]:
     import jax
 
     import jpo_lib as jpo
-    from jpo_lib import timings
+    from jpo_book import measure
     from jpo_lib.solvers.evaluation import Program, evaluation
 
     problem = jpo.PROBLEMS[problem_name]()
-    row = timings.measure(problem, "evaluation", num_problems)
+    row = measure.measure(problem, "evaluation", num_problems)
     data = problem.sample_dataset(num_problems, 990)
     with problem.precision():
         program, _ = Program.compiled(evaluation(problem), data.x0, data.context, data.y)  # the whole batch, also on a CPU
@@ -69,14 +69,14 @@ def achieved(problem_name: str, num_problems: int) -> dict[str, Any]:
 
 def study_of_paper_preset(quick: bool) -> tuple[str, float]:
     """Compute the cells of one data seed of the study, fresh. Returns how it is called and the seconds."""
-    from jpo_lib import study
+    from jpo_book import studies
 
     profile = "smoke" if quick else "paper"
-    cells = [cell for cell in study.plan(STUDY, profile) if cell.data_seed == 0]
+    cells = [cell for cell in studies.plan(STUDY, profile) if cell.data_seed == 0]
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         for cell in cells:
-            study.run_cell(cell, Path(folder))
+            studies.run_cell(cell, Path(folder))
     return f"{STUDY}, profile {profile}, one data seed, {len(cells)} cells", time.perf_counter() - begin
 
 

@@ -22,7 +22,8 @@ import numpy as np
 
 from benchmarks.accuracy import judge
 from benchmarks.cases import Case
-from jpo_lib.storage import processor, usable_cores, write_atomically
+from jpo_book.files import processor, write_atomically
+from jpo_lib._processors import usable_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 FORMAT = "jpo-benchmark-1"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import answer_of
-from jpo_lib.storage import usable_cores
+from jpo_lib._processors import usable_cores
 
 SEED = 990
 Found = tuple[str, dict[str, float]]  # a sentence with the numbers that were measured, and these numbers
@@ -57,8 +57,8 @@ def bfgs_billiards(quick: bool) -> Found:
     import jax.numpy as jnp
 
     import jpo_lib as jpo
+    from jpo_book.measure import median_seconds
     from jpo_lib.solvers.evaluation import evaluation
-    from jpo_lib.timings import median_seconds
 
     problem = jpo.billiards()
     data = problem.sample_dataset(256, SEED)
@@ -96,9 +96,9 @@ def training_wave_packet(quick: bool) -> Found:
     import jax
 
     from benchmarks.training import network_program, ours, prepared
+    from jpo_book.measure import median_seconds
     from jpo_lib.solvers.evaluation import evaluation
     from jpo_lib.solvers.training import Networks, grouped
-    from jpo_lib.timings import median_seconds
 
     problem, data, solver, batch = prepared("wave_packet", 256)
     networks = Networks(problem, solver, grouped(data, 1), np.arange(1), batch)
@@ -141,8 +141,8 @@ def _time_per_problem(name: str) -> Callable[[bool], Found]:
         import jax
 
         import jpo_lib as jpo
+        from jpo_book.measure import median_seconds
         from jpo_lib.solvers.evaluation import block_size, evaluation
-        from jpo_lib.timings import median_seconds
 
         problem, sizes = jpo.PROBLEMS[name](), (256, 4096) if quick else (256, 65536)
         data = problem.sample_dataset(sizes[-1], SEED)
@@ -171,8 +171,8 @@ def navier_stokes_one_flow(quick: bool) -> Found:
     import jax.numpy as jnp
 
     from benchmarks import navier_stokes as flows
+    from jpo_book.measure import median_seconds
     from jpo_lib.problems import _vorticity as vorticity
-    from jpo_lib.timings import median_seconds
 
     steps, number, repeats = (10, 8, 3) if quick else (40, 64, 9)
     b = vorticity.basis(flows.NUM_POINTS)

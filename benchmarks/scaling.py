@@ -27,12 +27,12 @@ FLAT = 1.25  # largest factor between the times per problem from 256 problems on
 
 
 def measure_here(problem: str, work: str, sizes: Sequence[int], repeats: int) -> list[dict[str, Any]]:
-    """Rows of `jpo_lib.timings.measure`, with the growth of the peak memory of this process per problem.
+    """Rows of `jpo_book.measure.measure`, with the growth of the peak memory of this process per problem.
 
     Evaluations of all sizes take turns, so that a processor that changes its pace changes it for all of them.
     """
     import jpo_lib as jpo
-    from jpo_lib import timings
+    from jpo_book import measure
 
     built = jpo.PROBLEMS[problem]()
     turns, repeats = (repeats, 1) if work == "evaluation" else (1, repeats)
@@ -40,7 +40,7 @@ def measure_here(problem: str, work: str, sizes: Sequence[int], repeats: int) ->
     for _ in range(turns):
         for n in sizes:
             before = _peak()
-            row = timings.measure(built, work, n, repeats=repeats)
+            row = measure.measure(built, work, n, repeats=repeats)
             found[n].append({**row, "peak_bytes": _peak() - before})
     rows = []
     for parts in found.values():

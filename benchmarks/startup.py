@@ -49,7 +49,7 @@ def _imports(times: int, empty_row) -> dict[str, Any]:
 
 def _second_run(notebook: str, empty_row) -> dict[str, Any]:
     """Run a notebook twice with an empty cache of compiled programs at first, and its studies anew each time."""
-    from jpo_lib import compilation
+    from jpo_book.run import compilation
 
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder, "cache")
@@ -57,7 +57,7 @@ def _second_run(notebook: str, empty_row) -> dict[str, Any]:
         for number in range(2):
             env = dict(os.environ, JPO_STUDIES=str(Path(folder, f"studies-{number}")), **compilation.settings(cache))
             begin = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "jpo_lib.cli", "run", notebook, "--profile", "smoke", "--output", folder],
+            subprocess.run([sys.executable, "-m", "jpo_book.cli", "run", notebook, "--profile", "smoke", "--output", folder],
                            cwd=ROOT, env=env, check=True, stdout=subprocess.DEVNULL)  # fmt: skip
             seconds.append(time.perf_counter() - begin)
             entries.append(len(list(cache.glob("*-cache"))))

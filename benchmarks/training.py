@@ -11,9 +11,9 @@ import jax.numpy as jnp
 
 import jpo_lib as jpo
 from benchmarks.cases import Side
+from jpo_lib.networks import network_for
 from jpo_lib.solvers import complete
 from jpo_lib.solvers.evaluation import evaluation
-from jpo_lib.networks import network_for
 
 SEED = 990
 STEPS = 10, 30  # the difference leaves out what a run does before its first step and after its last one

@@ -20,7 +20,6 @@ _HOMES = {
     **dict.fromkeys(["PROBLEMS", "billiards", "kuramoto_sivashinsky", "navier_stokes", "simulate_shot", "wave_packet"], "jpo_lib.problems"),
     **dict.fromkeys(["SOLVERS", "Adam", "BFGS", "GradientDescent", "JointOptimization", "MultiStart", "Supervised", "solve"], "jpo_lib.solvers"),
     **dict.fromkeys(["continued", "refine"], "jpo_lib.solvers.refinement"),
-    **dict.fromkeys(["load_or_run", "plan"], "jpo_lib.study"),
 }
 __all__ = sorted(_HOMES)
 

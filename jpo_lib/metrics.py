@@ -1,4 +1,14 @@
-"""How two solvers are compared: better, tie or worse with a tolerance, and solved rates, with intervals."""
+"""How two solvers are compared: better, tie or worse with a tolerance, and solved rates, with intervals. And what a solution costs.
+
+Every method gets the same budget k for each problem. A problem that is solved spends nothing more; only training
+goes on, since a network learns from all problems of its group, solved or not. With t_i the evaluations after which
+problem i was solved first, T_i those of its training (zero for classical solvers) and m_i all that it used, problem i
+spends
+
+    s_i(k) = min(k, max(t_i, T_i))  if it is solved,    s_i(k) = min(k, m_i)  if not.
+
+The cost of solving a fraction p is the mean of s_i(k) for the smallest k at which a fraction p is solved.
+"""
 
 from __future__ import annotations
 
@@ -142,3 +152,31 @@ def compare(result, reference, tolerance: float = RELATIVE_TOLERANCE) -> Compari
         return Rate(int(np.sum(mask)), int(np.size(mask)))
 
     return Comparison(rate(signs > 0), rate(signs == 0), rate(signs < 0), rate(np.asarray(result.solved)), rate(np.asarray(reference.solved)))
+
+
+def spent(solved_at, num_evaluations, training) -> np.ndarray:
+    """What each problem spends when no budget is set: max(t_i, T_i) if it is solved, m_i if not. Arguments as in `cost_to_solve`."""
+    solved_at = np.asarray(solved_at)
+    return np.where(solved_at > 0, np.maximum(solved_at, training), num_evaluations)
+
+
+def cost_to_solve(solved_at, num_evaluations, training, fraction: float) -> float:
+    """Mean evaluations per problem until a fraction of the problems is solved; NaN where that never happens.
+
+    Arguments:
+        solved_at: t_i, shape (N,), evaluations; 0 for problems that were never solved.
+        num_evaluations: m_i, shape (N,).
+        training: T_i, shape (N,) or a number.
+        fraction: p, between 0 and 1.
+    Raises:
+        ValueError: if the fraction is out of range.
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction: expected a number above 0 and at most 1, got {fraction!r}; 0.9 asks for nine problems in ten.")
+    solved_at, num_evaluations = np.asarray(solved_at), np.asarray(num_evaluations)
+    solved = solved_at > 0
+    needed = int(np.ceil(fraction * solved_at.size - 1e-9))
+    if solved.sum() < needed:
+        return float("nan")
+    budget = np.sort(solved_at[solved])[needed - 1]
+    return float(np.minimum(spent(solved_at, num_evaluations, training), budget).mean())

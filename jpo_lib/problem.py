@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jpo_lib.checks import check_array, check_integer, check_positive
+from jpo_lib._checks import check_array, check_integer, check_positive
 from jpo_lib.result import STATUS_TEXTS, Result, Status
 
 __all__ = [
@@ -105,7 +105,7 @@ class InverseProblem:
         periods: period of each parameter, shape (d,), infinity where it has none: x and x + period are the same parameters.
             None if no parameter is periodic.
         make_network: key -> network, a callable (y, context, identifier) -> x; recommended for this problem. With keywords
-            of its own it can also be made wider, deeper and so on, see `jpo_lib.networks.named_network`.
+            of its own it can also be made wider, deeper and so on, see `jpo_book.studies.named_networks.named_network`.
         classical_start: (y, context) -> x, a start that a domain expert reads off the data; None if none is known.
         defaults: recommended hyperparameters by name of the solver's class.
         float64: precision in which data are drawn and problems solved, whatever JAX's flag: True for float64, False for

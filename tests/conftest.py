@@ -11,7 +11,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from jpo_lib import compilation
+from jpo_book.run import compilation
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

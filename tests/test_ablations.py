@@ -7,11 +7,12 @@ import pytest
 import xarray as xr
 
 import jpo_lib as jpo
-from jpo_lib import ablations, study
-from jpo_lib.experiments import with_network
+from jpo_book import studies
+from jpo_book.analysis import ablations
+from jpo_book.studies.run_solvers import with_network
 
-PLANNED = {(profile, name): cells for profile in study.profiles() for name in study.STUDIES
-           if name.endswith("_ablations") and (cells := study.plan(name, profile))}
+PLANNED = {(profile, name): cells for profile in studies.profiles() for name in studies.STUDIES
+           if name.endswith("_ablations") and (cells := studies.plan(name, profile))}
 
 
 def results(rate: float, seed: int, problems: int = 120) -> xr.Dataset:

@@ -10,10 +10,10 @@ import pytest
 import xarray as xr
 from conftest import SETTINGS
 
-from jpo_lib import study
-from jpo_lib.agreement import agreement, equal_bits, within_bounds
-from jpo_lib.result_files import read_netcdf, write_netcdf
-from jpo_lib.storage import sha256
+from jpo_book import studies
+from jpo_book.files import sha256
+from jpo_book.studies.agreement import agreement, equal_bits, within_bounds
+from jpo_book.studies.netcdf import read_netcdf, write_netcdf
 
 HERE = {"machine": "one", "arithmetic": "0123456789abcdef", "versions": {"jax": "1"}}
 ELSEWHERE = {**HERE, "arithmetic": "fedcba9876543210"}  # a processor of the same name
@@ -73,7 +73,7 @@ def test_the_arithmetic_decides_how_strictly_results_are_compared():
     assert agreement(result(), result(shift=1e-7), BEFORE, HERE)[0] and agreement(result(), result(shift=1e-7), BEFORE, BEFORE)[0]
 
 
-PRINT = "from jpo_lib.arithmetic import fingerprint; print(fingerprint())"
+PRINT = "from jpo_book.studies.arithmetic import fingerprint; print(fingerprint())"
 
 
 def with_instructions(instructions):
@@ -89,14 +89,14 @@ def fingerprint_of(settings):
 def verified(tmp_path_factory):
     """(a cell of the smoke profile, the folder of its files), computed with all instructions that this processor has."""
     folder = tmp_path_factory.mktemp("studies")
-    cell = next(cell for cell in study.plan("wave_packet", "smoke") if cell.kind == "joint")
-    subprocess.run([sys.executable, "-m", "jpo_lib.cli", "study", "wave_packet", "--profile", "smoke", "--cell", cell.name, "--folder", str(folder)],
+    cell = next(cell for cell in studies.plan("wave_packet", "smoke") if cell.kind == "joint")
+    subprocess.run([sys.executable, "-m", "jpo_book.cli", "study", "wave_packet", "--profile", "smoke", "--cell", cell.name, "--folder", str(folder)],
                    env=SETTINGS, check=True, capture_output=True)
     return cell, folder
 
 
 def verify(folder, settings=SETTINGS):
-    command = [sys.executable, "-m", "jpo_lib.cli", "verify", "wave_packet", "--profile", "smoke", "--folder", str(folder), "--sample", "1"]
+    command = [sys.executable, "-m", "jpo_book.cli", "verify", "wave_packet", "--profile", "smoke", "--folder", str(folder), "--sample", "1"]
     return subprocess.run(command, env=settings, capture_output=True, text=True)
 
 
@@ -130,7 +130,7 @@ def test_a_cheap_reference_result_can_be_computed_again():
 
     In a process of its own, because the tests compile with other flags than the reference results were made with.
     """
-    command = [sys.executable, "-m", "jpo_lib.cli", "verify", "billiards", "--sample", "1", "--longest", "10", "--draw", "0"]
+    command = [sys.executable, "-m", "jpo_book.cli", "verify", "billiards", "--sample", "1", "--longest", "10", "--draw", "0"]
     done = subprocess.run(command, env=SETTINGS, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "verify    billiards/" in done.stdout and "equal" in done.stdout

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, special
 
-from jpo_lib import alignment as theory
-from jpo_lib import alignment_measured as measured
+from jpo_lib.theory import alignment as theory, measured
 
 KEY = jax.random.key(2024)
 SNR = st.floats(1e-4, 1e4)

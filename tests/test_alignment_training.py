@@ -10,9 +10,11 @@ import pytest
 import xarray as xr
 
 import jpo_lib as jpo
-from jpo_lib import alignment_evidence as evidence, experiments_alignment as measured, study
-from jpo_lib.alignment import noise_alignment
+from jpo_book import studies
+from jpo_book.analysis import alignment as evidence
+from jpo_book.studies import run_alignment as measured
 from jpo_lib.solvers import complete
+from jpo_lib.theory.alignment import noise_alignment
 
 COUNT, WIDTH = 6, 8
 
@@ -39,7 +41,7 @@ PROBLEM = jpo.InverseProblem(
 
 
 def cell(group_size, **options):
-    return study.Cell(study="none", problem="none", kind="alignment", num_problems=COUNT, data_seed=3, group_size=group_size,
+    return studies.Cell(study="none", problem="none", kind="alignment", num_problems=COUNT, data_seed=3, group_size=group_size,
                       network_seeds=(0, 4), options={"optimizer": "sgd", "num_steps": 2, "num_recorded": 2, **options})
 
 
@@ -152,9 +154,9 @@ def test_the_way_goes_around_a_periodic_box():
 
 
 def test_all_profiles_plan_the_four_experiments():
-    for profile in study.profiles():
+    for profile in studies.profiles():
         for name in ("wave_packet", "billiards", "kuramoto_sivashinsky", "navier_stokes"):
-            cells = study.plan(f"alignment_{name}", profile)
+            cells = studies.plan(f"alignment_{name}", profile)
             assert {c.problem for c in cells} == {name} and {c.kind for c in cells} == {"alignment"}
             assert {1, cells[0].num_problems} <= {c.group_size for c in cells}
 

@@ -12,7 +12,9 @@ from benchmarks import __main__ as command
 from benchmarks import harness, navier_stokes as flows, reasons
 from benchmarks.accuracy import judge
 from benchmarks.cases import CASES, Case, Peer
-from jpo_lib import benchmark_files, study, timings
+from jpo_book import measure, studies, words
+from jpo_book.pages import benchmarks, run_time
+from jpo_book.studies.manifest import read_manifest
 from jpo_lib.problems.navier_stokes import STABILITY_LIMIT, cfl_number
 
 TINY = Case(
@@ -95,16 +97,16 @@ def test_relative_error_is_that_of_the_definition():
 def test_the_file_is_read_back_and_shown(rows, tmp_path):
     described = harness.machine()
     assert re.fullmatch(r"[a-z0-9-]+", described["name"])
-    scaling = [timings.measure(jpo.wave_packet(), "evaluation", 4, repeats=2)]
+    scaling = [measure.measure(jpo.wave_packet(), "evaluation", 4, repeats=2)]
     path = harness.write(tmp_path / f"{described['name']}.json", rows, scaling, quick=True, described=described)
     assert json.loads(path.read_text())["scaling"] == scaling
-    (benchmark,) = benchmark_files.read_benchmarks(tmp_path)
-    shown = benchmark_files.benchmark_rows(benchmark)
-    assert [len(row) for row in shown] == [len(benchmark_files.BENCHMARK_HEADER)] * 2
-    assert shown[0][2] in ("≤ 1.5, yes", "≤ 1.5, **no**") and shown[0][3] == f"{timings.duration(rows[0]['ours']['seconds'])}; {rows[0]['ours']['accuracy_text']}"
-    assert shown[0][4].startswith(f"{rows[0]['beside']}: {timings.duration(rows[0]['peer']['seconds'])}")
+    (benchmark,) = benchmarks.read_benchmarks(tmp_path)
+    shown = benchmarks.benchmark_rows(benchmark)
+    assert [len(row) for row in shown] == [len(benchmarks.BENCHMARK_HEADER)] * 2
+    assert shown[0][2] in ("≤ 1.5, yes", "≤ 1.5, **no**") and shown[0][3] == f"{words.duration(rows[0]['ours']['seconds'])}; {rows[0]['ours']['accuracy_text']}"
+    assert shown[0][4].startswith(f"{rows[0]['beside']}: {words.duration(rows[0]['peer']['seconds'])}")
     assert shown[0][1].startswith(f"{rows[0]['ratio']:.3g}") and shown[1][1] == ""
-    text = benchmark_files.benchmark_tables([benchmark], label="table-x").data
+    text = benchmarks.benchmark_tables([benchmark], label="table-x").data
     assert ":name: table-x" in text and "short version" in text and rows[1]["note"] in text
 
 
@@ -114,7 +116,7 @@ def test_what_misses_its_target_gets_its_own_reason_and_nothing_else_does():
     reasons.add_to([missed, other, reached], [{"rows": ["a"], "beside": "", "text": "because", "numbers": {"x": 1.0}}])
     assert (missed["reason"], other["reason"], "reason" in reached) == ("because", "", False) and missed["reason_numbers"] == {"x": 1.0}
     described = {"name": "here", "device": "CPU", "cores": 2}
-    shown = benchmark_files.benchmark_tables([{"rows": [missed, other, reached], "machine": described, "quick": False, "created": "2000-01-01", "versions": {}}], label="table-x").data
+    shown = benchmarks.benchmark_tables([{"rows": [missed, other, reached], "machine": described, "quick": False, "created": "2000-01-01", "versions": {}}], label="table-x").data
     assert "Why 2 targets are missed on here" in shown and "*a:* because" in shown and "*b:* The reason has not been measured." in shown
     rows = {case.name for case in CASES} | {f"{what}_per_problem_{problem}" for what in ("time", "memory") for problem in ("wave_packet", "billiards")}
     assert {name for profile in reasons.PROFILES.values() for name in profile.rows} <= rows
@@ -126,16 +128,16 @@ def test_accelerators_stand_beside_the_processor():
         return {"machine": {"name": name, "device": device}, "versions": {"jax": "1.2"}, "scaling": rows, "rows": []}
 
     processor, card = file("amd", "AMD, CPU", 256, 6e-6), file("h", "NVIDIA H, GPU", 4096, 1.5e-6)
-    assert "billiards 1.5 µs (N = 4096, 4 times as fast)" in benchmark_files.accelerator_sentences([processor, card]).data
-    assert "billiards 1.5 µs (N = 4096)." in benchmark_files.accelerator_sentences([card]).data
-    assert "No accelerator" in benchmark_files.accelerator_sentences([processor]).data
-    assert ":name:" not in benchmark_files.benchmark_tables([card], label="table-x").data  # nothing was measured beside other software there
+    assert "billiards 1.5 µs (N = 4096, 4 times as fast)" in benchmarks.accelerator_sentences([processor, card]).data
+    assert "billiards 1.5 µs (N = 4096)." in benchmarks.accelerator_sentences([card]).data
+    assert "No accelerator" in benchmarks.accelerator_sentences([processor]).data
+    assert ":name:" not in benchmarks.benchmark_tables([card], label="table-x").data  # nothing was measured beside other software there
 
 
 def test_files_of_something_else_are_refused(tmp_path):
     (tmp_path / "a.json").write_text('{"format": "other"}')
     with pytest.raises(ValueError, match="a.json: expected a benchmark in the format"):
-        benchmark_files.read_benchmarks(tmp_path)
+        benchmarks.read_benchmarks(tmp_path)
 
 
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
@@ -164,10 +166,10 @@ def test_names_of_cases_are_unique_and_mistakes_are_refused(capsys):
 
 
 def test_committed_results_are_files_of_benchmarks_without_names_of_hosts():
-    for benchmark in benchmark_files.read_benchmarks():
+    for benchmark in benchmarks.read_benchmarks():
         assert re.fullmatch(r"[a-z0-9-]+", benchmark["machine"]["name"])
         assert benchmark["scaling"]
-        if benchmark_files.of_processors(benchmark):
+        if benchmarks.of_processors(benchmark):
             assert {row["name"] for row in benchmark["rows"]} >= {case.name for case in CASES if case.in_quick}
         for row in benchmark["rows"]:
             assert row["ratio"] is not None or row["peer"] is None
@@ -181,35 +183,35 @@ def test_committed_results_are_files_of_benchmarks_without_names_of_hosts():
 
 def test_costs_come_from_the_manifests(tmp_path):
     """Refined solutions include the training, which is shared by all problems of a group, also by those not reported."""
-    cells = study.plan("wave_packet", "smoke", num_problems=4, group_sizes=[4])
-    rows = timings.cost_rows({"waves": cells}, tmp_path)
-    table = timings.cost_table(rows, label="table-x", caption="Cost")
+    cells = studies.plan("wave_packet", "smoke", num_problems=4, group_sizes=[4])
+    rows = run_time.cost_rows({"waves": cells}, tmp_path)
+    table = run_time.cost_table(rows, label="table-x", caption="Cost")
     assert f"Cost. All on: {rows[0][-1]}" in table.data and "hardware" not in table.data and rows[0][-1] in table._repr_csv_()
-    mixed = timings.cost_table([rows[0], [*rows[1][:-1], "another machine"]], label="table-x", caption="Cost")
+    mixed = run_time.cost_table([rows[0], [*rows[1][:-1], "another machine"]], label="table-x", caption="Cost")
     assert "hardware" in mixed.data and "All on" not in mixed.data
     by_method = {row[1]: row for row in rows}
     joint = next(cell for cell in cells if cell.kind == "joint")
-    manifest = timings.read_manifest(joint, tmp_path)
+    manifest = read_manifest(joint, tmp_path)
     runs = len(joint.network_seeds)
     own, training = (manifest["seconds"][f"{name}.run"] / (4 * runs) for name in ("JointRefined", "Joint"))
-    assert timings.seconds_per_problem(joint, manifest["seconds"], "JointRefined") == pytest.approx(own + training)
-    assert by_method["JPO, refined"][5] == timings.duration(own + training) and by_method["JPO"][2:5] == ["4", "4", "41"]
+    assert run_time.seconds_per_problem(joint, manifest["seconds"], "JointRefined") == pytest.approx(own + training)
+    assert by_method["JPO, refined"][5] == words.duration(own + training) and by_method["JPO"][2:5] == ["4", "4", "41"]
     assert by_method["BFGS"][2] == "" and len(rows) == 8
     wide = joint.model_copy(update={"group_size": 16})
-    assert timings.seconds_per_problem(wide, manifest["seconds"], "JointRefined") == pytest.approx(own + training / 4)
+    assert run_time.seconds_per_problem(wide, manifest["seconds"], "JointRefined") == pytest.approx(own + training / 4)
 
 
 def test_a_missing_manifest_is_named(tmp_path):
-    (cell, *_) = study.plan("wave_packet", "smoke", seed=77)
+    (cell, *_) = studies.plan("wave_packet", "smoke", seed=77)
     with pytest.raises(FileNotFoundError, match="expected the manifest of a computed study"):
-        timings.read_manifest(cell, tmp_path)
+        read_manifest(cell, tmp_path)
 
 
 def test_unknown_work_is_refused():
     with pytest.raises(ValueError, match="expected one of evaluation, training, solution"):
-        timings.measure(jpo.wave_packet(), "training a network", 4)
+        measure.measure(jpo.wave_packet(), "training a network", 4)
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(2.0, "2 s"), (0.0123, "12.3 ms"), (4.56e-5, "45.6 µs"), (3e-9, "3 ns"), (250.0, "250 s")])
 def test_durations_have_a_unit_that_fits(seconds, text):
-    assert timings.duration(seconds) == text
+    assert words.duration(seconds) == text

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import jpo_lib as jpo
+from jpo_book.verification import billiards as verification
 from jpo_lib.problems.billiards import play, triangle
-from jpo_lib.verification import billiards as verification
 
 
 def shoot(positions, velocities, **options):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import jpo_lib as jpo
-from jpo_lib import processors
-from jpo_lib.processors import on_all_processors
+from jpo_lib import _processors
+from jpo_lib._processors import on_all_processors
 from jpo_lib.solvers.evaluation import block_size, evaluation
 
 PROBLEM = dataclasses.replace(jpo.wave_packet(), block_size=32)
@@ -54,7 +54,7 @@ def test_results_do_not_depend_on_the_number_of_processors(monkeypatch):
     shared = jpo.solve(PROBLEM, data, RESTARTS)
     joint = jpo.JointOptimization(num_steps=5)
     trained = jpo.solve(PROBLEM, data, joint)
-    monkeypatch.setattr(processors, "usable_cores", lambda: 1)
+    monkeypatch.setattr(_processors, "usable_cores", lambda: 1)
     for first, solver in ((shared, RESTARTS), (trained, joint)):
         again = jpo.solve(PROBLEM, data, solver)
         for name in ("x", "loss", "loss_history", "num_evaluations", "status"):
@@ -76,7 +76,7 @@ def test_blocks_keep_the_precision_of_the_problem():
 
 
 def test_each_item_is_worked_on_once_and_in_its_place(monkeypatch):
-    monkeypatch.setattr(processors, "usable_cores", lambda: 2)
+    monkeypatch.setattr(_processors, "usable_cores", lambda: 2)
     seen, threads = [], set()
 
     def work(item):
@@ -92,7 +92,7 @@ def test_each_item_is_worked_on_once_and_in_its_place(monkeypatch):
 
 @pytest.mark.parametrize("fails_in", ["this thread", "a helper"])
 def test_an_error_reaches_the_caller_and_ends_the_work(monkeypatch, fails_in):
-    monkeypatch.setattr(processors, "usable_cores", lambda: 2)
+    monkeypatch.setattr(_processors, "usable_cores", lambda: 2)
     caller, done = threading.get_ident(), []
 
     def work(item):

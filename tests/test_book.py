@@ -25,7 +25,7 @@ import pytest
 import yaml
 from page_checks import AXE, CONTRAST, READY, SCREENSHOTS, SHOWN, TO_THEME, TOO_WIDE, axe_script, look
 
-from jpo_lib import ledger
+from jpo_book.pages import ledger
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from jpo_lib import claims, ledger
+from jpo_book import names
+from jpo_book.analysis import claims, resample
+from jpo_book.pages import ledger
 
 
 def results(refined, single, bfgs, runs=6, problems=100):
@@ -39,7 +41,7 @@ def test_effects_are_those_that_were_put_in():
 def test_the_verdict_moves_with_the_results():
     strong = claims.judge_advantage(*results(refined=0.9, single=0.6, bfgs=0.2))
     none = claims.judge_advantage(*results(refined=0.2, single=0.2, bfgs=0.2))
-    four = list(claims.EXPERIMENTS)
+    four = list(names.EXPERIMENTS)
     assert verdict("C1", four, **{p: strong for p in four}) == "reproduced"
     assert verdict("C1", four, wave_packet=strong) == "partly"
     assert verdict("C1", four, wave_packet=none) == "not reproduced"
@@ -55,7 +57,7 @@ def test_bootstrap_interval_covers_the_truth_as_often_as_it_says():
     generator = np.random.default_rng(1)
     inside = 0
     for _ in range(60):
-        low, high = claims.bootstrap_interval(generator.random((6, 100)) < 0.7, num_resamples=300)
+        low, high = resample.bootstrap_interval(generator.random((6, 100)) < 0.7, num_resamples=300)
         inside += low <= 0.7 <= high
     # Resampling both runs and problems is conservative for independent trials: at least 95 % minus chance.
     assert inside >= 52

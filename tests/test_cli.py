@@ -3,13 +3,12 @@
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-import xarray as xr
 
-from jpo_lib import cli, notebooks
+from jpo_book import cli
+from jpo_book.run import parameters
 
-FIRST = notebooks.list_notebooks()[0].stem
+FIRST = parameters.list_notebooks()[0].stem
 
 
 def jpo(monkeypatch, capsys, *arguments):
@@ -60,10 +59,10 @@ def test_wrong_requests(monkeypatch, capsys, arguments, words):
 
 
 def test_help_waits_for_no_heavy_library():
-    done = subprocess.run([sys.executable, "-m", "jpo_lib.cli", "--help"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "jpo_book.cli", "--help"], capture_output=True, text=True)
     assert done.returncode == 0
     assert all(command in done.stdout for command in ("run", "notebooks", "study", "claims", "verify"))
-    heavy = "import sys, jpo_lib.cli; print([m for m in ('jax', 'scipy', 'papermill', 'xarray') if m in sys.modules])"
+    heavy = "import sys, jpo_book.cli; print([m for m in ('jax', 'scipy', 'papermill', 'xarray') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True).stdout.strip() == "[]"
 
 
@@ -76,13 +75,13 @@ def test_notebooks_are_listed(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     code, out, _ = jpo(monkeypatch, capsys, "notebooks")
     assert code == 0
-    for path in notebooks.list_notebooks():
+    for path in parameters.list_notebooks():
         assert path.stem in out
-        assert all(parameter.help in out for parameter in notebooks.read_parameters(path))
+        assert all(parameter.help in out for parameter in parameters.read_parameters(path))
 
 
 def test_a_wrong_request_as_a_process_of_its_own(tmp_path):
-    command = [sys.executable, "-m", "jpo_lib.cli", "run", FIRST, "-p", "seed=-1", "--output", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "jpo_book.cli", "run", FIRST, "-p", "seed=-1", "--output", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and not done.stdout and len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()

@@ -15,14 +15,18 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from jpo_lib import cost_estimate, cost_pages, study, timings, workflow_plan
+from jpo_book import studies
+from jpo_book.files import reference_folder
+from jpo_book.pages import cost_estimate, cost_pages
+from jpo_book.studies import workflow_plan
+from jpo_book.studies.manifest import cores_of, hardware, read_manifest
 
 sys.path.insert(0, str(ROOT / "workflow"))
 import build
 import inputs
 
 # Cheap ones: BFGS alone, and two trainings that share their compiled programs.
-CELLS = [c for c in study.plan("wave_packet_ablations", "smoke") if c.kind == "classical" or c.variant in ("default", "adam-10")]
+CELLS = [c for c in studies.plan("wave_packet_ablations", "smoke") if c.kind == "classical" or c.variant in ("default", "adam-10")]
 JOINT = next(c for c in CELLS if c.kind == "joint")
 
 # submit SCRIPT prints a number; status NUMBER prints what became of it. A job that was killed leaves no exit code.
@@ -64,7 +68,7 @@ def cluster(tmp_path):
 
 
 def planned():
-    return [{"name": c.name, "study": c.study, "problem": c.problem, "source": study.source_hash(c.problem, c.kind), "batch": c.name, "state": "missing"} for c in CELLS]
+    return [{"name": c.name, "study": c.study, "problem": c.problem, "source": studies.source_hash(c.problem, c.kind), "batch": c.name, "state": "missing"} for c in CELLS]
 
 
 def snakemake(folder, profile, *arguments, **options):
@@ -77,7 +81,7 @@ def snakemake(folder, profile, *arguments, **options):
 
 
 def states(folder):
-    return {cell.name: study.check(cell, folder / "studies") for cell in CELLS}
+    return {cell.name: studies.check(cell, folder / "studies") for cell in CELLS}
 
 
 def contents(folder, names):
@@ -88,7 +92,7 @@ def working(group):
     """Whether a process of this group computes a study."""
     for process in psutil.process_iter(["pid", "cmdline"]):
         try:
-            if os.getpgid(process.pid) == group and "jpo_lib.cli" in (process.info["cmdline"] or []):
+            if os.getpgid(process.pid) == group and "jpo_book.cli" in (process.info["cmdline"] or []):
                 return True
         except ProcessLookupError:
             continue
@@ -251,7 +255,7 @@ def test_estimates_are_exact_for_what_was_computed_and_proportional_for_the_rest
     assert rates.estimate(one) == cost_estimate.Estimate(22.0, "computed")
     estimate = rates.estimate(two)
     assert estimate.basis == "scaled" and estimate.seconds == pytest.approx(10.0 + 3 * 8.0 + 3 * 4.0)
-    assert rates.estimate(study.plan("billiards", "smoke")[0]).basis == "unknown"
+    assert rates.estimate(studies.plan("billiards", "smoke")[0]).basis == "unknown"
 
 
 def test_on_processors_a_cell_counts_with_the_time_for_which_it_keeps_all_of_them_busy():
@@ -270,7 +274,7 @@ def test_on_processors_a_cell_counts_with_the_time_for_which_it_keeps_all_of_the
     assert on_accelerator.estimate(two).seconds == pytest.approx(22.0)
     shared = cost_estimate.Rates({alone.name: (alone, {**seconds, "at_once": 4})})  # with three others on the card
     assert shared.estimate(two).seconds == shared.estimate(alone).seconds == pytest.approx(22.0 / 4)
-    assert timings.cores_of("CPU, AMD EPYC, 2 cores") == 2 and timings.cores_of("NVIDIA H100 (GPU), Intel Xeon, 16 cores") is None
+    assert cores_of("CPU, AMD EPYC, 2 cores") == 2 and cores_of("NVIDIA H100 (GPU), Intel Xeon, 16 cores") is None
 
 
 def test_cells_with_simulations_of_the_same_size_tell_most():
@@ -313,14 +317,14 @@ def test_the_page_says_what_the_estimate_rests_on():
 
 def test_times_are_kept_and_added_to(tmp_path):
     cells = cost_estimate.cells_that_tell()
-    one, two = [c for c in cells if not (study.reference_folder() / f"{c.name}.json").exists()][:2]
+    one, two = [c for c in cells if not (reference_folder() / f"{c.name}.json").exists()][:2]
     cost_estimate.keep({"a machine": {one.name: (one, {"total": 1.0})}}, tmp_path)
     files = cost_estimate.keep({"a machine": {two.name: (two, {"total": 2.0})}, "CPU, other": {one.name: (one, {"total": 3.0})}}, tmp_path)
     assert sorted(path.name for path in files) == ["a-machine.json", "cpu-other.json"]
     assert cost_estimate.kept(tmp_path) == {"a machine": {one.name: (one, {"total": 1.0}), two.name: (two, {"total": 2.0})},
                                             "CPU, other": {one.name: (one, {"total": 3.0})}}  # fmt: skip
-    result = next(c for c in cells if (study.reference_folder() / f"{c.name}.json").exists())
-    there = timings.hardware(timings.read_manifest(result, study.reference_folder()))
+    result = next(c for c in cells if (reference_folder() / f"{c.name}.json").exists())
+    there = hardware(read_manifest(result, reference_folder()))
     no_longer = cell(num_problems=63)  # in no profile
     cost_estimate.keep({name: {c.name: (c, {"total": 4.0}) for c in (result, no_longer)} for name in (there, "CPU, other")}, tmp_path)
     assert set(cost_estimate.kept(tmp_path)["CPU, other"]) == {one.name, result.name}
@@ -331,7 +335,7 @@ def test_times_are_kept_and_added_to(tmp_path):
 
 
 def test_times_of_studies_that_share_a_card_are_found_kept_and_divided(tmp_path):
-    one = next(c for c in cost_estimate.cells_of("paper") if not (study.reference_folder() / f"{c.name}.json").exists())
+    one = next(c for c in cost_estimate.cells_of("paper") if not (reference_folder() / f"{c.name}.json").exists())
     seconds = {"total": 40.0, "Joint.run": 8.0}
     text = json.dumps({"device": "NVIDIA H (gpu)", "machine": "other, 16 cores", "seconds": seconds, "studies_at_once": 4})
     (tmp_path / one.name).parent.mkdir(parents=True)
@@ -348,7 +352,7 @@ def test_times_of_studies_that_share_a_card_are_found_kept_and_divided(tmp_path)
 def test_kept_times_tell_as_much_as_those_of_the_manifest(tmp_path):
     """Estimates from a kept time are those from the whole manifest, to the four digits that are kept; keeping it again changes nothing."""
     seconds = {"Joint.compile": 8.51, "Joint.run": 21.23456, "JointRefined.run": 3.4567, "refinement.run": 0.0123, "total": 40.98765, "processor": 63.21987}
-    kinds = {c.kind: c for c in cost_estimate.cells_that_tell() if not (study.reference_folder() / f"{c.name}.json").exists()}
+    kinds = {c.kind: c for c in cost_estimate.cells_that_tell() if not (reference_folder() / f"{c.name}.json").exists()}
     for one in kinds.values():
         cost_estimate.keep({"a machine": {one.name: (one, seconds)}}, tmp_path)
         kept = cost_estimate.kept(tmp_path)["a machine"][one.name][1]
@@ -366,16 +370,16 @@ def test_kept_times_are_those_that_no_manifest_of_a_result_has():
 
 def test_every_cell_of_the_profiles_has_requests_that_fit_its_work():
     cells = cost_estimate.cells_of("paper")
-    small = study.plan("navier_stokes", "smoke")
+    small = studies.plan("navier_stokes", "smoke")
     asked = workflow_plan.requests([*cells, *small])
     assert set(asked) == {c.name for c in [*cells, *small]} and min(one["minutes"] for one in asked.values()) >= 1
-    large = study.plan("navier_stokes", "paper")  # a larger grid, and more problems
+    large = studies.plan("navier_stokes", "paper")  # a larger grid, and more problems
     assert min(asked[c.name]["memory_mb"] for c in large) > max(asked[c.name]["memory_mb"] for c in small)
 
 
 def test_time_of_many_processors_is_asked_for_as_if_one_did_the_work(tmp_path, monkeypatch):
     """A job may find fewer processors than the machine had that timed it, or be unable to share its work between them."""
-    cell = next(c for c in cost_estimate.cells_of("paper") if not (study.reference_folder() / f"{c.name}.json").exists())
+    cell = next(c for c in cost_estimate.cells_of("paper") if not (reference_folder() / f"{c.name}.json").exists())
     monkeypatch.setattr(cost_estimate, "timings_folder", lambda: tmp_path)
     cost_estimate.keep({"CPU, other, 64 cores": {cell.name: (cell, {"total": 300.0, "processor": 6400.0})}}, tmp_path)
     assert workflow_plan.requests([cell])[cell.name]["minutes"] >= 6400 / 60

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jpo_lib import compilation
+from jpo_book.run import compilation
 
 
 def test_half_written_entries_are_removed_and_no_others(tmp_path, monkeypatch):
@@ -46,7 +46,7 @@ def test_jax_can_write_again_after_a_kill_and_an_entry_is_torn_as_we_expect(tmp_
 def test_commands_find_the_programs_of_earlier_ones_and_leave_other_folders_alone(tmp_path):
     """As a user calls `jpo`, without the settings of a build: what one command has kept is there after the next."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
-    script = "import sys; sys.argv = ['jpo', '--version']; from jpo_lib import cli, compilation, storage\n" \
+    script = "import sys; sys.argv = ['jpo', '--version']; from jpo_book import cli\n" \
              "from pathlib import Path; cli.root_folder = lambda: Path({0!r})\n" \
              "try: cli.main()\nexcept SystemExit: pass\nimport jax; jax.jit(lambda x: x + 1)(1.0)"
 

@@ -5,9 +5,10 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings, strategies as st
 
-from jpo_lib.costs import cost_to_solve, crossing, joint_costs
-from jpo_lib.experiments import solved_at
-from jpo_lib.reporting_costs import crossing_with_interval, crossing_words, spacing
+from jpo_book.analysis.costs import crossing, joint_costs
+from jpo_book.pages.tables import crossing_with_interval, crossing_words, spacing
+from jpo_book.studies.run_solvers import solved_at
+from jpo_lib.metrics import cost_to_solve
 
 
 def test_costs_of_a_case_worked_out_by_hand():

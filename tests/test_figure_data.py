@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from jpo_lib import reporting
-from jpo_lib.plotting import figure_data, set_figure_data
+from jpo_book import words
+from jpo_book.figures import figure_data, set_figure_data
+from jpo_book.pages import tables
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import figure_origin  # noqa: E402
@@ -78,15 +79,15 @@ def test_a_figure_or_a_table_may_bring_its_own_numbers():
     figure.add_subplot().plot([0, 1], [0, 1])
     set_figure_data(figure, ["a", "b"], [[1, "x, y"], [0.123456789, "z"]])
     assert figure_data(figure) == 'a,b\n1,"x, y"\n0.123456789,z\n'
-    plain = reporting.markdown_table(["a"], [["12 %"]], label="table-1", caption="A table")
-    exact = reporting.markdown_table(["a"], [["12 %"]], label="table-1", caption="A table", data=(["a"], [[0.1234]]))
+    plain = tables.markdown_table(["a"], [["12 %"]], label="table-1", caption="A table")
+    exact = tables.markdown_table(["a"], [["12 %"]], label="table-1", caption="A table", data=(["a"], [[0.1234]]))
     assert plain._repr_csv_() is None and exact._repr_csv_() == "a\n0.1234\n" and plain.data == exact.data
     shown = {"metadata": {}, "outputs": [{"data": {"text/markdown": exact.data}}]}
     assert figure_origin.label_of(shown) == "table-1" and figure_origin.label_of({"metadata": {}, "outputs": []}) is None
 
 
 def test_numbers_do_not_break_and_the_download_is_plain():
-    shown = reporting.unbroken("-3 % (1–20), x-ray, 1e-05")
+    shown = words.unbroken("-3 % (1–20), x-ray, 1e-05")
     assert shown == "−3\u00a0% (1\u2060–\u206020), x-ray, 1e-05"
-    assert reporting.unbroken("`x -1 %`") == "`x -1 %`"
+    assert words.unbroken("`x -1 %`") == "`x -1 %`"
     assert shown.translate(figure_origin.PLAIN) == "-3 % (1–20), x-ray, 1e-05"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jpo_lib import plotting
+from jpo_book import figures
 
 COLOURS = [(0.9, 0.1, 0.1), (0.1, 0.7, 0.1), (0.1, 0.2, 0.9), (0.8, 0.7, 0.1), (0.6, 0.1, 0.7)]
 
@@ -18,12 +18,12 @@ def draw(figure, k):
 
 @pytest.fixture(scope="module")
 def film():
-    return plotting.show_film(draw, len(COLOURS), figsize=(3, 2), alt="A colour & its successor", caption="Five colours.",
+    return figures.show_film(draw, len(COLOURS), figsize=(3, 2), alt="A colour & its successor", caption="Five colours.",
                               frames_per_second=50, still=2, dots_per_inch=60)
 
 
 def test_equal_films_are_equal_and_the_still_is_the_frame_asked_for(film):
-    again = plotting.show_film(draw, len(COLOURS), figsize=(3, 2), alt="A colour & its successor", caption="Five colours.",
+    again = figures.show_film(draw, len(COLOURS), figsize=(3, 2), alt="A colour & its successor", caption="Five colours.",
                                frames_per_second=50, still=2, dots_per_inch=60)
     assert again._repr_mimebundle_() == film._repr_mimebundle_()
     bundle = film._repr_mimebundle_()
@@ -64,5 +64,5 @@ def test_the_player_shows_each_frame_by_keyboard_and_stops_by_itself(film, brows
 ])
 def test_bad_input_is_refused_in_one_sentence(change, words):
     with pytest.raises(ValueError) as caught:
-        plotting.show_film(draw, **{"num_frames": 5, "figsize": (2, 1), "alt": "x", **change})
+        figures.show_film(draw, **{"num_frames": 5, "figsize": (2, 1), "alt": "x", **change})
     assert words in str(caught.value) and "\n" not in str(caught.value)

@@ -9,8 +9,8 @@ import pytest
 import xarray as xr
 
 import jpo_lib as jpo
-from jpo_lib import generalization
-from jpo_lib.experiments_generalization import SOLVERS, run_generalization, unseen_problems
+from jpo_book.analysis import generalization
+from jpo_book.studies.run_generalization import SOLVERS, run_generalization, unseen_problems
 from jpo_lib.solvers.training import predict
 
 PROBLEM = jpo.InverseProblem(
@@ -95,11 +95,12 @@ def test_the_text_follows_the_results():
 
 
 def test_the_cell_runs_what_the_profile_says(monkeypatch):
-    from jpo_lib import experiments_generalization, study
+    from jpo_book import studies
+    from jpo_book.studies import run_generalization
 
-    cell = study.plan("wave_packet_generalization", "smoke")[0]
+    cell = studies.plan("wave_packet_generalization", "smoke")[0]
     called = {}
-    monkeypatch.setattr(experiments_generalization, "run_generalization", lambda *arguments: called.update(zip(("problem", *"Ndnso"), arguments)))
+    monkeypatch.setattr(run_generalization, "run_generalization", lambda *arguments: called.update(zip(("problem", *"Ndnso"), arguments)))
     cell.run()
     assert (called["problem"].name, called["N"], called["n"], called["o"]) == ("wave_packet", 16, cell.group_size, dict(cell.options))
     assert dataclasses.is_dataclass(called["problem"])

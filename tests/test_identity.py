@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("jpo_lib",)
+PACKAGES = ("jpo_lib", "jpo_book")
 PROBLEMS = ("wave_packet", "billiards", "kuramoto_sivashinsky", "navier_stokes")
 KINDS = {
-    "classical": ("jpo_lib.experiments", "run_classical_cell"),
-    "joint": ("jpo_lib.experiments", "run_joint_cell"),
-    "alignment": ("jpo_lib.experiments_alignment", "run_alignment_cell"),
-    "generalization": ("jpo_lib.experiments_generalization", "run_generalization_cell"),
+    "classical": ("jpo_book.studies.run_solvers", "run_classical_cell"),
+    "joint": ("jpo_book.studies.run_solvers", "run_joint_cell"),
+    "alignment": ("jpo_book.studies.run_alignment", "run_alignment_cell"),
+    "generalization": ("jpo_book.studies.run_generalization", "run_generalization_cell"),
 }
 EVERYTHING = {(problem, kind) for problem in PROBLEMS for kind in KINDS}
 SCRIPT = """
 import json, sys
-from jpo_lib.source_identity import hash_of_code
+from jpo_book.studies.identity import hash_of_code
 problems, kinds = json.loads(sys.argv[1])
 print(json.dumps([[p, k, hash_of_code(tuple(root), (f"jpo_lib.problems.{p}", p))] for p in problems for k, root in kinds.items()]))
 """
@@ -41,10 +41,12 @@ def today():
 
 
 def test_kinds_are_those_of_studies(today):
-    from jpo_lib import study
+    from jpo_book import studies
+    from jpo_book.studies.cell import RUNNERS
+    from jpo_lib import problems
 
-    assert study.RUNNERS == KINDS and set(study.PROBLEMS) == set(PROBLEMS)
-    assert {(p, k): study.source_hash(p, k) for p in PROBLEMS for k in KINDS} == today
+    assert RUNNERS == KINDS and set(problems.PROBLEMS) == set(PROBLEMS)
+    assert {(p, k): studies.source_hash(p, k) for p in PROBLEMS for k in KINDS} == today
     assert len(set(today.values())) == len(today)
 
 
@@ -110,7 +112,7 @@ def write_imports_otherwise(copy):
 def change_comments_docstrings_and_errors(copy):
     copy.edit("jpo_lib/solvers/bfgs", r'^"""BFGS with', '"""Quasi-Newton with')
     copy.edit("jpo_lib/solvers/bfgs", r"^ARMIJO, CURVATURE = 1e-4, 0\.9.*$", "ARMIJO, CURVATURE = 1e-4, 0.9  # another comment")
-    copy.edit("jpo_lib/checks", r"pass such a number", "give such a number")
+    copy.edit("jpo_lib/_checks", r"pass such a number", "give such a number")
     copy.edit("jpo_lib/problem", r"def objective\(self, x, context, y\):", "def objective(self, x: jax.Array, context: Any, y: jax.Array) -> jax.Array:")
 
 
@@ -158,7 +160,7 @@ CHANGES = {
     "a decorator": (("jpo_lib/problems/wave_packet", r"^@functools\.lru_cache\(maxsize=32\)", "@functools.lru_cache(maxsize=31)"), those_of("wave_packet")),
     "what runs when a module is imported": (("jpo_lib/problems/wave_packet", r"^import jax$", "import jax\njax.config.update('jax_enable_x64', True)"),
                                             those_of("wave_packet")),
-    "one kind of study": (("jpo_lib/experiments_alignment", r"NUM_RECORDED = 9", "NUM_RECORDED = 8"), {(problem, "alignment") for problem in PROBLEMS}),
+    "one kind of study": (("jpo_book/studies/run_alignment", r"NUM_RECORDED = 9", "NUM_RECORDED = 8"), {(problem, "alignment") for problem in PROBLEMS}),
 }
 
 

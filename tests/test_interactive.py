@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 import jpo_lib as jpo
-from jpo_lib import interactive, plotting
-from jpo_lib.interactive.packet import trained_network
-from jpo_lib.interactive.paths import follow
-from jpo_lib.interactive.training import alignment
+from jpo_book import figures, interactive
+from jpo_book.interactive.packet import trained_network
+from jpo_book.interactive.paths import follow
+from jpo_book.interactive.training import alignment
 from jpo_lib.problems.billiards import simulate_shot
 from jpo_lib.problems.kuramoto_sivashinsky import coefficients_of, trajectory
 
@@ -282,7 +282,7 @@ def unpacked(figure):
 
 def test_the_landscape_of_all_horizons_is_that_of_each_horizon(motion_problem, chaos):
     data = motion_problem.sample_dataset(1, seed=903)
-    expected = plotting.beta_landscapes([jpo.kuramoto_sivashinsky(horizon=T, float64=True) for T in (10.0, 40.0)], data)
+    expected = figures.beta_landscapes([jpo.kuramoto_sivashinsky(horizon=T, float64=True) for T in (10.0, 40.0)], data)
     for T in (10.0, 40.0):
         row = chaos.data["horizons"].index(T)
         curve = expected.loss.sel(horizon=T).isel(problem=0)

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import jpo_lib as jpo
-from jpo_lib.attempts import kuramoto_sivashinsky as attempts
-from jpo_lib.attempts.untried import Unrolled, scale_by_soap
+from jpo_book.attempts import kuramoto_sivashinsky as attempts
+from jpo_book.attempts.untried import Unrolled, scale_by_soap
+from jpo_book.verification import kuramoto_sivashinsky as measure
 from jpo_lib.networks.kuramoto_sivashinsky import RingConvolution, RingEncoder
 from jpo_lib.problems._spectral import etdrk
 from jpo_lib.problems.kuramoto_sivashinsky import coefficients_of, default_forcing, integrate, trajectory
-from jpo_lib.verification import kuramoto_sivashinsky as measure
 
 
 def orders(errors, ratio):

@@ -12,8 +12,8 @@ from conftest import OPTIMIZED, ROOT
 from hypothesis import given, settings, strategies as st
 
 import jpo_lib as jpo
+from jpo_book.verification import navier_stokes as measured
 from jpo_lib.problems.navier_stokes import STABILITY_LIMIT, cfl_number, integrate, velocity
-from jpo_lib.verification import navier_stokes as measured
 
 ANGLE = 2 * np.pi * np.arange(32) / 32
 

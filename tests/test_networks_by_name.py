@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import jpo_lib as jpo
-from jpo_lib.experiments import run_joint
-from jpo_lib.networks import named_network
+from jpo_book.studies.named_networks import named_network
+from jpo_book.studies.run_solvers import run_joint
 
 WAVE, BILLIARDS, CHAOS = jpo.wave_packet(), jpo.billiards(), jpo.kuramoto_sivashinsky()
 KEY = jax.random.key(0)

@@ -13,8 +13,10 @@ import pytest
 
 from conftest import ROOT
 
-from jpo_lib import execution, notebooks
-from jpo_lib.notebooks import InputError, check_parameters, read_parameters, run_notebooks
+from jpo_book.files import PACKAGE
+from jpo_book.run import execution, parameters, runner
+from jpo_book.run.parameters import InputError, check_parameters, read_parameters
+from jpo_book.run.runner import run_notebooks
 
 sys.path.insert(0, str(ROOT / "workflow"))
 import launch_cell  # noqa: E402
@@ -120,12 +122,12 @@ def test_files_that_are_no_notebooks_are_refused(tmp_path):
 
 
 def test_all_notebooks_follow_the_conventions():
-    paths = notebooks.list_notebooks()
+    paths = parameters.list_notebooks()
     assert paths
     for path in paths:
         names = [parameter.name for parameter in read_parameters(path)]
         assert names[:2] == ["profile", "seed"], path.name
-        notebook = notebooks.read_notebook(path)
+        notebook = parameters.read_notebook(path)
         assert notebook.metadata.kernelspec.name == "python3", path.name
         for cell in notebook.cells:
             assert cell.cell_type != "code" or (not cell.outputs and cell.execution_count is None), path.name
@@ -134,7 +136,7 @@ def test_all_notebooks_follow_the_conventions():
 # The first code cell, for Colab
 
 
-@pytest.mark.parametrize("path", notebooks.list_notebooks(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", parameters.list_notebooks(), ids=lambda path: path.stem)
 def test_the_first_code_cell_follows_the_settings_and_does_nothing_here(path, monkeypatch):
     text = path.read_text(encoding="utf-8")
     assert text == launch_cell.with_launch_cell(text, launch_cell.repository_setting()), "run .venv/bin/python workflow/launch_cell.py"
@@ -148,7 +150,7 @@ def test_the_first_code_cell_follows_the_settings_and_does_nothing_here(path, mo
 
 @pytest.mark.parametrize("stem, more", [("01_method", []), ("13_your_own_problem", ["diffrax"])])
 def test_where_the_library_is_missing_it_is_installed_from_the_repository(stem, more, monkeypatch):
-    text = notebooks.find_notebook(stem).read_text(encoding="utf-8")
+    text = parameters.find_notebook(stem).read_text(encoding="utf-8")
     setting = {"url": "https://example.org/owner/name/", "branch": "main"}
     new = launch_cell.with_launch_cell(text, setting)
     assert launch_cell.with_launch_cell(new, setting) == new and launch_cell.with_launch_cell(new, launch_cell.repository_setting()) == text
@@ -168,10 +170,10 @@ def test_where_the_library_is_missing_it_is_installed_from_the_repository(stem, 
 
 
 def test_unknown_notebook_names_the_nearest():
-    known = notebooks.list_notebooks()[0].stem
+    known = parameters.list_notebooks()[0].stem
     with pytest.raises(InputError, match=f"did you mean '{known}'"):
-        notebooks.find_notebook(known + "x")
-    assert notebooks.find_notebook(known) == notebooks.find_notebook(f"notebooks/{known}.ipynb")
+        parameters.find_notebook(known + "x")
+    assert parameters.find_notebook(known) == parameters.find_notebook(f"notebooks/{known}.ipynb")
 
 
 def test_requests_are_checked_before_anything_starts(page, tmp_path):
@@ -201,7 +203,7 @@ def test_read_only_and_full_output_folders_are_refused(page, tmp_path, options, 
     alone = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh", str(folder)]
     if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
         pytest.skip("mounting a file system is not allowed here")
-    command = [sys.executable, "-m", "jpo_lib.cli", "run", str(page), "--output", str(folder)]
+    command = [sys.executable, "-m", "jpo_book.cli", "run", str(page), "--output", str(folder)]
     done = subprocess.run([*alone, *command], capture_output=True, text=True)
     assert done.returncode == 2 and reason in done.stderr.lower(), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -293,12 +295,12 @@ def test_papermill_alone_runs_a_notebook_too(page, tmp_path):
 
 def test_output_folder_may_be_new_and_have_spaces(tmp_path):
     folder = tmp_path / "a new" / "folder"
-    notebooks.check_output_folder(folder)
+    runner.check_output_folder(folder)
     assert Path(folder).is_dir() and not os.listdir(folder)
 
 
 def test_no_label_is_given_twice():
     """Found here in a second; a build would find it after minutes."""
-    found = [label for path in sorted((notebooks.PACKAGE.parent / "notebooks").glob("*.ipynb"))
+    found = [label for path in sorted((PACKAGE.parent / "notebooks").glob("*.ipynb"))
              for label in re.findall(r'(?:label=\\"|"name": ")((?:figure|table)-s?\d+)', path.read_text(encoding="utf-8"))]
     assert len(found) > 40 and sorted(found) == sorted(set(found))

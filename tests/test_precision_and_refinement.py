@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import jpo_lib as jpo
-from jpo_lib import experiments, study
+from jpo_book import studies
+from jpo_book.studies import run_solvers
 from jpo_lib.solvers.refinement import first_problems, refinement_starts
 
 
@@ -118,7 +119,7 @@ def test_a_group_may_be_larger_than_what_is_reported():
     """16 problems in groups of 16 and 64: the same problems are reported, and the larger group costs more training."""
     problem = bumpy(defaults={"refine": {"num_starts": 2}})
     options = {"num_steps": 8, "batch_size": 16}
-    small, large = (experiments.run_joint(problem, 16, 5, n, [0, 1], options)[0] for n in (16, 64))
+    small, large = (run_solvers.run_joint(problem, 16, 5, n, [0, 1], options)[0] for n in (16, 64))
     np.testing.assert_array_equal(small.x_true, large.x_true)
     assert small.sizes["problem"] == large.sizes["problem"] == 16
     assert list(small.solver.values) == ["Joint", "JointRefined", "JointRestarted", "NetworkStart"]
@@ -128,12 +129,12 @@ def test_a_group_may_be_larger_than_what_is_reported():
 
 
 def test_profiles_may_leave_a_study_out_and_groups_may_exceed_the_problems():
-    assert study.plan("kuramoto_sivashinsky_t40", "smoke") == []
-    cells = study.plan("kuramoto_sivashinsky_t40", "paper", seed=3)
+    assert studies.plan("kuramoto_sivashinsky_t40", "smoke") == []
+    cells = studies.plan("kuramoto_sivashinsky_t40", "paper", seed=3)
     assert {c.group_size for c in cells} == {None, 256, 1024, 4096} and {c.num_problems for c in cells} == {256}
     assert cells[0].settings == {"horizon": 40.0}
     with pytest.raises(ValueError, match="group_sizes: expected divisors of the 256 problems, got 300"):
-        study.plan("kuramoto_sivashinsky_t40", "paper", group_sizes=[300])
+        studies.plan("kuramoto_sivashinsky_t40", "paper", group_sizes=[300])
 
 
 def test_a_recommended_batch_fits_any_group():

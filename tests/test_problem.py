@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import jpo_lib as jpo
-from jpo_lib.verification.wave_packet import gradient_errors
+from jpo_book.verification.wave_packet import gradient_errors
 
 
 @pytest.fixture(scope="module")

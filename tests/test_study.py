@@ -14,20 +14,21 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jpo_lib import study
-from jpo_lib.processors import num_processes, with_helpers
-from jpo_lib.result_files import read_netcdf, rounded_histories, write_netcdf
+from jpo_book import studies
+from jpo_book.studies import planning, store
+from jpo_book.studies.netcdf import read_netcdf, rounded_histories, write_netcdf
+from jpo_book.studies.pool import num_processes, with_helpers
 
 
 @pytest.fixture(scope="session")
 def cells():
-    return study.plan("wave_packet", "smoke")
+    return studies.plan("wave_packet", "smoke")
 
 
 @pytest.fixture(scope="session")
 def computed(cells, tmp_path_factory):
     folder = tmp_path_factory.mktemp("studies")
-    study.load_or_run(cells, folder, quiet=True)
+    studies.load_or_run(cells, folder, quiet=True)
     return folder
 
 
@@ -41,7 +42,7 @@ def result_file(folder, cell):
 
 
 def test_the_same_cell_twice_gives_the_same_bytes(cells, computed, tmp_path):
-    study.run_cell(cells[-1], tmp_path)
+    studies.run_cell(cells[-1], tmp_path)
     assert result_file(tmp_path, cells[-1]).read_bytes() == result_file(computed, cells[-1]).read_bytes()
 
 
@@ -53,14 +54,14 @@ def test_manifests_keep_the_time_of_all_processors_together(cells, computed):
 
 
 def test_valid_files_are_loaded_and_not_computed(cells, folder, capsys, monkeypatch):
-    monkeypatch.setattr(study, "run_cell", lambda *_: pytest.fail("computed a valid cell again"))
-    loaded = study.load_or_run(cells, folder)
+    monkeypatch.setattr(store, "run_cell", lambda *_: pytest.fail("computed a valid cell again"))
+    loaded = studies.load_or_run(cells, folder)
     assert list(loaded) == [c.name for c in cells] and "3 of 3" in capsys.readouterr().out
 
 
 def test_two_processes_compute_what_one_does_and_each_does_a_part(cells, computed, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("JPO_PROCESSES", "2")
-    here, compute = [], study.run_cell
+    here, compute = [], studies.run_cell
 
     def slowly(cell, folder):
         here.append(cell.name)
@@ -70,8 +71,8 @@ def test_two_processes_compute_what_one_does_and_each_does_a_part(cells, compute
             time.sleep(0.1)
         return compute(cell, folder)
 
-    monkeypatch.setattr(study, "run_cell", slowly)
-    loaded = study.load_or_run(cells, tmp_path)
+    monkeypatch.setattr(store, "run_cell", slowly)
+    loaded = studies.load_or_run(cells, tmp_path)
     assert list(loaded) == [c.name for c in cells] and here[0] == cells[0].name and cells[-1].name not in here
     assert capsys.readouterr().out.count("computed ") == len(cells)
     for cell in cells:
@@ -106,7 +107,7 @@ def test_an_error_ends_the_helpers(monkeypatch, tmp_path):
 
 
 def test_a_helper_ends_with_the_input_of_its_starter(tmp_path):
-    helper = subprocess.Popen([sys.executable, "-m", "jpo_lib.study_helper", str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    helper = subprocess.Popen([sys.executable, "-m", "jpo_book.studies.worker", str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert helper.stdout.readline() == "ready\n"
     helper.stdin.close()  # as when its starter is killed
     assert helper.wait(timeout=60) == 0
@@ -148,32 +149,32 @@ def spoil(folder, cell, how):
 ])
 def test_every_flaw_is_noticed(cells, folder, how, state):
     spoil(folder, cells[0], how)
-    assert study.check(cells[0], folder).partition(":")[0] == state
-    assert study.check(cells[1], folder) == "valid"
+    assert studies.check(cells[0], folder).partition(":")[0] == state
+    assert studies.check(cells[1], folder) == "valid"
 
 
 def test_damaged_files_are_computed_again_and_foreign_ones_refused(cells, folder, computed, capsys):
     spoil(folder, cells[-1], "one byte")
-    study.load_or_run(cells, folder)
+    studies.load_or_run(cells, folder)
     assert "again, since it was damaged" in capsys.readouterr().out
     assert result_file(folder, cells[-1]).read_bytes() == result_file(computed, cells[-1]).read_bytes()
     spoil(folder, cells[0], "other format")
     with pytest.raises(FileExistsError, match="move it away"):
-        study.load_or_run(cells, folder)
+        studies.load_or_run(cells, folder)
 
 
 def test_a_failed_write_leaves_nothing(cells, tmp_path, monkeypatch):
-    monkeypatch.setattr(study.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(store.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError):
-        study.run_cell(cells[-1], tmp_path)
+        studies.run_cell(cells[-1], tmp_path)
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
 def test_a_changed_setting_changes_the_name(cells):
     for change in (dict(num_problems=8, group_sizes=[1]), dict(seed=1), dict(group_sizes=[4])):
-        other = {c.name for c in study.plan("wave_packet", "smoke", **change)}
+        other = {c.name for c in studies.plan("wave_packet", "smoke", **change)}
         assert other - {c.name for c in cells}
-    assert {c.name for c in study.plan("wave_packet", "smoke", group_sizes=[16])} < {c.name for c in cells}
+    assert {c.name for c in studies.plan("wave_packet", "smoke", group_sizes=[16])} < {c.name for c in cells}
 
 
 @pytest.mark.parametrize("arguments, words", [
@@ -186,19 +187,19 @@ def test_a_changed_setting_changes_the_name(cells):
 def test_bad_plans_are_refused(arguments, words):
     problem, profile, rest = arguments
     with pytest.raises(ValueError) as caught:
-        study.plan(problem, profile, **rest)
+        studies.plan(problem, profile, **rest)
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-REFERENCES = sorted((Path(study.__file__).resolve().parents[1] / "results").glob("*/*.nc"))
+REFERENCES = sorted((Path(__file__).resolve().parents[1] / "results").glob("*/*.nc"))
 
 
 def test_all_reference_results_are_valid():
     """Their bytes, their manifests and the code that computed them: whoever changes that code restamps or recomputes them."""
     states = {}
     for path in REFERENCES:
-        cell = study.Cell.model_validate(json.loads(path.with_suffix(".json").read_text())["cell"])
-        states[path.name] = study.check(cell, path.parents[1]) if path.stem == Path(cell.name).name else "foreign: another name"
+        cell = studies.Cell.model_validate(json.loads(path.with_suffix(".json").read_text())["cell"])
+        states[path.name] = studies.check(cell, path.parents[1]) if path.stem == Path(cell.name).name else "foreign: another name"
     assert len(states) > 300 and {name: state for name, state in states.items() if state != "valid"} == {}
 
 
@@ -214,8 +215,8 @@ def test_files_open_with_programs_that_are_older(cells, computed):
 
 
 def test_combined_results_agree_with_the_cells(cells, computed):
-    loaded = study.load_or_run(cells, computed, quiet=True)
-    classical, joint = study.combine(cells, loaded)
+    loaded = studies.load_or_run(cells, computed, quiet=True)
+    classical, joint = studies.combine(cells, loaded)
     assert dict(joint.loss.sizes) == {"data_seed": 1, "group_size": 2, "solver": 3, "network_seed": 2, "problem": 16}
     for cell in cells:
         part = loaded[cell.name]
@@ -234,67 +235,67 @@ VARIED = {"problem": "wave_packet", "num_problems": 8, "group_sizes": [8], "num_
 
 
 def test_variants_that_leave_the_problem_as_it_is_share_the_classical_results(monkeypatch):
-    monkeypatch.setattr(study, "STUDIES", ["varied"])
-    monkeypatch.setattr(study, "load_profile", lambda profile: {"varied": VARIED})
-    cells = study.plan("varied", "smoke")
+    monkeypatch.setattr(planning, "STUDIES", ["varied"])
+    monkeypatch.setattr(planning, "load_profile", lambda profile: {"varied": VARIED})
+    cells = studies.plan("varied", "smoke")
     assert [(c.kind, c.variant, c.group_size) for c in cells] == [
         ("classical", "", None), ("joint", "as it is", 8), ("joint", "one input less", 8),
         ("classical", "more noise", None), ("joint", "more noise", 1), ("joint", "more noise", 8)]
     assert cells[2].options == {"num_steps": 3, "inputs": "identifiers"} and cells[5].settings == {"noise": 0.2}
-    loaded = {c.name: study.xr.Dataset({"loss": ("problem", np.full(8, float(k)))}) for k, c in enumerate(cells)}
-    combined = study.combine_variants(cells, loaded)
+    loaded = {c.name: store.xr.Dataset({"loss": ("problem", np.full(8, float(k)))}) for k, c in enumerate(cells)}
+    combined = studies.combine_variants(cells, loaded)
     assert {name: float(classical.loss.mean()) for name, (classical, _) in combined.items()} == {"as it is": 0, "one input less": 0, "more noise": 3}
     assert combined["more noise"][1].loss.mean("problem").values.tolist() == [[4.0, 5.0]]
     assert combined["one input less"][1].loss.dims == ("data_seed", "group_size", "problem")
 
 
 def test_a_variant_that_changes_something_unknown_is_refused(monkeypatch):
-    monkeypatch.setattr(study, "STUDIES", ["varied"])
-    monkeypatch.setattr(study, "load_profile", lambda profile: {"varied": {**VARIED, "variants": {"wrong": {"sizes": [1]}}}})
+    monkeypatch.setattr(planning, "STUDIES", ["varied"])
+    monkeypatch.setattr(planning, "load_profile", lambda profile: {"varied": {**VARIED, "variants": {"wrong": {"sizes": [1]}}}})
     with pytest.raises(ValueError, match="expected a variant that changes settings, joint, classical, group_sizes, got \\['sizes'\\]"):
-        study.plan("varied", "smoke")
+        studies.plan("varied", "smoke")
 
 
 def test_reference_results_are_taken_where_results_are_missing_and_nowhere_else(cells, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "reference_folder", lambda: folder)
+    monkeypatch.setattr(store, "reference_folder", lambda: folder)
     spoil(folder, cells[0], "one byte")
     place = tmp_path / "new"
-    assert study.adopt(cells, place) == len(cells) - 1
-    assert [study.check(c, place) for c in cells] == ["missing"] + ["valid"] * (len(cells) - 1)
+    assert studies.adopt(cells, place) == len(cells) - 1
+    assert [studies.check(c, place) for c in cells] == ["missing"] + ["valid"] * (len(cells) - 1)
     spoil(place, cells[1], "one byte")
-    assert study.adopt(cells, place) == 0 and study.check(cells[1], place).startswith("damaged")
+    assert studies.adopt(cells, place) == 0 and studies.check(cells[1], place).startswith("damaged")
 
 
 @pytest.mark.parametrize("name", ["wave_packet", "billiards", "kuramoto_sivashinsky", "navier_stokes"])
 def test_the_paper_profile_has_enough_seeds_and_problems_for_the_main_figures(name):
-    profile = study.load_profile("paper")
+    profile = studies.load_profile("paper")
     for settings in (profile[name], profile[f"{name}_cost"]):
         assert settings["num_network_seeds"] >= 5 and settings["num_data_seeds"] >= 2 and settings["num_problems"] >= 256
 
 
 @pytest.mark.parametrize("name", ["wave_packet", "billiards", "kuramoto_sivashinsky", "navier_stokes", "wave_packet_cost", "billiards_cost"])
 def test_the_laptop_profile_has_enough_seeds_for_a_verdict(name):
-    from jpo_lib.claims import LEAST_DATA_SEEDS, LEAST_NETWORK_SEEDS
+    from jpo_book.analysis.rules import LEAST_DATA_SEEDS, LEAST_NETWORK_SEEDS
 
-    settings = study.load_profile("laptop")[name]
+    settings = studies.load_profile("laptop")[name]
     assert settings["num_network_seeds"] >= LEAST_NETWORK_SEEDS and settings["num_data_seeds"] >= LEAST_DATA_SEEDS
 
 
 def test_a_mixed_profile_takes_complete_reference_results_and_else_the_last_profile(cells, computed, tmp_path, monkeypatch):
     """`published` with the smoke profile in the place of `paper`, whose results are here."""
     mixed = {"first_of": ["smoke", "laptop"]}
-    read = study._read_profile
-    monkeypatch.setattr(study, "_read_profile", lambda name: mixed if name == "published" else read(name))
-    monkeypatch.setattr(study, "reference_folder", lambda: computed)
-    assert study.plan("wave_packet", "published") == cells
-    assert study.plan("wave_packet", "published", seed=1) == study.plan("wave_packet", "laptop", seed=1)  # other data are not there
-    assert study.plan("billiards", "published") == study.plan("billiards", "laptop")
-    profile = study.load_profile("published")
+    read = planning._read_profile
+    monkeypatch.setattr(planning, "_read_profile", lambda name: mixed if name == "published" else read(name))
+    monkeypatch.setattr(planning, "reference_folder", lambda: computed)
+    assert studies.plan("wave_packet", "published") == cells
+    assert studies.plan("wave_packet", "published", seed=1) == studies.plan("wave_packet", "laptop", seed=1)  # other data are not there
+    assert studies.plan("billiards", "published") == studies.plan("billiards", "laptop")
+    profile = studies.load_profile("published")
     assert profile["wave_packet"] == read("smoke")["wave_packet"] and profile["billiards"] == read("laptop")["billiards"]
     incomplete = shutil.copytree(computed, tmp_path / "incomplete")
     result_file(incomplete, cells[0]).unlink()
-    monkeypatch.setattr(study, "reference_folder", lambda: incomplete)
-    assert study.plan("wave_packet", "published") == study.plan("wave_packet", "laptop")
+    monkeypatch.setattr(planning, "reference_folder", lambda: incomplete)
+    assert studies.plan("wave_packet", "published") == studies.plan("wave_packet", "laptop")
 
 
 def test_histories_are_rounded_to_nine_bits(cells, computed):

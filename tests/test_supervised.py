@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import jpo_lib as jpo
-from jpo_lib.networks import named_network
+from jpo_book.studies.named_networks import named_network
 from jpo_lib.problem import random_stream
 from jpo_lib.solvers import complete
 from jpo_lib.solvers.supervised import draw_pairs

@@ -5,8 +5,10 @@ import pytest
 import xarray as xr
 
 import jpo_lib as jpo
-from jpo_lib import plotting, reporting, study, validity
-from jpo_lib.experiments import run_classical, untrained_answers
+from jpo_book import figures, studies
+from jpo_book.analysis import validity
+from jpo_book.pages import tables
+from jpo_book.studies.run_solvers import run_classical, untrained_answers
 
 N = 40
 
@@ -56,12 +58,12 @@ def test_joint_optimization_pays_only_where_it_solves_more_at_equal_cost(joint, 
     assert cell["pays"] == pays
 
 
-@pytest.mark.parametrize("profile", study.profiles())
+@pytest.mark.parametrize("profile", studies.profiles())
 def test_every_cell_of_a_validity_study_has_a_place_in_a_map(profile):
-    for name in (n for n in study.STUDIES if n.endswith("_validity")):
+    for name in (n for n in studies.STUDIES if n.endswith("_validity")):
         own = [m for m in validity.MAPS if name in m.studies]
         labels = {}
-        for cell in study.plan(name, profile):
+        for cell in studies.plan(name, profile):
             places = [place for m in own if (place := m.place(cell))]
             assert places, f"{cell.name} is on no map"
             labels.setdefault(places[0], set()).add(cell.variant)
@@ -71,14 +73,14 @@ def test_every_cell_of_a_validity_study_has_a_place_in_a_map(profile):
 
 def test_the_usual_setting_is_a_row_of_both_maps_of_the_wave_packet_and_others_of_one():
     first, second = validity.MAPS[:2]
-    usual = study.plan("wave_packet", "smoke")[0]
+    usual = studies.plan("wave_packet", "smoke")[0]
     assert first.place(usual) == (pytest.approx(32 / (2 * np.pi)), "5.1") and second.place(usual) == (0.1, "0.1")
-    for cell in study.plan("wave_packet_validity", "paper"):
+    for cell in studies.plan("wave_packet_validity", "paper"):
         assert (first.place(cell) is None) != (second.place(cell) is None)
 
 
 def test_the_rows_of_the_billiards_map_count_the_balls_in_the_way():
-    cells = study.plan("billiards_validity", "paper") + study.plan("billiards", "paper")
+    cells = studies.plan("billiards_validity", "paper") + studies.plan("billiards", "paper")
     rows = {validity.MAPS[2].place(cell)[1] for cell in cells}
     assert rows == {"0 in the way", "1 in the way", "2 in the way", "3 in the way", "cushions", "rack of 15"}
 
@@ -87,11 +89,11 @@ def test_the_rows_of_the_billiards_map_count_the_balls_in_the_way():
 def some_map(monkeypatch):
     """A map with one computed cell, of two rows and several n."""
     what = validity.MAPS[1]
-    cells = study.plan("wave_packet_validity", "smoke", group_sizes=[1])
+    cells = studies.plan("wave_packet_validity", "smoke", group_sizes=[1])
     opponent, joint = results(20, 10, 30).isel(data_seed=0), results(30, 3, 7, networks=2).isel(data_seed=0)
     made = {c.name: opponent if c.kind == "classical" else joint for c in cells}
-    monkeypatch.setattr(study, "load_or_run", lambda wanted, quiet: made)
-    return validity.build_map(what, {"wave_packet_validity": cells}, study.plan("wave_packet", "smoke"))
+    monkeypatch.setattr(studies, "load_or_run", lambda wanted, quiet: made)
+    return validity.build_map(what, {"wave_packet_validity": cells}, studies.plan("wave_packet", "smoke"))
 
 
 def test_cells_that_were_not_computed_are_there_and_say_so(some_map):
@@ -101,7 +103,7 @@ def test_cells_that_were_not_computed_are_there_and_say_so(some_map):
     computed = some_map.advantage.notnull()
     assert int(computed.sum()) == 1 and bool(computed.sel(difficulty="0.3", group_size=1))
     assert validity.count_cells([some_map]) == {"cells": 8, "computed": 1, "ahead": 1, "behind": 0, "pays": 1, "perhaps": 0}
-    fig = plotting.plot_validity([some_map])
+    fig = figures.plot_validity([some_map])
     left, right = fig.axes[:2]
     for axis in (left, right):
         texts = [text.get_text() for text in axis.texts]
@@ -120,16 +122,16 @@ def test_a_map_without_any_cell_is_refused():
 
 def test_the_table_of_all_results_has_every_method_and_n_with_its_seeds():
     joint = xr.concat([results(30, 3, 7, networks=3), results(36, 3, 7, networks=3)], "group_size").assign_coords(group_size=[1, 16])
-    records = reporting.ledger_records("shots", results(20, 10, 30), joint)
+    records = tables.ledger_records("shots", results(20, 10, 30), joint)
     assert [(r["solver"], r["n"], r["data_sets"], r["networks"]) for r in records] == [
         ("BFGS", "", 2, ""), ("multi-start BFGS", "", 2, ""),
         ("JPO", 1, 2, 3), ("JPO", 16, 2, 3), ("JPO, refined", 1, 2, 3), ("JPO, refined", 16, 2, 3)]
     for record in records:
         assert record["better"] + record["tie"] + record["worse"] == pytest.approx(1)
-        assert all(record[f"{rate}_low"] <= record[rate] <= record[f"{rate}_high"] for rate in reporting.RATES)
+        assert all(record[f"{rate}_low"] <= record[rate] <= record[f"{rate}_high"] for rate in tables.RATES)
     assert records[-1]["solved"] == pytest.approx(0.9) and records[-1]["better"] == pytest.approx(0.4)
-    row = reporting.ledger_rows(records)[-1]
-    assert len(row) == len(reporting.LEDGER_HEADER) and row[3] == "2 × 3" and row[4].startswith("90 (8")
+    row = tables.ledger_rows(records)[-1]
+    assert len(row) == len(tables.LEDGER_HEADER) and row[3] == "2 × 3" and row[4].startswith("90 (8")
 
 
 def test_restarts_from_untrained_networks_begin_at_their_answers():

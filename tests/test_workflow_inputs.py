@@ -8,7 +8,7 @@ import time
 import pytest
 from conftest import ROOT
 
-from jpo_lib import study
+from jpo_book import studies
 
 sys.path.insert(0, str(ROOT / "workflow"))
 import build
@@ -22,10 +22,10 @@ def notebook(tmp_path, code):
 
 
 @pytest.mark.parametrize("code, names", [
-    ('study.load_or_run(study.plan("a", profile))', ["a"]),
-    ('tables.of(study.plan("a", profile), study.plan(\n    "b_c"))', ["a", "b_c"]),
-    ('study.plan(f"b_{name}", profile)', ["b_c", "b_d"]),
-    ("study.load_or_run(cells)", ["a", "b_c", "b_d"]),
+    ('studies.load_or_run(studies.plan("a", profile))', ["a"]),
+    ('tables.of(studies.plan("a", profile), studies.plan(\n    "b_c"))', ["a", "b_c"]),
+    ('studies.plan(f"b_{name}", profile)', ["b_c", "b_d"]),
+    ("studies.load_or_run(cells)", ["a", "b_c", "b_d"]),
     ("print(1)", []),
 ])
 def test_studies_are_found_in_the_code(tmp_path, code, names):
@@ -33,8 +33,8 @@ def test_studies_are_found_in_the_code(tmp_path, code, names):
 
 
 def test_every_study_of_the_profiles_is_shown_by_a_notebook():
-    waited = {name for path in inputs.list_notebooks() for name in inputs.studies_of(path, study.STUDIES)}
-    assert waited == set(study.STUDIES)
+    waited = {name for path in inputs.list_notebooks() for name in inputs.studies_of(path, studies.STUDIES)}
+    assert waited == set(studies.STUDIES)
 
 
 def test_a_long_build_says_how_far_it_is():

@@ -22,8 +22,8 @@ import threading
 import time
 from pathlib import Path
 
-from jpo_lib import compilation
-from jpo_lib.storage import usable_cores
+from jpo_book.run import compilation
+from jpo_lib._processors import usable_cores
 from inputs import ROOT, all_sources, content_hash, studies_folder
 
 BUILD = ROOT / "_build"
@@ -51,7 +51,7 @@ def check_name(option, what, name, known):
 
 
 def check_profile(name):
-    check_name("PROFILE", "a profile", name, sorted(path.stem for path in (ROOT / "jpo_lib" / "profiles").glob("*.yaml")))
+    check_name("PROFILE", "a profile", name, sorted(path.stem for path in (ROOT / "jpo_book" / "studies" / "profiles").glob("*.yaml")))
 
 
 def find_executor(name):
@@ -199,7 +199,7 @@ def plan_studies(profile, place):
 
     Returns {path without ending: state}, and {the same: minutes to ask for}, one each where nothing is known of them.
     """
-    command = [sys.executable, "-m", "jpo_lib.cli", "study", "--profile", profile, "--list", "--json"]
+    command = [sys.executable, "-m", "jpo_book.cli", "study", "--profile", profile, "--list", "--json"]
     if profile in ("paper", "published"):  # their results are in git as far as they have been computed; other profiles start from scratch
         command.append("--adopt")
     if profile in LONG or not place.here:

@@ -30,9 +30,10 @@ def files_below(folder, *endings):
 
 
 def library_sources():
-    """Code and data of the library, and the results of attempts, benchmarks and timings that pages show."""
+    """Code and data of the library and of the book, and the results of attempts, benchmarks and timings that pages show."""
     data = [*files_below("results/attempts", ".csv"), *files_below("benchmarks/results", ".json"), *files_below(TIMINGS, ".json")]
-    return [*files_below("jpo_lib", ".py", ".yaml"), *data]
+    code = [path for package in ("jpo_lib", "jpo_book") for path in files_below(package, ".py", ".yaml")]
+    return [*code, *data]
 
 
 def notebook_library_sources():
@@ -51,7 +52,7 @@ def list_notebooks():
 
 
 def studies_folder():
-    """Where the study files are, as jpo_lib.study.studies_folder."""
+    """Where the study files are, as jpo_book.files.studies_folder."""
     return Path(os.environ.get("JPO_STUDIES") or ROOT / "_build" / "studies")
 
 

@@ -3,7 +3,7 @@
     ```{jpo-api} solve, JointOptimization
     ```
 
-makes a section for each of these names of `jpo_lib`, with its signature, its equation, its arguments and its source.
+makes a section for each of these names of `jpo_lib` and `jpo_book.studies`, with its signature, its equation, its arguments and its source.
 The docstrings are plain text, so that `help(jpo.solve)` reads well too; Sphinx's own extensions would expect markup.
 """
 
@@ -19,7 +19,9 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import jpo_lib
+from jpo_book import studies
 
+PUBLIC = {**dict.fromkeys(jpo_lib.__all__, jpo_lib), "load_or_run": studies, "plan": studies}
 INLINE = re.compile(r"`([^`]+)`|doi:(10\.\d{4,}/[^\s,;]+[^\s,;.])|arXiv (\d{4}\.\d{4,5})")
 TITLES = {"Returns": "Returns", "Raises": "Raises", "Result extras": "In the result's extras", "Source": "Source"}
 
@@ -31,9 +33,9 @@ def inline(text: str) -> list[nodes.Node]:
         found.append(nodes.Text(text[last : match.start()]))
         last = match.end()
         if match[1]:
-            name = re.match(r"(?:jpo_lib\.)?(\w+)", match[1])
+            name = re.match(r"(?:jpo_lib\.|jpo_book\.studies\.)?(\w+)", match[1])
             literal = nodes.literal(match[1], match[1])
-            known = name is not None and name[1] in jpo_lib.__all__
+            known = name is not None and name[1] in PUBLIC
             found.append(nodes.reference("", "", literal, refid=anchor(name[1]), internal=True) if known else literal)
         else:
             address = f"https://doi.org/{match[2]}" if match[2] else f"https://arxiv.org/abs/{match[3]}"
@@ -109,9 +111,9 @@ class PublicNames(SphinxDirective):
         return [self.section(name.strip()) for name in self.arguments[0].replace("\n", " ").split(",")]
 
     def section(self, name: str) -> nodes.section:
-        if name not in jpo_lib.__all__:
-            raise self.error(f"Expected a public name of jpo_lib, got {name!r}; use one of {', '.join(jpo_lib.__all__)}.")
-        thing = getattr(jpo_lib, name)
+        if name not in PUBLIC:
+            raise self.error(f"Expected a public name, got {name!r}; use one of {', '.join(PUBLIC)}.")
+        thing = getattr(PUBLIC[name], name)
         section = nodes.section(ids=[anchor(name)], names=[anchor(name)], classes=["api"])
         section += nodes.title("", "", nodes.literal(name, name))
         self.state.document.note_explicit_target(section)

@@ -1,6 +1,6 @@
 """Under each figure and table of a notebook's page: the notebook, the parameters, the data, the command that makes it anew.
 
-The data of a figure are what was drawn (see jpo_lib.plotting.figure_data); those of a table are its cells, or unrounded
+The data of a figure are what was drawn (see jpo_book.figures.figure_data); those of a table are its cells, or unrounded
 numbers where the notebook gives them. They are written to `_data` of the site, and the row stands in HTML only.
 """
 
@@ -20,7 +20,7 @@ from item_numbers import LABEL
 from sphinx.application import Sphinx
 
 FOLDER = "_data"
-PLAIN = str.maketrans({"\u00a0": " ", "\u2060": None, "−": "-"})  # what jpo_lib.reporting.unbroken puts in
+PLAIN = str.maketrans({"\u00a0": " ", "\u2060": None, "−": "-"})  # what jpo_book.words.unbroken puts in
 
 
 @functools.cache

@@ -17,7 +17,8 @@ def write_fragments(app: Sphinx) -> None:
 
     In `make book` the step before this one has just judged the claims, and says so: its ledger holds.
     """
-    from jpo_lib import cost_pages, ledger
+    from jpo_book.files import write_if_changed
+    from jpo_book.pages import cost_pages, ledger
 
     root = Path(app.srcdir).parent
     if os.environ.get("JPO_LEDGER") == "made":
@@ -26,7 +27,7 @@ def write_fragments(app: Sphinx) -> None:
         ledger.write_ledger(root)
     costs = Path(app.srcdir) / "_generated" / "cost_estimate.md"
     if not costs.is_file():
-        ledger.write_if_changed(costs, cost_pages.fragment())
+        write_if_changed(costs, cost_pages.fragment())
 
 
 def remember_read(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:

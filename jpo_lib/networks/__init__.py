@@ -5,15 +5,13 @@ Every network is a callable (y, context, identifier) -> x, shape (d,), for one p
 `jpo_lib.JointOptimization`.
 """
 
-from jpo_lib.networks.by_name import named_network
 from jpo_lib.networks.centred_flow import CentredFlow
 from jpo_lib.networks.dense import Dense, WithIdentifiers, network_for
 from jpo_lib.networks.dense_velocity import DenseVelocity
 from jpo_lib.networks.energy_centroid import EnergyCentroid1D
-from jpo_lib.networks.flattened import FlattenedConvolution1D
 from jpo_lib.networks.layers import Convolution1D
 
 __all__ = [
-    "CentredFlow", "Convolution1D", "Dense", "DenseVelocity", "EnergyCentroid1D", "FlattenedConvolution1D", "WithIdentifiers", "named_network",
+    "CentredFlow", "Convolution1D", "Dense", "DenseVelocity", "EnergyCentroid1D", "WithIdentifiers",
     "network_for",
 ]

@@ -15,7 +15,9 @@ import numpy as np
 
 from jpo_lib.networks.centred_flow import CentredFlow
 from jpo_lib.problem import InverseProblem, check_integer, check_positive
-from jpo_lib.problems._vorticity import STABILITY_LIMIT, basis, cfl_number, check_diffusion, integrate, integrator, synthesize, velocity
+from jpo_lib.problems._vorticity import (
+    STABILITY_LIMIT, basis, cfl_number, check_diffusion, integrate, integrator, synthesize, velocity,
+)
 
 __all__ = ["STABILITY_LIMIT", "cfl_number", "evolution", "integrate", "navier_stokes", "velocity"]
 

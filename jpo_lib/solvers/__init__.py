@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jpo_lib.problem import Dataset, InverseProblem, Result, check_array, check_dataset, check_integer, random_stream
+from jpo_lib.problem import (
+    Dataset, InverseProblem, Result, check_array, check_dataset, check_integer, random_stream,
+)
 from jpo_lib.solvers.bfgs import BFGS
 from jpo_lib.solvers.devices import check_shares, mesh_for
 from jpo_lib.solvers.first_order import Adam, GradientDescent

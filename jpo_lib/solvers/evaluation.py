@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jpo_lib._processors import on_all_processors
 from jpo_lib.problem import InverseProblem
-from jpo_lib.processors import on_all_processors
 from jpo_lib.solvers.devices import EACH, mesh_of, placed
 
 

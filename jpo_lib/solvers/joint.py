@@ -8,10 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from jpo_lib._progress import progress_bar
 from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer
-from jpo_lib.progress import progress_bar
 from jpo_lib.solvers.evaluation import evaluation
-from jpo_lib.solvers.training import NetworkTraining, Networks, check_groups, describe, grouped, joined, stacked_networks, visiting_order
+from jpo_lib.solvers.training import (
+    NetworkTraining, Networks, check_groups, describe, grouped, joined, stacked_networks, visiting_order,
+)
 
 LARGE_LOSS = 1e30
 

@@ -27,9 +27,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jpo_lib._processors import on_all_processors
+from jpo_lib._progress import progress_bar
 from jpo_lib.problem import Dataset, InverseProblem, Status
-from jpo_lib.processors import on_all_processors
-from jpo_lib.progress import progress_bar
 from jpo_lib.solvers.devices import on_host, placed
 from jpo_lib.solvers.evaluation import Program, block_size, evaluation
 

@@ -8,10 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jpo_lib._progress import progress_bar
 from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer, random_stream
-from jpo_lib.progress import progress_bar
 from jpo_lib.solvers.evaluation import evaluation
-from jpo_lib.solvers.training import NetworkTraining, Networks, check_groups, describe, grouped, joined, predict, stacked_networks, visiting_order
+from jpo_lib.solvers.training import (
+    NetworkTraining, Networks, check_groups, describe, grouped, joined, predict, stacked_networks,
+    visiting_order,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,226 @@
+"""Where joint optimization pays: maps over the difficulty of the problems and the number n that share a network.
+
+A cell of a map compares refined JPO with two opponents on the same problems: one run of BFGS, and multi-start BFGS. The
+second one is stopped at the budget per problem with which it spends as much as JPO on average. JPO pays in a cell when it
+has then solved more, and multi-start BFGS would not have ended by itself. Costs follow `jpo_book.analysis.costs`: training counts
+in full, and a solved problem spends nothing more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from jpo_book import studies
+from jpo_book.analysis.costs import refined_method
+from jpo_lib.metrics import outcome, spent
+from jpo_lib.problems import PROBLEMS
+
+CONFIDENCE = 0.975  # share of the resamples in which a cell must pay to be called certain
+VALUES = ("advantage", "equal_cost", "difference", "cost_ratio")  # each with an interval
+NUM_BUDGETS = 120  # budgets at which multi-start BFGS is looked at, evenly on a logarithmic axis
+
+
+@dataclasses.dataclass(frozen=True)
+class Map:
+    """What one map shows.
+
+    Arguments:
+        title: name of the experiment and of what varies.
+        axis: label of the axis of difficulty, with its unit.
+        studies: names of the studies whose cells it holds.
+        sizes: the n of its columns.
+        place: cell of a study -> (position in the order of rows, label of the row), or None if it belongs elsewhere.
+    """
+
+    title: str
+    axis: str
+    studies: tuple[str, ...]
+    sizes: tuple[int, ...]
+    place: Callable[[studies.Cell], tuple[float, str] | None]
+
+
+def _setting(cell: studies.Cell, name: str):
+    """A setting of a cell's problem, the default where the cell leaves it open."""
+    return cell.settings.get(name, inspect.signature(PROBLEMS[cell.problem]).parameters[name].default)
+
+
+def _wave_packet(cell: studies.Cell) -> tuple[float, float]:
+    """Range of t0 in periods of the carrier wave, and noise."""
+    settings = PROBLEMS[cell.problem](**cell.settings).settings
+    return (settings["prior_upper"] - settings["prior_lower"]) / (2 * math.pi), settings["noise"]
+
+
+def _range_of_prior(cell):
+    periods, noise = _wave_packet(cell)
+    return (periods, f"{periods:.1f}") if noise == PROBLEMS[cell.problem]().settings["noise"] else None
+
+
+def _noise(cell):
+    periods, noise = _wave_packet(cell)
+    usual = PROBLEMS[cell.problem]().settings
+    return (noise, f"{noise:g}") if math.isclose(periods, (usual["prior_upper"] - usual["prior_lower"]) / (2 * math.pi)) else None
+
+
+def _layout(cell):
+    settings = PROBLEMS[cell.problem](**cell.settings).settings
+    if settings["layout"] == "rack":
+        return 1000.0, f"rack of {len(settings['positions']) - 1}"
+    if settings["cushions"]:
+        return 100.0, "cushions"
+    blocking = len(settings["positions"]) - 2  # without the cue ball and the target ball
+    return float(blocking), f"{blocking} in the way"
+
+
+def _horizon(cell):
+    horizon = float(_setting(cell, "horizon"))
+    return horizon, f"{horizon:g}"
+
+
+def _flow(cell):
+    horizon, shear, target = (_setting(cell, name) for name in ("horizon", "shear", "target"))
+    if target == "marker":
+        return 2000.0, f"{horizon:g}, marker"
+    return (1000.0, f"{horizon:g}, no shear") if shear == 0 else (float(horizon), f"{horizon:g}")
+
+
+WAVE_PACKET = ("wave_packet", "wave_packet_cost", "wave_packet_validity")
+MAPS = (
+    Map("wave packet, range of $t_0$", "range (periods)", WAVE_PACKET, (1, 64, 256, 4096), _range_of_prior),
+    Map("wave packet, noise", "standard deviation\n(dimensionless)", WAVE_PACKET, (1, 64, 256, 4096), _noise),
+    Map("billiards, other balls and cushions", "layout",
+        ("billiards", "billiards_cost", "billiards_blocked", "billiards_cushions", "billiards_rack", "billiards_validity"),
+        (1, 128, 256, 4096), _layout),
+    Map("Kuramoto–Sivashinsky, horizon", "T (dimensionless)",
+        ("kuramoto_sivashinsky", "kuramoto_sivashinsky_cost", "kuramoto_sivashinsky_t40", "kuramoto_sivashinsky_validity"),
+        (1, 256, 1024, 4096), _horizon),
+    Map("Navier–Stokes, horizon, flow and target", "T (dimensionless)", ("navier_stokes", "navier_stokes_cost", "navier_stokes_validity"),
+        (1, 16, 128, 512), _flow),
+)
+
+
+def compare_cell(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 500) -> dict[str, float]:
+    """Values of one cell, with 95 % intervals from drawing runs (pairs of data and network seed) and problems again.
+
+    Arguments:
+        classical: (data_seed, solver, problem) with BFGS and MultiStart.
+        joint: (data_seed, solver, network_seed, problem) for one n.
+    Returns:
+        advantage: fraction better minus fraction worse than one run of BFGS; equal_cost: solved rate minus that of multi-start
+        BFGS at the same mean number of evaluations, or in the end if it never spends so many; difference: solved rate minus
+        that of multi-start BFGS in the end; cost_ratio: evaluations per problem over those of multi-start BFGS in the end; each
+        with _low and _high. pays: 1 or 0, whether JPO solves more at equal cost, with a cost ratio of at most 1; certainty: share
+        of the resamples in which it does. num_problems: different problems, of all data sets; num_networks: network seeds.
+    """
+    refined, best = joint.sel(solver="JointRefined", drop=True), joint.sel(solver=refined_method(joint), drop=True)
+    training = joint.num_evaluations.sel(solver="Joint", drop=True)
+    bfgs, restarts = (classical.sel(solver=name, drop=True) for name in ("BFGS", "MultiStart"))
+    shape = ("data_seed", "network_seed", "problem")
+
+    def runs(values):
+        return (values + xr.zeros_like(training, dtype=float)).transpose(*shape).values.reshape(-1, training.sizes["problem"])
+
+    pair = xr.broadcast(refined.loss, refined.solved, bfgs.loss, bfgs.solved)
+    parts = {
+        "advantage": runs(pair[0].copy(data=outcome(*pair))),
+        "solved": runs(best.solved.astype(float)),
+        "cost": runs(best.solved_at.copy(data=spent(*(v.values for v in xr.broadcast(best.solved_at, best.num_evaluations, training))))),
+    }
+    rival_at = runs(restarts.solved_at)
+    rival_spent = runs(restarts.solved_at.copy(data=spent(restarts.solved_at, restarts.num_evaluations, 0)))
+    budgets = np.unique(np.round(np.geomspace(1, max(2, rival_spent.max()), NUM_BUDGETS)))[:, None, None]
+    num_runs, num_problems = parts["cost"].shape
+    generator = np.random.default_rng(0)
+
+    def weights(count):
+        """Row 0 is the sample itself; the others count how often each run or problem was drawn again."""
+        drawn = generator.multinomial(count, np.full(count, 1 / count), size=num_resamples)
+        return np.vstack([np.ones(count), drawn]) / count
+
+    of_runs, of_problems = weights(num_runs), weights(num_problems)
+    means = {name: np.einsum("kr,rp,kp->k", of_runs, values, of_problems, optimize=True) for name, values in parts.items()}
+    # Multi-start BFGS with each budget, (budgets, resamples): what it spends, and what it has solved by then.
+    costs, solved = (np.einsum("kr,brp,kp->bk", of_runs, values, of_problems, optimize=True)
+                     for values in (np.minimum(rival_spent, budgets), (rival_at > 0) & (rival_at <= budgets)))
+    # The first budget that costs no less than JPO: in doubt, multi-start BFGS gets a little more.
+    enough = np.where(costs[-1] < means["cost"], len(costs) - 1, np.argmax(costs >= means["cost"] - 1e-9, axis=0))
+    means["equal_cost"] = means["solved"] - np.take_along_axis(solved, enough[None], axis=0)[0]
+    means["difference"], means["cost_ratio"] = means["solved"] - solved[-1], means["cost"] / costs[-1]
+    pays = (means["equal_cost"] > 1e-9) & (means["cost_ratio"] <= 1)
+    result = {"pays": float(pays[0]), "certainty": float(pays[1:].mean()),
+              "num_problems": num_problems * training.sizes["data_seed"], "num_networks": training.sizes["network_seed"]}
+    for name in VALUES:
+        low, high = np.percentile(means[name][1:], [2.5, 97.5])
+        result |= {name: float(means[name][0]), f"{name}_low": float(low), f"{name}_high": float(high)}
+    return result
+
+
+def build_map(what: Map, plans: Mapping[str, Sequence[studies.Cell]], known: Sequence[studies.Cell] = ()) -> xr.Dataset:
+    """All cells of a map: the variables of `compare_cell` with the axes difficulty and group_size, NaN where a cell was not computed.
+
+    Arguments:
+        what: the map.
+        plans: cells by the name of their study; they are loaded, or computed where they are missing.
+        known: cells of a larger plan, whose rows are shown even if they were not computed.
+    """
+    places = {place for cell in known if cell.study in what.studies and (place := what.place(cell))}
+    found: dict[tuple, dict[str, float]] = {}
+    for name in what.studies:
+        cells = [cell for cell in plans.get(name, ()) if what.place(cell)]
+        if not cells:
+            continue
+        variants = {cell.variant: what.place(cell) for cell in cells if cell.kind == "joint"}
+        places |= set(variants.values())
+        for variant, (classical, joint) in studies.combine_variants(cells, studies.load_or_run(cells, quiet=True)).items():
+            for size in set(what.sizes) & set(joint.group_size.values.tolist()):
+                found.setdefault((variants[variant], size), compare_cell(classical, joint.sel(group_size=size, drop=True)))
+    if not places:
+        raise ValueError(f"plans: expected at least one cell of {', '.join(what.studies)}, got none; plan one of these studies.")
+    rows = sorted(places)
+    names = ("pays", "certainty", "num_problems", "num_networks", *(f"{v}{end}" for v in VALUES for end in ("", "_low", "_high")))
+    arrays = {
+        name: (("difficulty", "group_size"), np.array([[found.get((row, n), {}).get(name, np.nan) for n in what.sizes] for row in rows]))
+        for name in names
+    }
+    coordinates = {"difficulty": [label for _, label in rows], "group_size": list(what.sizes)}
+    return xr.Dataset(arrays, coordinates, attrs={"title": what.title, "axis": what.axis, "confidence": CONFIDENCE})
+
+
+def build_maps(plans: Mapping[str, Sequence[studies.Cell]], seed: int = 0) -> list[xr.Dataset]:
+    """The maps of all experiments; rows that only the profile "paper" computes are there and empty."""
+    known = [cell for name in plans for cell in studies.plan(name, "paper", seed=seed) if cell.kind == "joint"]
+    return [build_map(what, plans, known) for what in MAPS]
+
+
+INTERVALS = [f"{name}{end}" for name in VALUES for end in ("", "_low", "_high")]
+HEADER = ["map", "difficulty", "n", "problems", "networks", *INTERVALS, "pays", "certainty"]
+
+
+def rows_of(maps: Sequence[xr.Dataset]) -> list[list[object]]:
+    """All cells as rows under `HEADER`; those that were not computed have empty values."""
+    rows = []
+    for one in maps:
+        for label in one.difficulty.values:
+            for size in one.group_size.values:
+                cell = one.sel(difficulty=label, group_size=size)
+                values = [float(cell[name]) for name in ("num_problems", "num_networks", *HEADER[5:])]
+                rows.append([one.title.replace("$", ""), str(label), int(size), *("" if np.isnan(v) else f"{v:.6g}" for v in values)])
+    return rows
+
+
+def count_cells(maps: Sequence[xr.Dataset]) -> dict[str, int]:
+    """How many cells were computed, in how many JPO has the advantage over one run of BFGS, and in how many it pays."""
+    computed = sum(int(m.advantage.notnull().sum()) for m in maps)
+    return {
+        "cells": sum(m.advantage.size for m in maps),
+        "computed": computed,
+        "ahead": sum(int((m.advantage_low > 0).sum()) for m in maps),
+        "behind": sum(int((m.advantage_high < 0).sum()) for m in maps),
+        "pays": sum(int(((m.pays == 1) & (m.certainty >= CONFIDENCE)).sum()) for m in maps),
+        "perhaps": sum(int(((m.pays == 1) & (m.certainty < CONFIDENCE)).sum()) for m in maps),
+    }

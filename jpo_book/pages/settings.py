@@ -1,0 +1,89 @@
+"""Tables of settings, read from the code that uses them: nobody types them twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from jpo_book.names import LANDSCAPES
+from jpo_book.studies import load_profile
+from jpo_lib.networks.dense import network_for
+from jpo_lib.problem import InverseProblem
+from jpo_lib.problems import PROBLEMS
+from jpo_lib.solvers import SOLVERS, complete
+
+
+def _number(value) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _listed(values: dict) -> str:
+    return ", ".join(f"{name} {_number(value)}" for name, value in values.items() if value is not None)
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape)) if shape else "1"
+
+
+def _one_problem(problem: InverseProblem):
+    """Shapes of context and target of one problem, without simulating it."""
+    with problem.precision():
+        key = jax.random.key(0)
+        context = None if problem.sample_context is None else jax.eval_shape(problem.sample_context, key)
+        target = jax.eval_shape(problem.simulate, jax.eval_shape(problem.draw_start, key), context)
+    return context, target
+
+
+def experiments_rows() -> tuple[list[str], list[list[str]]]:
+    """Header and rows: what is unknown, known and observed in each experiment, and its settings."""
+    rows = []
+    for name, make in PROBLEMS.items():
+        problem = make()
+        context, target = _one_problem(problem)
+        known = ", ".join(_shape(leaf.shape) for leaf in jax.tree.leaves(context)) or "nothing"
+        rows.append([*LANDSCAPES[name], str(problem.dimension), known, _shape(target.shape), str(target.dtype), _listed(dict(problem.settings))])
+    return ["experiment", "landscape", "unknowns", "known", "target", "precision", "settings"], rows
+
+
+def networks_rows() -> tuple[list[str], list[list[str]]]:
+    """Header and rows: class, trained arrays and number of trained weights of each experiment's network."""
+    rows = []
+    for name, make in PROBLEMS.items():
+        problem = make()
+        network = eqx.filter_eval_shape(network_for(problem), jax.random.key(0))
+        leaves = [leaf for leaf in jax.tree.leaves(network) if eqx.is_array_like(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)]
+        total = sum(int(np.prod(leaf.shape)) for leaf in leaves)
+        summary = inspect.getdoc(type(network)).splitlines()[0].rstrip(".")
+        rows.append([LANDSCAPES[name][0], f"`{type(network).__name__}`", f"`{summary}`",
+                     "; ".join(_shape(leaf.shape) for leaf in leaves), f"{total:,}"])
+    return ["experiment", "network", "what it computes", "trained arrays", "weights"], rows
+
+
+def optimizers_rows() -> tuple[list[str], list[list[str]]]:
+    """Header and rows: the hyperparameters of every solver with each experiment's recommendations filled in."""
+    rows = []
+    for solver_name, cls in SOLVERS.items():
+        for name, make in PROBLEMS.items():
+            problem = make()
+            solver = complete(problem, cls(**(problem.defaults.get(solver_name, {}) if solver_name == "MultiStart" else {})))
+            values = {field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)}
+            if solver_name == "MultiStart":
+                values["solver"] = f"{type(values['solver']).__name__}, at most {values['solver'].max_evaluations} evaluations each"
+            shown = {key: value for key, value in values.items() if value is not None and key not in ("network", "group_size")}
+            rows.append([f"`{solver_name}`", LANDSCAPES[name][0], _listed(shown)])
+    return ["solver", "experiment", "hyperparameters"], rows
+
+
+def profile_rows(profile: str) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: the amount of work of each study of a profile."""
+    rows = []
+    for name, work in load_profile(profile).items():
+        rest = {**work.get("settings", {}), **work.get("joint", {})}
+        rows.append([f"`{name}`", str(work["num_problems"]), ", ".join(map(str, work["group_sizes"])), str(work["num_data_seeds"]),
+                     str(work["num_network_seeds"]), _listed(rest)])
+    return ["study", "problems", "n", "data seeds", "network seeds", "other settings"], rows

@@ -1,0 +1,1 @@
+"""Notebooks: their parameters, checked runs, and the programs that these share."""

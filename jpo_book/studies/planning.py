@@ -1,0 +1,118 @@
+"""Plans of studies: which cells the profiles ask for."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from jpo_book.files import PACKAGE, reference_folder
+from jpo_book.studies.cell import Cell
+from jpo_book.studies.store import check
+from jpo_lib.problem import check_integer
+from jpo_lib.problems import PROBLEMS
+
+VARIED = ("settings", "joint", "classical", "group_sizes")  # what a variant of a study may change
+
+
+def profiles() -> list[str]:
+    return sorted(path.stem for path in (PACKAGE / "studies" / "profiles").glob("*.yaml"))
+
+
+_parsed = functools.cache(yaml.safe_load)  # one plan reads the same profiles a hundred times
+
+
+def _read_profile(profile: str) -> dict[str, Any]:
+    return copy.deepcopy(_parsed((PACKAGE / "studies" / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8")))
+
+
+def load_profile(profile: str) -> dict[str, Any]:
+    """The settings of a profile: the amount of work for each study. A mixed profile has those of the profile that it takes for each."""
+    if profile not in profiles():
+        raise ValueError(f"profile: expected one of {', '.join(profiles())}, got {profile!r}; use one of them.")
+    settings = _read_profile(profile)
+    if "first_of" not in settings:
+        return settings
+    names = dict.fromkeys(name for part in settings["first_of"] for name in _read_profile(part))
+    taken = {name: _read_profile(source_profile(name, profile)).get(name) for name in names}
+    return {name: work for name, work in taken.items() if work is not None}
+
+
+def source_profile(study: str, profile: str, *, seed: int = 0) -> str:
+    """The profile that a profile takes a study from: itself, or for a mixed one the first whose reference results are complete.
+
+    Arguments:
+        study: name of a study.
+        profile: name of a profile.
+        seed: first data seed.
+    """
+    *preferred, last = _read_profile(profile).get("first_of", [profile])
+    for part in preferred:
+        cells = plan(study, part, seed=seed)
+        if cells and all(check(cell, reference_folder()) == "valid" for cell in cells):
+            return part
+    return last
+
+
+STUDIES = sorted({name for profile in profiles() for name, work in _read_profile(profile).items()
+                  if isinstance(work, dict) and work.get("problem", name) in PROBLEMS})
+
+
+def plan(
+    study: str, profile: str = "laptop", *, seed: int = 0, num_problems: int | None = None, group_sizes: Sequence[int] | None = None
+) -> list[Cell]:
+    """The cells of a study; none if the profile leaves this study out, because it would take too long.
+
+    Arguments:
+        study: a section of the profiles: a name in `jpo_lib.PROBLEMS`, or a further study of such a problem.
+        profile: "smoke", "laptop", "paper" or "published".
+        seed: first data seed; further data sets take the next ones.
+        num_problems: N, instead of the profile's.
+        group_sizes: the values of n, instead of the profile's; each must divide N. A profile may also name multiples of N:
+            such a group takes further problems in, which are not reported.
+    Raises:
+        ValueError: if a name is unknown or a size does not fit.
+    """
+    if study not in STUDIES:
+        raise ValueError(f"study: expected one of {', '.join(STUDIES)}, got {study!r}; use one of them.")
+    if profile not in profiles():
+        load_profile(profile)  # says what is known
+    if num_problems is None and group_sizes is None:
+        profile = source_profile(study, profile, seed=seed)
+    work = load_profile(profile).get(study)
+    if work is None:
+        return []
+    check_integer("seed", seed, 0)
+    count = check_integer("num_problems", work["num_problems"] if num_problems is None else num_problems, 1)
+    if group_sizes is None:
+        sizes = [n for n in work["group_sizes"] if n <= count or num_problems is None]
+    else:
+        sizes = [check_integer("group_sizes", n, 1) for n in group_sizes]
+    for size in sizes:
+        if count % size and (group_sizes is not None or size % count):
+            nearest = min((n for n in range(1, count + 1) if count % n == 0), key=lambda n: abs(n - size))
+            raise ValueError(f"group_sizes: expected divisors of the {count} problems, got {size}; the nearest is {nearest}.")
+    variants = work.get("variants", {"": {}})
+    for name, change in variants.items():
+        if not set(change) <= set(VARIED):
+            raise ValueError(f"{study}: expected a variant that changes {', '.join(VARIED)}, got {sorted(change)} for {name!r}; correct the profile.")
+    network_seeds = tuple(range(work["num_network_seeds"]))
+    kind = work.get("kind", "joint")
+    cells = []
+    for data_seed in range(seed, seed + work["num_data_seeds"]):
+        for name, change in variants.items():
+            options = {part: {**work.get(part, {}), **change.get(part, {})} for part in ("settings", "joint", "classical")}
+            common = dict(study=study, problem=work.get("problem", study), settings=options["settings"], num_problems=count, data_seed=data_seed)
+            # Variants that leave the problem as it is are compared with the same classical results.
+            shared = not ({"settings", "classical"} & set(change))
+            classical = Cell(kind="classical", variant="" if shared else name, options=options["classical"], **common)
+            if kind == "joint" and classical not in cells:
+                cells.append(classical)
+            cells += [
+                Cell(kind=kind, variant=name, group_size=size, network_seeds=network_seeds, options=options["joint"], **common)
+                for size in sorted(set(change.get("group_sizes", sizes) if group_sizes is None else sizes))
+            ]
+    return cells

@@ -1,0 +1,57 @@
+"""Numbers and intervals as text for the pages of the book, so that nobody types them."""
+
+from __future__ import annotations
+
+import re
+
+from jpo_lib.metrics import Rate
+
+
+def unbroken(text: str) -> str:
+    """The text so that no line ends inside a number: a hard space before %, ranges held together, and a minus for a hyphen.
+
+    Code, between backticks, stays as it is.
+    """
+    if "`" in text:
+        return text
+    text = re.sub(r"(?<=\d) %", "\u00a0%", text)
+    text = re.sub(r"(?<=\d)–(?=\d)", "\u2060–\u2060", text)
+    return re.sub(r"(?<![\w.)-])-(?=\d)", "−", text)
+
+
+def glue(**values) -> None:
+    """Store numbers under names that the page's text can show with {glue:text}; without MyST-NB they are printed."""
+    try:
+        from myst_nb import glue as store
+    except ImportError:
+        for name, value in values.items():
+            print(f"{name} = {value}")
+        return
+    for name, value in values.items():
+        store(name, unbroken(value) if isinstance(value, str) else str(value), display=False)
+
+
+def percent(value: float) -> str:
+    """A proportion as text, without hiding that 0.998 is not 1."""
+    digits = 0 if value in (0, 1) or 0.005 <= value <= 0.995 else 1
+    return f"{100 * float(value):.{digits}f} %"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things as text: "1 data set", "2 data sets"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def with_interval(rate: Rate) -> str:
+    """A proportion with its 95 % interval as text."""
+    lower, upper = rate.interval
+    return f"{percent(rate.value)} ({percent(lower)} to {percent(upper)})"
+
+
+def duration(seconds: float) -> str:
+    """A time with three significant digits and a unit that fits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            value = seconds / size
+            return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"

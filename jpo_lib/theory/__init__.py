@@ -1,0 +1,1 @@
+"""Theory of the alignment of gradients, and its measurement."""
