@@ -21,18 +21,26 @@ PARTS = [*(case.name for case in CASES), "scaling", "startup", "reasons"]
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench", description="Measure this library beside other software.")
+    parser = argparse.ArgumentParser(
+        prog="make bench", description="Measure this library beside other software."
+    )
     parser.add_argument("--quick", action="store_true", help="a short version: fewer problems and turns")
-    parser.add_argument("--machine", help="name of the result file; by default from the processor and its cores")
+    parser.add_argument(
+        "--machine", help="name of the result file; by default from the processor and its cores"
+    )
     parser.add_argument("--only", nargs="*", metavar="PART", help=f"these parts only: {', '.join(PARTS)}")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the result file")
     given = parser.parse_args(arguments)
     for name in given.only or []:
         if name not in PARTS:
             near = difflib.get_close_matches(name, PARTS, n=1)
-            parser.error(f"expected a part, got '{name}': " + (f"did you mean '{near[0]}'?" if near else "see --help."))
+            parser.error(
+                f"expected a part, got '{name}': " + (f"did you mean '{near[0]}'?" if near else "see --help.")
+            )
     if given.machine and not re.fullmatch(r"[a-z0-9][a-z0-9-]*", given.machine):
-        parser.error(f"expected a name of small letters, digits and hyphens for the machine, got '{given.machine}'.")
+        parser.error(
+            f"expected a name of small letters, digits and hyphens for the machine, got '{given.machine}'."
+        )
     return given
 
 
@@ -74,13 +82,22 @@ def main(arguments: list[str] | None = None) -> Path:
 
     def measure(case) -> list:
         try:
-            return harness.run_case(case, quick=given.quick, turns=3 if given.quick else 21, seconds=8.0 if given.quick else 40.0, say=say)
+            return harness.run_case(
+                case,
+                quick=given.quick,
+                turns=3 if given.quick else 21,
+                seconds=8.0 if given.quick else 40.0,
+                say=say,
+            )
         except harness.SideFailed as failure:
             say(f"{case.title}: this library's own side failed: {failure}")
             return [harness.empty_row(case.name, case.title, note=f"It did not run here: {failure}")]
 
     described = harness.machine(given.machine)
-    unfinished = Unfinished(harness.ROOT / ".cache" / "benchmarks" / f"{'-'.join([described['name'], *(given.only or [])])}.json", given.quick)
+    unfinished = Unfinished(
+        harness.ROOT / ".cache" / "benchmarks" / f"{'-'.join([described['name'], *(given.only or [])])}.json",
+        given.quick,
+    )
     rows, scaled = [], []
     for case in CASES:
         if case.name in chosen:
@@ -93,7 +110,9 @@ def main(arguments: list[str] | None = None) -> Path:
     if "reasons" in chosen:
         reasons.add_to(rows, unfinished.part("reasons", lambda: reasons.run(given.quick, say), say))
     described = harness.machine(given.machine)  # again: with the load of this run
-    path = harness.write(given.output / f"{described['name']}.json", rows, scaled, quick=given.quick, described=described)
+    path = harness.write(
+        given.output / f"{described['name']}.json", rows, scaled, quick=given.quick, described=described
+    )
     unfinished.path.unlink(missing_ok=True)
     judged = [row for row in rows if row["reached"] is not None]
     say(f"{sum(row['reached'] for row in judged)} of {len(judged)} targets reached: {path}")

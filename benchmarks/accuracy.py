@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 
-def judge(outputs: dict[str, np.ndarray], reference: dict[str, np.ndarray] | None) -> tuple[str, dict[str, float]]:
+def judge(
+    outputs: dict[str, np.ndarray], reference: dict[str, np.ndarray] | None
+) -> tuple[str, dict[str, float]]:
     """Median over the batch of the relative error of each output that the reference has too, as text and as numbers.
 
     The error of an output a with reference b is |a - b| / |b| with the Euclidean norm over all but the first axis.
@@ -14,7 +16,9 @@ def judge(outputs: dict[str, np.ndarray], reference: dict[str, np.ndarray] | Non
         return "", {}
     numbers = {}
     for name in outputs.keys() & reference.keys():
-        a, b = (np.asarray(values[name], float).reshape(len(values[name]), -1) for values in (outputs, reference))
+        a, b = (
+            np.asarray(values[name], float).reshape(len(values[name]), -1) for values in (outputs, reference)
+        )
         numbers[name] = float(np.median(np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1)))
     text = ", ".join(f"{name} {numbers[name]:.1e}" for name in sorted(numbers))
     return (f"relative error: {text}" if text else ""), numbers

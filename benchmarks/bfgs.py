@@ -22,15 +22,28 @@ def _problem(name: str, num_problems: int):
 def _solved(solved, more: str = "") -> dict:
     """Solved rate as text and number."""
     count, total = int(np.sum(solved)), len(solved)
-    return {"text": f"solved {count} of {total}{more}", "numbers": {"solved": count / total, "problems": total}}
+    return {
+        "text": f"solved {count} of {total}{more}",
+        "numbers": {"solved": count / total, "problems": total},
+    }
 
 
 def ours(problem: str, num_problems: int, loop: int) -> Side:
     problem, data = _problem(problem, num_problems)
     result = jpo.solve(problem, data, jpo.BFGS())
     first = "" if loop >= num_problems else f" ({int(result.solved[:loop].sum())} of the first {loop})"
-    made = Side(lambda: jpo.solve(problem, data, jpo.BFGS()).run_seconds, num_problems, result.compile_seconds, timed=True, **_solved(result.solved, first))
-    made.numbers = {**made.numbers, "solved_first": float(result.solved[:loop].mean()), "evaluations": float(result.num_evaluations.mean())}
+    made = Side(
+        lambda: jpo.solve(problem, data, jpo.BFGS()).run_seconds,
+        num_problems,
+        result.compile_seconds,
+        timed=True,
+        **_solved(result.solved, first),
+    )
+    made.numbers = {
+        **made.numbers,
+        "solved_first": float(result.solved[:loop].mean()),
+        "evaluations": float(result.num_evaluations.mean()),
+    }
     return made
 
 
@@ -56,7 +69,12 @@ def scipy_side(problem: str, num_problems: int, loop: int) -> Side:
     jax.block_until_ready(compiled(jnp.asarray(x0[0]), jax.tree.map(lambda leaf: leaf[0], context), y[0]))
     seconds = time.perf_counter() - begin
     losses = np.array([one(i).fun for i in range(loop)])
-    return Side(lambda: [one(i) for i in range(loop)] and 0.0, loop, seconds, **_solved(losses < np.asarray(data.threshold)))
+    return Side(
+        lambda: [one(i) for i in range(loop)] and 0.0,
+        loop,
+        seconds,
+        **_solved(losses < np.asarray(data.threshold)),
+    )
 
 
 def optimistix_side(problem: str, num_problems: int, loop: int) -> Side:
@@ -67,11 +85,15 @@ def optimistix_side(problem: str, num_problems: int, loop: int) -> Side:
     solver = optx.BFGS(rtol=1e-6, atol=1e-6)
 
     def one(x0, context, y):
-        solution = optx.minimise(lambda x, _: problem.objective(x, context, y), solver, x0, max_steps=256, throw=False)
+        solution = optx.minimise(
+            lambda x, _: problem.objective(x, context, y), solver, x0, max_steps=256, throw=False
+        )
         return problem.objective(solution.value, context, y)
 
     arguments = data.x0, data.context, data.y
     begin = time.perf_counter()
     program = jax.jit(jax.vmap(one)).lower(*arguments).compile()
     seconds = time.perf_counter() - begin
-    return Side(lambda: program(*arguments), num_problems, seconds, **_solved(program(*arguments) < data.threshold))
+    return Side(
+        lambda: program(*arguments), num_problems, seconds, **_solved(program(*arguments) < data.threshold)
+    )

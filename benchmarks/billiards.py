@@ -27,7 +27,10 @@ def _error(rest, shots) -> float:
 
 
 def _says(error: float, more: str = "") -> dict:
-    return {"text": f"median error of the rest position {error:.1e}{more}", "numbers": {"rest_position": error}}
+    return {
+        "text": f"median error of the rest position {error:.1e}{more}",
+        "numbers": {"rest_position": error},
+    }
 
 
 def ours(batch: int, peer_batch: int) -> Side:
@@ -54,7 +57,9 @@ def _rest_by_steps(velocity, dt: float):
         distance = jnp.linalg.norm(between)
         n = between / distance
         closing = jnp.dot(v[0] - v[1], n)
-        impulse = jnp.where((distance <= 2 * RADIUS) & (closing > 0), 0.5 * (1 + RESTITUTION) * closing, 0.0) * n
+        impulse = (
+            jnp.where((distance <= 2 * RADIUS) & (closing > 0), 0.5 * (1 + RESTITUTION) * closing, 0.0) * n
+        )
         return (p, v + jnp.stack([-impulse, impulse])), None
 
     start = jnp.array([CUE, (0.0, 0.0)], velocity.dtype), jnp.stack([velocity, jnp.zeros_like(velocity)])
@@ -76,7 +81,9 @@ def small_steps_side(batch: int, peer_batch: int) -> Side:
     """The derivative is that of forward mode in both components."""
     del batch
     with jax.enable_x64(True):
-        shots, _, y = (jnp.asarray(np.asarray(v), float) if v is not None else None for v in _inputs(peer_batch))
+        shots, _, y = (
+            jnp.asarray(np.asarray(v), float) if v is not None else None for v in _inputs(peer_batch)
+        )
         few = shots[:256]
         dt = _largest_step(lambda dt: jax.jit(jax.vmap(lambda v: _rest_by_steps(v, dt)))(few), few)
 
@@ -94,4 +101,9 @@ def small_steps_side(batch: int, peer_batch: int) -> Side:
         program = jax.jit(jax.vmap(loss_and_gradient)).lower(shots, y).compile()
         seconds = time.perf_counter() - begin
         rest = program(shots, y)[2]
-    return Side(lambda: program(shots, y), peer_batch, seconds, **_says(_error(rest, shots), f" with steps of {dt:.1e}, {peer_batch} shots"))
+    return Side(
+        lambda: program(shots, y),
+        peer_batch,
+        seconds,
+        **_says(_error(rest, shots), f" with steps of {dt:.1e}, {peer_batch} shots"),
+    )

@@ -89,12 +89,24 @@ def _flow(batch: int, order: int) -> Case:
     if order == 4:
         peers.append(Peer("jax-cfd, spectral, Crank–Nicolson and RK4", "navier_stokes:jax_cfd_side", None))
     if batch == 1 and order == 4:
-        peers.append(Peer("PhiFlow, staggered grid (another scheme)", "navier_stokes:phiflow_side", {"at_least": 20.0},
-                          "PhiFlow solves the same flow by another scheme: finite volumes on a staggered grid, MacCormack advection, "
-                          "and a linear solve for the pressure in each step."))
+        peers.append(
+            Peer(
+                "PhiFlow, staggered grid (another scheme)",
+                "navier_stokes:phiflow_side",
+                {"at_least": 20.0},
+                "PhiFlow solves the same flow by another scheme: finite volumes on a staggered grid, MacCormack advection, "
+                "and a linear solve for the pressure in each step.",
+            )
+        )
     return Case(
-        f"navier_stokes_order{order}_batch{batch}", f"Navier–Stokes 64², ETDRK{order}, batch {batch}: a time step with its gradient",
-        "navier_stokes:ours", tuple(peers), {"batch": batch, "order": order, "num_steps": 40}, {"num_steps": 10}, "navier_stokes:reference", in_quick=order == 4 and batch == 1,
+        f"navier_stokes_order{order}_batch{batch}",
+        f"Navier–Stokes 64², ETDRK{order}, batch {batch}: a time step with its gradient",
+        "navier_stokes:ours",
+        tuple(peers),
+        {"batch": batch, "order": order, "num_steps": 40},
+        {"num_steps": 10},
+        "navier_stokes:reference",
+        in_quick=order == 4 and batch == 1,
     )
 
 
@@ -104,34 +116,74 @@ def _bfgs(problem: str) -> Case:
     loop = {"kuramoto_sivashinsky": 16, "navier_stokes": 4}.get(problem, 64)
     cheap = problem in ("wave_packet", "billiards")
     return Case(
-        f"bfgs_{problem}", f"BFGS, {PROBLEMS[problem]}: a problem", "bfgs:ours",
-        (Peer("loop over SciPy's BFGS with compiled gradients", "bfgs:scipy_side", {"at_least": 20.0} if cheap else None),
-         Peer("optimistix.BFGS under vmap", "bfgs:optimistix_side", {"at_least": 1.0})),
-        {"problem": problem, "num_problems": number, "loop": loop}, {"num_problems": few, "loop": 32 if cheap else loop}, in_quick=problem == "wave_packet",
+        f"bfgs_{problem}",
+        f"BFGS, {PROBLEMS[problem]}: a problem",
+        "bfgs:ours",
+        (
+            Peer(
+                "loop over SciPy's BFGS with compiled gradients",
+                "bfgs:scipy_side",
+                {"at_least": 20.0} if cheap else None,
+            ),
+            Peer("optimistix.BFGS under vmap", "bfgs:optimistix_side", {"at_least": 1.0}),
+        ),
+        {"problem": problem, "num_problems": number, "loop": loop},
+        {"num_problems": few, "loop": 32 if cheap else loop},
+        in_quick=problem == "wave_packet",
     )
 
 
 CASES = [
     Case(
-        "kuramoto_sivashinsky", "Kuramoto–Sivashinsky, ETDRK4: loss and gradient of a problem", "kuramoto_sivashinsky:ours",
-        (Peer("exponax, ETDRK4", "kuramoto_sivashinsky:exponax_side", {"at_least": 3.0}),
-         Peer("the bare FFTs of all stages, forward and backward", "kuramoto_sivashinsky:floor_side", {"at_most": 1.5})),
-        {"batch": 256}, {"batch": 64}, "kuramoto_sivashinsky:reference",
+        "kuramoto_sivashinsky",
+        "Kuramoto–Sivashinsky, ETDRK4: loss and gradient of a problem",
+        "kuramoto_sivashinsky:ours",
+        (
+            Peer("exponax, ETDRK4", "kuramoto_sivashinsky:exponax_side", {"at_least": 3.0}),
+            Peer(
+                "the bare FFTs of all stages, forward and backward",
+                "kuramoto_sivashinsky:floor_side",
+                {"at_most": 1.5},
+            ),
+        ),
+        {"batch": 256},
+        {"batch": 64},
+        "kuramoto_sivashinsky:reference",
     ),
     *(_flow(batch, order) for batch in (1, 64) for order in (2, 4)),
     Case(
-        "billiards", "billiards, batch 4096: loss and gradient of a shot", "billiards:ours",
-        (Peer("small steps in time, compiled by JAX", "billiards:small_steps_side", {"at_least": 100.0},
-              "The scheme is that of the verification chapter, here compiled. The step is the largest power of two with a median error "
-              "of at most 1e-4. Derivatives by forward mode: backward mode would have to store every step. "
-              "They take so long that fewer shots are played there; times are per shot."),),
+        "billiards",
+        "billiards, batch 4096: loss and gradient of a shot",
+        "billiards:ours",
+        (
+            Peer(
+                "small steps in time, compiled by JAX",
+                "billiards:small_steps_side",
+                {"at_least": 100.0},
+                "The scheme is that of the verification chapter, here compiled. The step is the largest power of two with a median error "
+                "of at most 1e-4. Derivatives by forward mode: backward mode would have to store every step. "
+                "They take so long that fewer shots are played there; times are per shot.",
+            ),
+        ),
         {"batch": 4096, "peer_batch": 256},
     ),
     *(_bfgs(problem) for problem in PROBLEMS),
-    *(Case(
-        f"training_{problem}", f"training step of joint optimization, {PROBLEMS[problem]}", "training:ours",
-        (Peer("its parts, measured apart: simulator and network, each with gradient", "training:parts", {"at_most": 1.15}),),
-        {"problem": problem, "num_problems": 256 if problem != "navier_stokes" else 64}, {"num_problems": 256 if problem in ("wave_packet", "billiards") else 32},
-        in_quick=problem == "wave_packet",
-    ) for problem in PROBLEMS),
+    *(
+        Case(
+            f"training_{problem}",
+            f"training step of joint optimization, {PROBLEMS[problem]}",
+            "training:ours",
+            (
+                Peer(
+                    "its parts, measured apart: simulator and network, each with gradient",
+                    "training:parts",
+                    {"at_most": 1.15},
+                ),
+            ),
+            {"problem": problem, "num_problems": 256 if problem != "navier_stokes" else 64},
+            {"num_problems": 256 if problem in ("wave_packet", "billiards") else 32},
+            in_quick=problem == "wave_packet",
+        )
+        for problem in PROBLEMS
+    ),
 ]

@@ -22,8 +22,14 @@ from benchmarks.cases import CASES, PROBLEMS
 RESULTS = Path(__file__).resolve().parent / "results"
 # Limits by the makers' data sheets: float32 arithmetic outside tensor cores (FLOP/s), and memory (bytes/s).
 LIMITS = {
-    "H200": (67e12, 4.8e12), "H100": (67e12, 3.35e12), "A100": (19.5e12, 2.0e12), "V100": (15.7e12, 0.9e12),
-    "L40S": (91.6e12, 0.86e12), "L4": (30.3e12, 0.3e12), "T4": (8.1e12, 0.32e12), "RTX 4090": (82.6e12, 1.01e12),
+    "H200": (67e12, 4.8e12),
+    "H100": (67e12, 3.35e12),
+    "A100": (19.5e12, 2.0e12),
+    "V100": (15.7e12, 0.9e12),
+    "L40S": (91.6e12, 0.86e12),
+    "L4": (30.3e12, 0.3e12),
+    "T4": (8.1e12, 0.32e12),
+    "RTX 4090": (82.6e12, 1.01e12),
 }
 SIZES = {"wave_packet": 65536, "billiards": 65536, "kuramoto_sivashinsky": 4096, "navier_stokes": 1024}
 STUDY = "wave_packet"  # of the paper preset
@@ -58,13 +64,24 @@ def achieved(problem_name: str, num_problems: int) -> dict[str, Any]:
     row = measure.measure(problem, "evaluation", num_problems)
     data = problem.sample_dataset(num_problems, 990)
     with problem.precision():
-        program, _ = Program.compiled(evaluation(problem), data.x0, data.context, data.y)  # the whole batch, also on a CPU
+        program, _ = Program.compiled(
+            evaluation(problem), data.x0, data.context, data.y
+        )  # the whole batch, also on a CPU
     cost = program.cost_analysis() or {}
     cost = cost[0] if isinstance(cost, list) else cost
     steps, seconds = loop_steps(problem), row["seconds"] * num_problems
-    counted = None if steps is None or "flops" not in cost else (cost["flops"] * steps / seconds, cost.get("bytes accessed", 0.0) * steps / seconds)
-    return {**row, "device": jax.devices()[0].device_kind, "batch_seconds": seconds, "flops_per_second": counted and counted[0],
-            "bytes_per_second": counted and counted[1]}
+    counted = (
+        None
+        if steps is None or "flops" not in cost
+        else (cost["flops"] * steps / seconds, cost.get("bytes accessed", 0.0) * steps / seconds)
+    )
+    return {
+        **row,
+        "device": jax.devices()[0].device_kind,
+        "batch_seconds": seconds,
+        "flops_per_second": counted and counted[0],
+        "bytes_per_second": counted and counted[1],
+    }
 
 
 def study_of_paper_preset(quick: bool) -> tuple[str, float]:
@@ -91,26 +108,39 @@ def in_own_process(what: str, *arguments: Any) -> Any:
 
 def table(measured: list[dict[str, Any]], rows: list[dict[str, Any]], study_line: str) -> str:
     """Everything as plain text."""
-    lines = [f"{'one evaluation of a batch':<40} {'N':>6} {'s':>10} {'FLOP/s':>10} {'of limit':>9} {'bytes/s':>10} {'of limit':>9}"]
+    lines = [
+        f"{'one evaluation of a batch':<40} {'N':>6} {'s':>10} {'FLOP/s':>10} {'of limit':>9} {'bytes/s':>10} {'of limit':>9}"
+    ]
     for row in measured:
         bounds = limits(row["device"])
         texts = []
         for value, bound in zip((row["flops_per_second"], row["bytes_per_second"]), bounds or (None, None)):
-            texts += ["-" if value is None else f"{value:.2e}", "-" if value is None or bound is None else f"{100 * value / bound:.1f} %"]
-        lines.append(f"{PROBLEMS[row['problem']]:<40} {row['n']:>6} {row['batch_seconds']:>10.2e} {texts[0]:>10} {texts[1]:>9} {texts[2]:>10} {texts[3]:>9}")
+            texts += [
+                "-" if value is None else f"{value:.2e}",
+                "-" if value is None or bound is None else f"{100 * value / bound:.1f} %",
+            ]
+        lines.append(
+            f"{PROBLEMS[row['problem']]:<40} {row['n']:>6} {row['batch_seconds']:>10.2e} {texts[0]:>10} {texts[1]:>9} {texts[2]:>10} {texts[3]:>9}"
+        )
     lines += ["", study_line, "", f"{'work':<75} {'here, s':>10} {'there, s':>10} {'ratio':>8}  beside"]
     for row in rows:
         here = "-" if row["ours"]["seconds"] is None else f"{row['ours']['seconds']:.2e}"
         there = f"{row['peer']['seconds']:.2e}" if row["peer"] else "-"
         ratio = "-" if row["ratio"] is None else f"{row['ratio']:.3g}"
-        lines.append(f"{row['title'][:75]:<75} {here:>10} {there:>10} {ratio:>8}  {row['beside'] or row['note']}")
+        lines.append(
+            f"{row['title'][:75]:<75} {here:>10} {there:>10} {ratio:>8}  {row['beside'] or row['note']}"
+        )
     return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> Path:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a short version, also for a CPU: shows that everything runs")
-    parser.add_argument("--minutes", type=float, default=8.0, help="cases that do not fit are left out and named")
+    parser.add_argument(
+        "--quick", action="store_true", help="a short version, also for a CPU: shows that everything runs"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=8.0, help="cases that do not fit are left out and named"
+    )
     parser.add_argument("--machine", help="name of the result file; by default that of the card")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the result file")
     given = parser.parse_args(arguments)
@@ -145,8 +175,16 @@ def main(arguments: list[str] | None = None) -> Path:
             rows.append(harness.empty_row(case.name, case.title, note=f"It did not run here: {failure}"))
     described = harness.machine(given.machine)
     print(f"{described['device']}, JAX {harness.versions()['jax']}\n\n" + table(measured, rows, study_line))
-    rows = [row for row in rows if row["ours"]["seconds"] is not None]  # what there was no time for is no result
-    return harness.write(given.output / f"{described['name']}.json", rows, [*scaled, *measured], quick=given.quick, described=described)
+    rows = [
+        row for row in rows if row["ours"]["seconds"] is not None
+    ]  # what there was no time for is no result
+    return harness.write(
+        given.output / f"{described['name']}.json",
+        rows,
+        [*scaled, *measured],
+        quick=given.quick,
+        described=described,
+    )
 
 
 if __name__ == "__main__":

@@ -43,7 +43,12 @@ class Worker:
         self.log = open(self.outputs.with_suffix(".log"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", side, json.dumps(arguments), str(self.outputs)],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, bufsize=1,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            bufsize=1,
         )
 
     def answer(self) -> dict[str, Any]:
@@ -89,7 +94,9 @@ def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float 
         started = {side: Worker(side, arguments, Path(folder)) for side in wanted} if together else {}
         try:
             for side in wanted:
-                worker = started.get(side) or Worker(side, arguments, Path(folder))  # one after the other: compilation is timed, too
+                worker = started.get(side) or Worker(
+                    side, arguments, Path(folder)
+                )  # one after the other: compilation is timed, too
                 try:
                     facts[side] = worker.answer()
                 except SideFailed as failure:
@@ -102,7 +109,9 @@ def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float 
                 else:
                     sides[side] = worker
             times = take_turns({side: worker.run for side, worker in sides.items()}, turns, seconds, failures)
-            outputs = {side: dict(np.load(Path(folder) / (re.sub(r"\W", "_", side) + ".npz"))) for side in facts}
+            outputs = {
+                side: dict(np.load(Path(folder) / (re.sub(r"\W", "_", side) + ".npz"))) for side in facts
+            }
         finally:
             for worker in [*sides.values(), *started.values()]:
                 worker.close()
@@ -120,10 +129,25 @@ def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float 
             scale = facts[case.ours]["count"] / facts[peer.side]["count"]
             turns_of_both = list(zip(times[case.ours], times[peer.side]))
             compare(row, [scale * there / here for (here, _), (there, _) in turns_of_both])
-            compare_processors(row, [scale * there / here for (_, here), (_, there) in turns_of_both if here and there])
+            compare_processors(
+                row, [scale * there / here for (_, here), (_, there) in turns_of_both if here and there]
+            )
         rows.append(row)
-        say(f"{case.title} | {row['beside']}: " + (f"ratio {row['ratio']:.3g}, of processor times {row['processor_ratio']}" if row["ratio"] else "no ratio")
-            + ("" if row["reached"] is None else ", target reached" if row["reached"] else ", target not reached"))
+        say(
+            f"{case.title} | {row['beside']}: "
+            + (
+                f"ratio {row['ratio']:.3g}, of processor times {row['processor_ratio']}"
+                if row["ratio"]
+                else "no ratio"
+            )
+            + (
+                ""
+                if row["reached"] is None
+                else ", target reached"
+                if row["reached"]
+                else ", target not reached"
+            )
+        )
     return rows
 
 
@@ -135,7 +159,9 @@ def empty_row(name: str, title: str, *, seconds: float | None = None, ratio: flo
             "ratio_low": None, "ratio_high": None, "processor_ratio": None, "reached": reached, "note": note}  # fmt: skip
 
 
-def take_turns(sides: dict[str, Callable[[], Any]], turns: int, seconds: float, failures: dict[str, str]) -> dict[str, list[Any]]:
+def take_turns(
+    sides: dict[str, Callable[[], Any]], turns: int, seconds: float, failures: dict[str, str]
+) -> dict[str, list[Any]]:
     """What each side says, in turns: every side once, then every side again. A side that fails is left out and noted."""
     times: dict[str, list[Any]] = {side: [] for side in sides}
     begin = time.monotonic()
@@ -152,21 +178,29 @@ def take_turns(sides: dict[str, Callable[[], Any]], turns: int, seconds: float, 
     return {side: values for side, values in times.items() if side not in failures}
 
 
-def describe(facts: dict[str, Any], turns: Sequence[tuple[float, float | None]], judged: tuple[str, dict[str, float]]) -> dict[str, Any]:
+def describe(
+    facts: dict[str, Any], turns: Sequence[tuple[float, float | None]], judged: tuple[str, dict[str, float]]
+) -> dict[str, Any]:
     """What the result file says about one side; times are divided by its count."""
     text, numbers = judged
     times, processor = [wall for wall, _ in turns], [spent for _, spent in turns if spent]
     return {
-        "seconds": statistics.median(times) / facts["count"], "low": min(times) / facts["count"], "high": max(times) / facts["count"],
-        "processor_seconds": statistics.median(processor) / facts["count"] if processor else None, "turns": len(times), "count": facts["count"], "compile_seconds": round(facts["compile_seconds"], 3),
-        "accuracy_text": "; ".join(part for part in (facts["text"], text) if part), "accuracy": {**facts["numbers"], **numbers},
+        "seconds": statistics.median(times) / facts["count"],
+        "low": min(times) / facts["count"],
+        "high": max(times) / facts["count"],
+        "processor_seconds": statistics.median(processor) / facts["count"] if processor else None,
+        "turns": len(times),
+        "count": facts["count"],
+        "compile_seconds": round(facts["compile_seconds"], 3),
+        "accuracy_text": "; ".join(part for part in (facts["text"], text) if part),
+        "accuracy": {**facts["numbers"], **numbers},
     }
 
 
 def compare(row: dict[str, Any], faster: Sequence[float]) -> None:
     """Enter the ratios of the single turns, time there / time here; the other way round where the target is an upper bound."""
     target = row["target"] or {"at_least": None}
-    (kind, bound), = target.items()
+    ((kind, bound),) = target.items()
     ratios = [1 / value for value in faster] if kind == "at_most" else list(faster)
     row["ratio"] = float(np.median(ratios))
     row["ratio_low"], row["ratio_high"] = (float(value) for value in np.percentile(ratios, [25, 75]))
@@ -183,7 +217,9 @@ def compare_processors(row: dict[str, Any], faster: Sequence[float]) -> None:
 
 def answer_of(module: str, *arguments: str, label: str, say: Callable[[str], None]) -> Any:
     """What `python -m module arguments` prints as JSON in its last line, from a process of its own; None where it failed, which is said."""
-    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True
+    )
     if done.returncode:
         say(f"{label}: failed: {done.stderr.strip().splitlines()[-1:]}")
         return None
@@ -219,7 +255,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write(path: Path, rows: Sequence[dict], scaling: Sequence[dict], *, quick: bool, described: dict[str, Any]) -> Path:
+def write(
+    path: Path, rows: Sequence[dict], scaling: Sequence[dict], *, quick: bool, described: dict[str, Any]
+) -> Path:
     """Write the result file atomically: all of it or nothing."""
     content = {"format": FORMAT, "machine": described, "created": datetime.now(timezone.utc).isoformat(timespec="seconds"), "quick": quick,
                "versions": versions(), "rows": list(rows), "scaling": list(scaling)}  # fmt: skip

@@ -61,7 +61,14 @@ def exponax_side(batch: int) -> Side:
         def __init__(self, derivative_operator, alpha, beta):
             # exponax keeps modes up to fraction * N / 2 - 1: this fraction makes the cut equal.
             fraction = (kept_modes(num_points) + 1.5) / (num_points / 2)
-            super().__init__(1, num_points, derivative_operator=derivative_operator, dealiasing_fraction=fraction, scale=beta, conservative=True)
+            super().__init__(
+                1,
+                num_points,
+                derivative_operator=derivative_operator,
+                dealiasing_fraction=fraction,
+                scale=beta,
+                conservative=True,
+            )
             self.drive = alpha * drive
 
         def __call__(self, u_hat):
@@ -76,13 +83,15 @@ def exponax_side(batch: int) -> Side:
             super().__init__(1, extent, num_points, dt, num_channels=1, order=4)
 
         def _build_linear_operator(self, derivative_operator):
-            return -derivative_operator**2 - derivative_operator**4
+            return -(derivative_operator**2) - derivative_operator**4
 
         def _build_nonlinear_fun(self, derivative_operator):
             return Forced(derivative_operator, self.alpha, self.beta)
 
     def objective(x, context, y):
-        final = exponax.repeat(Stepper(*coefficients_of(x)), round(settings["horizon"] / dt))(context[None])[0]
+        final = exponax.repeat(Stepper(*coefficients_of(x)), round(settings["horizon"] / dt))(context[None])[
+            0
+        ]
         return jnp.mean(jnp.square(final - y))
 
     return _compiled(jax.vmap(jax.value_and_grad(objective)), *_inputs(batch, jpo.kuramoto_sivashinsky()))
@@ -91,7 +100,10 @@ def exponax_side(batch: int) -> Side:
 def floor_side(batch: int) -> Side:
     """Nothing but the transforms: one there and one back for each of four stages, forward and backward."""
     problem = jpo.kuramoto_sivashinsky()
-    num_points, steps = problem.settings["num_points"], round(problem.settings["horizon"] / problem.settings["dt"])
+    num_points, steps = (
+        problem.settings["num_points"],
+        round(problem.settings["horizon"] / problem.settings["dt"]),
+    )
     states = jnp.asarray(_inputs(batch, problem)[1])
 
     def transforms(u):

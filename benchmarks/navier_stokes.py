@@ -12,16 +12,33 @@ import numpy as np
 from benchmarks.cases import Side
 from jpo_lib.problems.navier_stokes import integrate, velocity
 
-NUM_POINTS, VISCOSITY, DT, SEED = 64, 0.01, 0.005, 990  # stable with both schemes, as `cfl_number` says: else round-off grows
+NUM_POINTS, VISCOSITY, DT, SEED = (
+    64,
+    0.01,
+    0.005,
+    990,
+)  # stable with both schemes, as `cfl_number` says: else round-off grows
 LARGEST_MODE = 5
 
 
 def stream_modes(batch: int, seed: int = SEED):
     """Waves psi = sum a cos(kx x + ky y + phase): amplitudes and phases (batch, K), wavenumbers (K, 2). Speeds are about 1."""
     generator = np.random.default_rng(seed)
-    k = np.array([(kx, ky) for kx in range(LARGEST_MODE + 1) for ky in range(-LARGEST_MODE, LARGEST_MODE + 1) if (kx, ky) > (0, 0)], float)
+    k = np.array(
+        [
+            (kx, ky)
+            for kx in range(LARGEST_MODE + 1)
+            for ky in range(-LARGEST_MODE, LARGEST_MODE + 1)
+            if (kx, ky) > (0, 0)
+        ],
+        float,
+    )
     square = (k**2).sum(axis=1)
-    return generator.normal(size=(batch, len(k))) * np.exp(-square / 12) / square, generator.uniform(0, 2 * np.pi, (batch, len(k))), k
+    return (
+        generator.normal(size=(batch, len(k))) * np.exp(-square / 12) / square,
+        generator.uniform(0, 2 * np.pi, (batch, len(k))),
+        k,
+    )
 
 
 def vorticity(batch: int, seed: int = SEED) -> np.ndarray:
@@ -51,11 +68,21 @@ def _side(final, batch: int, num_steps: int, sign: float = 1.0, dtype=jnp.float3
     program = jax.jit(jax.vmap(jax.value_and_grad(objective, has_aux=True))).lower(begin_fields, y).compile()
     seconds = time.perf_counter() - begin
     (_, end), gradient = program(begin_fields, y)
-    return Side(lambda: program(begin_fields, y), num_steps * batch, seconds, {"flow": sign * end, "gradient": sign * gradient}, text)
+    return Side(
+        lambda: program(begin_fields, y),
+        num_steps * batch,
+        seconds,
+        {"flow": sign * end, "gradient": sign * gradient},
+        text,
+    )
 
 
 def ours(batch: int, order: int, num_steps: int) -> Side:
-    return _side(functools.partial(integrate, viscosity=VISCOSITY, dt=DT, num_steps=num_steps, order=order), batch, num_steps)
+    return _side(
+        functools.partial(integrate, viscosity=VISCOSITY, dt=DT, num_steps=num_steps, order=order),
+        batch,
+        num_steps,
+    )
 
 
 def reference(batch: int, order: int, num_steps: int) -> Side:
@@ -73,7 +100,9 @@ def exponax_side(batch: int, order: int, num_steps: int) -> Side:
     import exponax
 
     fraction = ((NUM_POINTS - 1) // 3 + 1.5) / (NUM_POINTS / 2)
-    stepper = exponax.stepper.NavierStokesVorticity(2, 2 * np.pi, NUM_POINTS, DT, diffusivity=VISCOSITY, order=order, dealiasing_fraction=fraction)
+    stepper = exponax.stepper.NavierStokesVorticity(
+        2, 2 * np.pi, NUM_POINTS, DT, diffusivity=VISCOSITY, order=order, dealiasing_fraction=fraction
+    )
     repeated = exponax.repeat(stepper, num_steps)
     return _side(lambda w: repeated(w[None])[0], batch, num_steps, sign=-1.0)
 
@@ -85,7 +114,9 @@ def jax_cfd_side(batch: int, order: int, num_steps: int) -> Side:
     from jax_cfd import spectral
 
     grid = cfd.grids.Grid((NUM_POINTS, NUM_POINTS), domain=((0, 2 * np.pi), (0, 2 * np.pi)))
-    step = spectral.time_stepping.crank_nicolson_rk4(spectral.equations.NavierStokes2D(VISCOSITY, grid, smooth=True), DT)
+    step = spectral.time_stepping.crank_nicolson_rk4(
+        spectral.equations.NavierStokes2D(VISCOSITY, grid, smooth=True), DT
+    )
 
     def final(w):
         spectrum = jax.lax.scan(lambda s, _: (step(s), None), jnp.fft.rfftn(w), None, length=num_steps)[0]
@@ -119,7 +150,9 @@ def phiflow_side(batch: int, order: int, num_steps: int) -> Side:
                 u, v = u - float(a * ky) * sine, v + float(a * kx) * sine
             return stack({"x": u, "y": v}, channel("vector"))
 
-        return StaggeredGrid(speeds, PERIODIC, x=NUM_POINTS, y=NUM_POINTS, bounds=Box(x=2 * np.pi, y=2 * np.pi))
+        return StaggeredGrid(
+            speeds, PERIODIC, x=NUM_POINTS, y=NUM_POINTS, bounds=Box(x=2 * np.pi, y=2 * np.pi)
+        )
 
     first, target = start(SEED), start(SEED + 1)
 
@@ -144,4 +177,10 @@ def phiflow_side(batch: int, order: int, num_steps: int) -> Side:
         u = np.asarray(velocity(exact))
     error = float(np.linalg.norm(np.asarray(centred(last)) - u) / np.linalg.norm(u))
 
-    return Side(lambda: centred(program(first)[1]), steps, seconds, text=f"relative error of the velocity after {steps} steps {error:.1e}", numbers={"velocity": error})
+    return Side(
+        lambda: centred(program(first)[1]),
+        steps,
+        seconds,
+        text=f"relative error of the velocity after {steps} steps {error:.1e}",
+        numbers={"velocity": error},
+    )

@@ -73,7 +73,11 @@ def bfgs_billiards(quick: bool) -> Found:
 
     together, small = batch(256), batch(16)
     compiled = jax.jit(jax.value_and_grad(problem.objective))
-    x, y, context = np.asarray(data.x0[0], float), np.asarray(data.y[0]), jax.tree.map(lambda leaf: np.asarray(leaf[0]), data.context)
+    x, y, context = (
+        np.asarray(data.x0[0], float),
+        np.asarray(data.y[0]),
+        jax.tree.map(lambda leaf: np.asarray(leaf[0]), data.context),
+    )
 
     def call():
         loss, gradient = compiled(jnp.asarray(x, data.x0.dtype), context, y)
@@ -149,10 +153,24 @@ def _time_per_problem(name: str) -> Callable[[bool], Found]:
         numbers: dict[str, float] = {"block": block_size(problem, sizes[-1])}
         for size in sizes:
             arguments = jax.tree.map(lambda leaf: leaf[:size], (data.x0, data.context, data.y))
-            blocks = [jax.tree.map(lambda leaf: leaf[first : first + numbers["block"]], arguments) for first in range(0, size, numbers["block"])]
-            program, part = evaluation(problem).compiled(*arguments)[0], evaluation(problem).compiled(*blocks[0])[0]
-            turns = [[median_seconds(call, 1, 0.1)["median"] / size for call in (lambda: program(*arguments), lambda: [jax.block_until_ready(part(*block)) for block in blocks])]
-                     for _ in range(3 if quick else 9)]
+            blocks = [
+                jax.tree.map(lambda leaf: leaf[first : first + numbers["block"]], arguments)
+                for first in range(0, size, numbers["block"])
+            ]
+            program, part = (
+                evaluation(problem).compiled(*arguments)[0],
+                evaluation(problem).compiled(*blocks[0])[0],
+            )
+            turns = [
+                [
+                    median_seconds(call, 1, 0.1)["median"] / size
+                    for call in (
+                        lambda: program(*arguments),
+                        lambda: [jax.block_until_ready(part(*block)) for block in blocks],
+                    )
+                ]
+                for _ in range(3 if quick else 9)
+            ]
             numbers[f"shared{size}"], numbers[f"in_a_row{size}"] = map(float, np.median(turns, axis=0))
         few, many = sizes
         count = -(-few // numbers["block"])
@@ -179,23 +197,37 @@ def navier_stokes_one_flow(quick: bool) -> Found:
     modes = b.values.shape[1]
 
     def there_and_back(a):
-        return vorticity._to_coefficients(vorticity._to_grid(a, b.values, b.slopes), b.values * b.weights, b.slopes * b.weights)
+        return vorticity._to_coefficients(
+            vorticity._to_grid(a, b.values, b.slopes), b.values * b.weights, b.slopes * b.weights
+        )
 
     def measured(batch):
         side = flows.ours(batch, 4, steps)
         wall, processor = wall_and_processor(side.run, repeats)
         fields = jnp.asarray(np.random.default_rng(SEED).normal(size=(batch, modes, modes)), jnp.float32)
         # Twenty round trips in one program, so that its start does not count.
-        program = jax.jit(jax.vmap(lambda a: jax.lax.scan(lambda a, _: (there_and_back(a), None), a, None, length=20)[0]))
+        program = jax.jit(
+            jax.vmap(lambda a: jax.lax.scan(lambda a, _: (there_and_back(a), None), a, None, length=20)[0])
+        )
         trip = median_seconds(lambda: program(fields), repeats, 0.1)["median"] / 20 / batch
         return wall / steps / batch, processor / wall, trip
 
     points = flows.NUM_POINTS
-    work = 2.0 * 2 * (modes * modes * points + modes * points * points)  # multiplications and additions of a round trip
+    work = (
+        2.0 * 2 * (modes * modes * points + modes * points * points)
+    )  # multiplications and additions of a round trip
     (one, busy_one, trip_one), (many, busy_many, trip_many) = measured(1), measured(number)
     # A step of order 4 has four stages with two round trips each. Backward, each product becomes one as large.
     products = 4 * 2 * 2 * trip_one
-    numbers = {"step_one": one, "step_many": many, "busy_one": busy_one, "busy_many": busy_many, "products": products / one, "gflops_one": work / trip_one / 1e9, "gflops_many": work / trip_many / 1e9}
+    numbers = {
+        "step_one": one,
+        "step_many": many,
+        "busy_one": busy_one,
+        "busy_many": busy_many,
+        "products": products / one,
+        "gflops_one": work / trip_one / 1e9,
+        "gflops_many": work / trip_many / 1e9,
+    }
     text = (f"One flow keeps {busy_one:.1f} processors busy, {number} flows {busy_many:.1f}. At order 4 a step takes "
             f"{1e6 * one * busy_one:.0f} µs of processor time with one flow and {1e6 * many * busy_many:.0f} µs for each of {number}. With one flow, about {products / one:.0%} of it are products "
             f"of matrices with {modes} and {points} rows, at {work / trip_one / 1e9:.0f} GFLOP/s.")  # fmt: skip
@@ -207,8 +239,15 @@ def kuramoto_sivashinsky(quick: bool) -> Found:
     from benchmarks import kuramoto_sivashinsky as motions
 
     batch, repeats = (64, 3) if quick else (256, 9)
-    (here, spent_here), (there, spent_there) = (wall_and_processor(side.run, repeats) for side in (motions.ours(batch), motions.exponax_side(batch)))
-    numbers = {"here": here, "there": there, "busy_here": spent_here / here, "busy_there": spent_there / there}
+    (here, spent_here), (there, spent_there) = (
+        wall_and_processor(side.run, repeats) for side in (motions.ours(batch), motions.exponax_side(batch))
+    )
+    numbers = {
+        "here": here,
+        "there": there,
+        "busy_here": spent_here / here,
+        "busy_there": spent_there / there,
+    }
     text = (f"This library keeps {spent_here / here:.1f} processors busy, exponax {spent_there / there:.1f}. In processor time, an evaluation of {batch} problems takes "
             f"{1e3 * spent_here:.0f} ms here and {1e3 * spent_there:.0f} ms there, a ratio of {spent_there / spent_here:.2g}.")  # fmt: skip
     return text, numbers
@@ -216,11 +255,23 @@ def kuramoto_sivashinsky(quick: bool) -> Found:
 
 PROFILES = {
     "kuramoto_sivashinsky": Profile(("kuramoto_sivashinsky",), "exponax", kuramoto_sivashinsky),
-    "bfgs_billiards": Profile(("bfgs_billiards",), "loop over SciPy's BFGS with compiled gradients", bfgs_billiards),
-    "training_wave_packet": Profile(("training_wave_packet",), "its parts, measured apart: simulator and network, each with gradient", training_wave_packet),
-    "time_per_problem_wave_packet": Profile(("time_per_problem_wave_packet",), "", _time_per_problem("wave_packet")),
-    "time_per_problem_billiards": Profile(("time_per_problem_billiards",), "", _time_per_problem("billiards")),
-    "navier_stokes_one_flow": Profile(("navier_stokes_order2_batch1", "navier_stokes_order4_batch1"), "exponax", navier_stokes_one_flow),
+    "bfgs_billiards": Profile(
+        ("bfgs_billiards",), "loop over SciPy's BFGS with compiled gradients", bfgs_billiards
+    ),
+    "training_wave_packet": Profile(
+        ("training_wave_packet",),
+        "its parts, measured apart: simulator and network, each with gradient",
+        training_wave_packet,
+    ),
+    "time_per_problem_wave_packet": Profile(
+        ("time_per_problem_wave_packet",), "", _time_per_problem("wave_packet")
+    ),
+    "time_per_problem_billiards": Profile(
+        ("time_per_problem_billiards",), "", _time_per_problem("billiards")
+    ),
+    "navier_stokes_one_flow": Profile(
+        ("navier_stokes_order2_batch1", "navier_stokes_order4_batch1"), "exponax", navier_stokes_one_flow
+    ),
 }
 
 
@@ -239,8 +290,19 @@ def add_to(rows: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]]) -> N
     """Give each row that misses its target the sentence that explains it, "reason", and the numbers in it, "reason_numbers"."""
     for row in rows:
         if row["reached"] is False:
-            fitting = next((one for one in found if row["name"] in one["rows"] and row["beside"].startswith(one["beside"])), None)
-            row |= {"reason": fitting["text"], "reason_numbers": fitting["numbers"]} if fitting else {"reason": "", "reason_numbers": {}}
+            fitting = next(
+                (
+                    one
+                    for one in found
+                    if row["name"] in one["rows"] and row["beside"].startswith(one["beside"])
+                ),
+                None,
+            )
+            row |= (
+                {"reason": fitting["text"], "reason_numbers": fitting["numbers"]}
+                if fitting
+                else {"reason": "", "reason_numbers": {}}
+            )
 
 
 if __name__ == "__main__":

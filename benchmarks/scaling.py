@@ -12,8 +12,16 @@ from typing import Any
 from benchmarks import harness
 
 SIZES = {
-    "wave_packet": {"evaluation": (256, 1024, 4096, 16384, 65536), "training": (256, 4096, 65536), "solution": (256, 4096)},
-    "billiards": {"evaluation": (256, 1024, 4096, 16384, 65536), "training": (256, 4096, 65536), "solution": (256, 4096)},
+    "wave_packet": {
+        "evaluation": (256, 1024, 4096, 16384, 65536),
+        "training": (256, 4096, 65536),
+        "solution": (256, 4096),
+    },
+    "billiards": {
+        "evaluation": (256, 1024, 4096, 16384, 65536),
+        "training": (256, 4096, 65536),
+        "solution": (256, 4096),
+    },
     "kuramoto_sivashinsky": {"evaluation": (16, 64, 256, 1024), "training": (256,)},
     "navier_stokes": {"evaluation": (16, 64, 256), "training": (64,)},
 }
@@ -46,7 +54,15 @@ def measure_here(problem: str, work: str, sizes: Sequence[int], repeats: int) ->
     for parts in found.values():
         seconds = [part["seconds"] for part in parts]
         low, high = min(part["low"] for part in parts), max(part["high"] for part in parts)
-        rows.append({**parts[0], "seconds": statistics.median(seconds), "low": low, "high": high, "repeats": turns * repeats})
+        rows.append(
+            {
+                **parts[0],
+                "seconds": statistics.median(seconds),
+                "low": low,
+                "high": high,
+                "repeats": turns * repeats,
+            }
+        )
     return rows
 
 
@@ -60,7 +76,15 @@ def run(quick: bool, say: Callable[[str], None] = print) -> list[dict[str, Any]]
     for problem, works in (QUICK if quick else SIZES).items():
         for work, sizes in works.items():
             label = f"time per problem, {problem}, {work}"
-            found = harness.answer_of("benchmarks.scaling", problem, work, json.dumps(sizes), "3" if quick else "5", label=label, say=say)
+            found = harness.answer_of(
+                "benchmarks.scaling",
+                problem,
+                work,
+                json.dumps(sizes),
+                "3" if quick else "5",
+                label=label,
+                say=say,
+            )
             if found is None:
                 continue
             rows += found
@@ -68,7 +92,9 @@ def run(quick: bool, say: Callable[[str], None] = print) -> list[dict[str, Any]]
     return rows
 
 
-def summaries(rows: Sequence[dict[str, Any]], empty_row: Callable[..., dict[str, Any]]) -> list[dict[str, Any]]:
+def summaries(
+    rows: Sequence[dict[str, Any]], empty_row: Callable[..., dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Rows on the cheap simulators: how far the time and the memory per problem are from constant."""
     result = []
     for problem in ("wave_packet", "billiards"):
@@ -82,7 +108,9 @@ def summaries(rows: Sequence[dict[str, Any]], empty_row: Callable[..., dict[str,
             if not values:
                 continue
             # Memory may grow with the number of problems, but no faster; for time, large batches must not be dear and neither small ones.
-            base, words = (min(values), "smallest") if what == "time" else (values[0], f"that for N = {chosen[0]['n']}")
+            base, words = (
+                (min(values), "smallest") if what == "time" else (values[0], f"that for N = {chosen[0]['n']}")
+            )
             ratio = max(values) / base
             result.append(empty_row(
                 f"{what}_per_problem_{problem}", f"{label}: {what} per problem of an evaluation, largest over {words}, for N = {chosen[0]['n']} to {last['n']}",

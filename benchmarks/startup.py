@@ -27,7 +27,9 @@ print(middle - begin, lazy - middle, time.perf_counter() - middle)
 """
 
 
-def run(quick: bool, empty_row: Callable[..., dict[str, Any]], say: Callable[[str], None] = print) -> list[dict[str, Any]]:
+def run(
+    quick: bool, empty_row: Callable[..., dict[str, Any]], say: Callable[[str], None] = print
+) -> list[dict[str, Any]]:
     rows = [_imports(3 if quick else 7, empty_row)]
     say(f"import: {rows[0]['ours']['accuracy_text']}")
     if quick:
@@ -38,11 +40,22 @@ def run(quick: bool, empty_row: Callable[..., dict[str, Any]], say: Callable[[st
 
 
 def _imports(times: int, empty_row) -> dict[str, Any]:
-    found = [[float(v) for v in subprocess.check_output([sys.executable, "-c", IMPORT], cwd=ROOT, text=True).split()] for _ in range(times)]
+    found = [
+        [
+            float(v)
+            for v in subprocess.check_output([sys.executable, "-c", IMPORT], cwd=ROOT, text=True).split()
+        ]
+        for _ in range(times)
+    ]
     jax_alone, lazy, everything = (statistics.median(values) for values in zip(*found))
     return empty_row(
-        "import", "import of jpo_lib with all its names, without that of JAX", seconds=everything, target={"seconds_at_most": IMPORT_TARGET},
-        reached=everything <= IMPORT_TARGET, turns=times, numbers={"jax_seconds": jax_alone, "lazy_seconds": lazy},
+        "import",
+        "import of jpo_lib with all its names, without that of JAX",
+        seconds=everything,
+        target={"seconds_at_most": IMPORT_TARGET},
+        reached=everything <= IMPORT_TARGET,
+        turns=times,
+        numbers={"jax_seconds": jax_alone, "lazy_seconds": lazy},
         text=f"JAX alone {jax_alone:.2f} s; `import jpo_lib`, which loads its parts on first use, {1000 * lazy:.1f} ms",
     )
 
@@ -55,7 +68,9 @@ def _second_run(notebook: str, empty_row) -> dict[str, Any]:
         cache = Path(folder, "cache")
         seconds, entries = [], []
         for number in range(2):
-            env = dict(os.environ, JPO_STUDIES=str(Path(folder, f"studies-{number}")), **compilation.settings(cache))
+            env = dict(
+                os.environ, JPO_STUDIES=str(Path(folder, f"studies-{number}")), **compilation.settings(cache)
+            )
             begin = time.perf_counter()
             subprocess.run([sys.executable, "-m", "jpo_book.cli", "run", notebook, "--profile", "smoke", "--output", folder],
                            cwd=ROOT, env=env, check=True, stdout=subprocess.DEVNULL)  # fmt: skip
@@ -63,7 +78,11 @@ def _second_run(notebook: str, empty_row) -> dict[str, Any]:
             entries.append(len(list(cache.glob("*-cache"))))
     new = entries[1] - entries[0]
     return empty_row(
-        "second_run", f"second run of the notebook {notebook} (smoke), its studies computed anew", seconds=seconds[1], target={"new_programs": 0},
-        reached=new == 0, numbers={"first_seconds": seconds[0], "programs": entries[0], "new_programs": new},
+        "second_run",
+        f"second run of the notebook {notebook} (smoke), its studies computed anew",
+        seconds=seconds[1],
+        target={"new_programs": 0},
+        reached=new == 0,
+        numbers={"first_seconds": seconds[0], "programs": entries[0], "new_programs": new},
         text=f"first run {seconds[0]:.0f} s and {entries[0]} compiled programs kept, second run {seconds[1]:.0f} s and {new} more",
     )

@@ -22,7 +22,12 @@ STEPS = 10, 30  # the difference leaves out what a run does before its first ste
 def prepared(name: str, num_problems: int):
     problem = jpo.PROBLEMS[name]()
     solver = complete(problem, jpo.JointOptimization(group_size=num_problems), num_problems)
-    return problem, problem.sample_dataset(num_problems, SEED), solver, min(solver.batch_size or num_problems, num_problems)
+    return (
+        problem,
+        problem.sample_dataset(num_problems, SEED),
+        solver,
+        min(solver.batch_size or num_problems, num_problems),
+    )
 
 
 def ours(problem: str, num_problems: int) -> Side:

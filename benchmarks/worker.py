@@ -37,14 +37,24 @@ def main(side: str, arguments: str, outputs: str) -> None:
         return time.perf_counter() - started
 
     first = once()
-    inner = 1 if made.timed else max(1, int(SHORTEST / max(min(first, once()) if first < SHORTEST else first, 1e-6)))
+    inner = (
+        1
+        if made.timed
+        else max(1, int(SHORTEST / max(min(first, once()) if first < SHORTEST else first, 1e-6)))
+    )
     np.savez(outputs, **{name: np.asarray(value) for name, value in made.outputs.items()})
 
     def say(**facts):
         answer.write(json.dumps(facts) + "\n")
         answer.flush()
 
-    say(compile_seconds=made.compile_seconds, count=made.count, text=made.text, numbers=dict(made.numbers), ready=time.perf_counter() - begin)
+    say(
+        compile_seconds=made.compile_seconds,
+        count=made.count,
+        text=made.text,
+        numbers=dict(made.numbers),
+        ready=time.perf_counter() - begin,
+    )
     for line in sys.stdin:
         if line.strip() != "run":
             break
@@ -55,7 +65,10 @@ def main(side: str, arguments: str, outputs: str) -> None:
         for _ in range(inner):
             result = made.run()
         wait(result)
-        say(seconds=(time.perf_counter() - started) / inner, processor=(time.process_time() - processor) / inner)
+        say(
+            seconds=(time.perf_counter() - started) / inner,
+            processor=(time.process_time() - processor) / inner,
+        )
 
 
 if __name__ == "__main__":

@@ -28,16 +28,24 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-Profile = Annotated[str, typer.Option(help="Amount of work: smoke (seconds), laptop (minutes) or paper (hours).")]
-Values = Annotated[Optional[list[str]], typer.Option("-p", metavar="NAME=VALUE", help="Set a parameter; may be repeated.")]
+Profile = Annotated[
+    str, typer.Option(help="Amount of work: smoke (seconds), laptop (minutes) or paper (hours).")
+]
+Values = Annotated[
+    Optional[list[str]], typer.Option("-p", metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
+]
 Folder = Annotated[Optional[Path], typer.Option(help="Folder of the study files (default: _build/studies).")]
 
 USAGE_ERROR = typer.BadParameter.__bases__[0]  # typer exports only this child of it
 
 STUDY_PARAMETERS = [
     parameters.Parameter("seed", "int", int, 0, "first data seed"),
-    parameters.Parameter("num_problems", "int | None", Optional[int], None, "number of problems; None: the profile's"),
-    parameters.Parameter("group_sizes", "list[int] | None", Optional[list[int]], None, "n; None: the profile's"),
+    parameters.Parameter(
+        "num_problems", "int | None", Optional[int], None, "number of problems; None: the profile's"
+    ),
+    parameters.Parameter(
+        "group_sizes", "list[int] | None", Optional[list[int]], None, "n; None: the profile's"
+    ),
 ]
 
 
@@ -47,9 +55,13 @@ def _pairs(values: list[str] | None) -> dict[str, str]:
     for text in values or []:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
-            raise parameters.InputError(f"Expected NAME=VALUE after -p, got '{text}': write for example -p seed=3.")
+            raise parameters.InputError(
+                f"Expected NAME=VALUE after -p, got '{text}': write for example -p seed=3."
+            )
         if name in pairs:
-            raise parameters.InputError(f"Expected every parameter once, got {name} twice: keep one of the two.")
+            raise parameters.InputError(
+                f"Expected every parameter once, got {name} twice: keep one of the two."
+            )
         pairs[name] = value
     return pairs
 
@@ -60,7 +72,9 @@ def _report(what: str, seconds: float | None = None) -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _common(version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False) -> None:
+def _common(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
+) -> None:
     if version:
         from importlib.metadata import version as installed
 
@@ -70,18 +84,28 @@ def _common(version: Annotated[bool, typer.Option("--version", help="Show the ve
 
 @app.command()
 def run(
-    names: Annotated[Optional[list[str]], typer.Argument(metavar="[NOTEBOOK]...", help="Paths or stems; none: all.")] = None,
-    profile: Annotated[Optional[str], typer.Option(help="Amount of work: smoke, laptop, paper or published.")] = None,
+    names: Annotated[
+        Optional[list[str]], typer.Argument(metavar="[NOTEBOOK]...", help="Paths or stems; none: all.")
+    ] = None,
+    profile: Annotated[
+        Optional[str], typer.Option(help="Amount of work: smoke, laptop, paper or published.")
+    ] = None,
     values: Values = None,
     jobs: Annotated[int, typer.Option(help="How many notebooks run at the same time.")] = 1,
-    output: Annotated[Optional[Path], typer.Option(help="Folder of the pages (default: book/_executed).")] = None,
-    timeout: Annotated[Optional[float], typer.Option(help="Seconds that one cell may take (default: no limit).")] = None,
+    output: Annotated[
+        Optional[Path], typer.Option(help="Folder of the pages (default: book/_executed).")
+    ] = None,
+    timeout: Annotated[
+        Optional[float], typer.Option(help="Seconds that one cell may take (default: no limit).")
+    ] = None,
 ) -> None:
     """Run notebooks with checked parameters; a page is written only when the whole notebook has run."""
     given = _pairs(values)
     if profile is not None:
         if "profile" in given:
-            raise parameters.InputError("Expected the profile once, got --profile and -p profile: keep one of the two.")
+            raise parameters.InputError(
+                "Expected the profile once, got --profile and -p profile: keep one of the two."
+            )
         given["profile"] = parameters.check_profile(profile)
     compilation.prepare(given.get("profile", "laptop"))
     paths = [parameters.find_notebook(name) for name in names] if names else parameters.list_notebooks()
@@ -131,14 +155,30 @@ def _plan(study: str | None, profile: str, values: list[str] | None) -> list:
 
 @app.command()
 def study(
-    name: Annotated[Optional[str], typer.Argument(metavar="STUDY", help="Name of a problem or of a further study of it; none: all.")] = None,
+    name: Annotated[
+        Optional[str],
+        typer.Argument(metavar="STUDY", help="Name of a problem or of a further study of it; none: all."),
+    ] = None,
     profile: Profile = "laptop",
     values: Values = None,
-    list_only: Annotated[bool, typer.Option("--list", help="Show the cells and their state, compute nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --list: everything that the workflow needs.")] = False,
-    requests: Annotated[bool, typer.Option("--requests", help="With --json: also the time and memory to ask a cluster for.")] = False,
-    cell: Annotated[Optional[list[str]], typer.Option(help="Compute only this cell; may be repeated.")] = None,
-    adopt: Annotated[bool, typer.Option("--adopt", help="Take reference results of results/ where they are valid, first of all.")] = False,
+    list_only: Annotated[
+        bool, typer.Option("--list", help="Show the cells and their state, compute nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --list: everything that the workflow needs.")
+    ] = False,
+    requests: Annotated[
+        bool, typer.Option("--requests", help="With --json: also the time and memory to ask a cluster for.")
+    ] = False,
+    cell: Annotated[
+        Optional[list[str]], typer.Option(help="Compute only this cell; may be repeated.")
+    ] = None,
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt", help="Take reference results of results/ where they are valid, first of all."
+        ),
+    ] = False,
     folder: Folder = None,
 ) -> None:
     """Compute the cells of a study that are not there yet or not valid any more."""
@@ -163,18 +203,25 @@ def study(
     by_name = {one.name: one for one in cells}
     for name in cell or []:
         if name not in by_name:
-            raise parameters.InputError(f"Expected a cell of the plan, got '{name}': {parameters.nearest(name, list(by_name))}")
+            raise parameters.InputError(
+                f"Expected a cell of the plan, got '{name}': {parameters.nearest(name, list(by_name))}"
+            )
     runner.check_output_folder(folder)
     for one in [by_name[name] for name in cell] if cell else cells:
         started = time.monotonic()
         state = studies.check(one, folder)
         if state.startswith("foreign"):
-            raise parameters.InputError(f"Expected a study file of this library at {one.name}, got a {state}: move it away.")
+            raise parameters.InputError(
+                f"Expected a study file of this library at {one.name}, got a {state}: move it away."
+            )
         if state == "valid":
             _report(f"study     {one.name} is there")
             continue
         studies.run_cell(one, folder)
-        _report(f"study     {one.name}{'' if state == 'missing' else f' (was {state})'}", time.monotonic() - started)
+        _report(
+            f"study     {one.name}{'' if state == 'missing' else f' (was {state})'}",
+            time.monotonic() - started,
+        )
 
 
 @app.command()
@@ -191,7 +238,10 @@ def claims() -> None:
     for item in items:
         if item["kind"] == "claim":
             _report(f"claim     {item['id']}: {item['verdict']}")
-    _report(f"ledger    {sum(i['status'] == 'built' for i in items)} of {len(items)} items built", time.monotonic() - started)
+    _report(
+        f"ledger    {sum(i['status'] == 'built' for i in items)} of {len(items)} items built",
+        time.monotonic() - started,
+    )
 
 
 @app.command()
@@ -200,21 +250,34 @@ def timings(folder: Folder = None) -> None:
     from jpo_book.files import studies_folder
     from jpo_book.pages import cost_estimate
 
-    times = cost_estimate.computed(cost_estimate.cells_that_tell(), [studies_folder() if folder is None else folder])
+    times = cost_estimate.computed(
+        cost_estimate.cells_that_tell(), [studies_folder() if folder is None else folder]
+    )
     if not times:
-        raise parameters.InputError("Expected computed studies of the profiles laptop or paper, got none: run make book first.")
+        raise parameters.InputError(
+            "Expected computed studies of the profiles laptop or paper, got none: run make book first."
+        )
     for path in cost_estimate.keep(times, cost_estimate.timings_folder()):
         _report(f"timings   {path.name}")
 
 
 @app.command()
 def verify(
-    name: Annotated[Optional[str], typer.Argument(metavar="STUDY", help="Name of a study; none: all.")] = None,
+    name: Annotated[
+        Optional[str], typer.Argument(metavar="STUDY", help="Name of a study; none: all.")
+    ] = None,
     profile: Profile = "paper",
     sample: Annotated[int, typer.Option(help="How many cells to recompute.", min=1)] = 2,
-    longest: Annotated[float, typer.Option(help="Leave out cells whose computation took more seconds than this.", min=0)] = 120.0,
-    draw: Annotated[Optional[int], typer.Option(help="Seed of the drawing (default: a new one each time).")] = None,
-    folder: Annotated[Optional[Path], typer.Option(help="Folder of the study files (default: the reference results in results/).")] = None,
+    longest: Annotated[
+        float, typer.Option(help="Leave out cells whose computation took more seconds than this.", min=0)
+    ] = 120.0,
+    draw: Annotated[
+        Optional[int], typer.Option(help="Seed of the drawing (default: a new one each time).")
+    ] = None,
+    folder: Annotated[
+        Optional[Path],
+        typer.Option(help="Folder of the study files (default: the reference results in results/)."),
+    ] = None,
 ) -> None:
     """Recompute a random sample of the reference results and compare: bit for bit where the arithmetic is the same, else within stated bounds."""
     compilation.prepare(profile)
@@ -231,15 +294,24 @@ def verify(
     def manifest(cell, place):
         return json.loads((place / f"{cell.name}.json").read_text(encoding="utf-8"))
 
-    stored = [cell for cell in cells if studies.check(cell, folder) == "valid" and manifest(cell, folder)["seconds"]["total"] <= longest]
+    stored = [
+        cell
+        for cell in cells
+        if studies.check(cell, folder) == "valid" and manifest(cell, folder)["seconds"]["total"] <= longest
+    ]
     if not stored:
-        raise parameters.InputError(f"Expected valid results of the profile {profile} in {folder.name}, got none that took at most {longest:g} s: "
-                                   "choose another --profile, --folder or --longest.")
+        raise parameters.InputError(
+            f"Expected valid results of the profile {profile} in {folder.name}, got none that took at most {longest:g} s: "
+            "choose another --profile, --folder or --longest."
+        )
     different = False
     for cell in random.Random(draw).sample(stored, min(sample, len(stored))):
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as scratch:
-            new, old = read_netcdf(studies.run_cell(cell, Path(scratch))), read_netcdf(folder / f"{cell.name}.nc")
+            new, old = (
+                read_netcdf(studies.run_cell(cell, Path(scratch))),
+                read_netcdf(folder / f"{cell.name}.nc"),
+            )
             agrees, verdict = agreement(old, new, manifest(cell, folder), manifest(cell, Path(scratch)))
         different |= not agrees
         _report(f"verify    {cell.name}: {verdict}", time.monotonic() - started)
@@ -274,7 +346,9 @@ def main() -> None:
     _end_with_build()
     # Programs compiled once are kept: a later command of the same kind starts in seconds.
     cache = compilation.programs_folder(root_folder())
-    if os.environ.get("JPO_EXECUTOR"):  # set by workflow/build.py when the work is done by the nodes of a cluster
+    if os.environ.get(
+        "JPO_EXECUTOR"
+    ):  # set by workflow/build.py when the work is done by the nodes of a cluster
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache)  # instead of the driver's
     compilation.keep_programs(cache)
     try:
@@ -289,7 +363,10 @@ def main() -> None:
         print("jpo: interrupted.", file=sys.stderr)
         code = 130
     except OSError as error:
-        print(f"jpo: {error.strerror or error}: {error.filename or 'unknown file'}; make it possible and try again.", file=sys.stderr)
+        print(
+            f"jpo: {error.strerror or error}: {error.filename or 'unknown file'}; make it possible and try again.",
+            file=sys.stderr,
+        )
         code = 1
     sys.exit(code)
 

@@ -47,10 +47,17 @@ def median_seconds(call: Callable[[], Any], repeats: int = 5, shortest: float = 
             result = call()
         jax.block_until_ready(result)
         seconds.append((time.perf_counter() - begin) / inner)
-    return {"median": float(np.median(seconds)), "low": min(seconds), "high": max(seconds), "repeats": repeats}
+    return {
+        "median": float(np.median(seconds)),
+        "low": min(seconds),
+        "high": max(seconds),
+        "repeats": repeats,
+    }
 
 
-def measure(problem: InverseProblem, work: str, num_problems: int, *, seed: int = 990, repeats: int = 5) -> dict[str, Any]:
+def measure(
+    problem: InverseProblem, work: str, num_problems: int, *, seed: int = 990, repeats: int = 5
+) -> dict[str, Any]:
     """How long one kind of work takes on N problems together, per problem, on this machine.
 
     "evaluation" is one call of the compiled loss and gradient; "training" four epochs of joint optimization of all N
@@ -87,13 +94,23 @@ def measure(problem: InverseProblem, work: str, num_problems: int, *, seed: int 
         solver = BFGS()
         if work == "training":
             batch = min(BATCH, num_problems)
-            solver = JointOptimization(group_size=num_problems, batch_size=batch, num_steps=EPOCHS * num_problems // batch)
+            solver = JointOptimization(
+                group_size=num_problems, batch_size=batch, num_steps=EPOCHS * num_problems // batch
+            )
         results = [solve(problem, data, solver) for _ in range(repeats + 1)]
         row["compile_seconds"] = results[0].compile_seconds
         seconds = [result.run_seconds for result in results[1:]]
-        spent = {"median": float(np.median(seconds)), "low": min(seconds), "high": max(seconds), "repeats": repeats}
+        spent = {
+            "median": float(np.median(seconds)),
+            "low": min(seconds),
+            "high": max(seconds),
+            "repeats": repeats,
+        }
         visits = EPOCHS if work == "training" else 1
-    row |= {name: spent[key] / num_problems / visits for name, key in (("seconds", "median"), ("low", "low"), ("high", "high"))}
+    row |= {
+        name: spent[key] / num_problems / visits
+        for name, key in (("seconds", "median"), ("low", "low"), ("high", "high"))
+    }
     return row | {"repeats": repeats}
 
 

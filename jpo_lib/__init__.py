@@ -1,12 +1,12 @@
 """Solve many inverse problems at once with one neural network, and compare with classical optimizers.
 
-    import jpo_lib as jpo
-    problem = jpo.wave_packet()
-    data = problem.sample_dataset(num_problems=256, seed=0)
-    bfgs = jpo.solve(problem, data, jpo.BFGS())
-    joint = jpo.solve(problem, data, jpo.JointOptimization(group_size=256))
-    refined = jpo.solve(problem, data, jpo.BFGS(), x0=joint.x)
-    print(jpo.compare(refined, bfgs))
+import jpo_lib as jpo
+problem = jpo.wave_packet()
+data = problem.sample_dataset(num_problems=256, seed=0)
+bfgs = jpo.solve(problem, data, jpo.BFGS())
+joint = jpo.solve(problem, data, jpo.JointOptimization(group_size=256))
+refined = jpo.solve(problem, data, jpo.BFGS(), x0=joint.x)
+print(jpo.compare(refined, bfgs))
 """
 
 import importlib
@@ -17,8 +17,23 @@ __version__ = "0.1.0"
 _HOMES = {
     **dict.fromkeys(["compare", "wilson_interval"], "jpo_lib.metrics"),
     **dict.fromkeys(["STATUS_TEXTS", "Dataset", "InverseProblem", "Result", "Status"], "jpo_lib.problem"),
-    **dict.fromkeys(["PROBLEMS", "billiards", "kuramoto_sivashinsky", "navier_stokes", "simulate_shot", "wave_packet"], "jpo_lib.problems"),
-    **dict.fromkeys(["SOLVERS", "Adam", "BFGS", "GradientDescent", "JointOptimization", "MultiStart", "Supervised", "solve"], "jpo_lib.solvers"),
+    **dict.fromkeys(
+        ["PROBLEMS", "billiards", "kuramoto_sivashinsky", "navier_stokes", "simulate_shot", "wave_packet"],
+        "jpo_lib.problems",
+    ),
+    **dict.fromkeys(
+        [
+            "SOLVERS",
+            "Adam",
+            "BFGS",
+            "GradientDescent",
+            "JointOptimization",
+            "MultiStart",
+            "Supervised",
+            "solve",
+        ],
+        "jpo_lib.solvers",
+    ),
     **dict.fromkeys(["continued", "refine"], "jpo_lib.solvers.refinement"),
 }
 __all__ = sorted(_HOMES)

@@ -37,7 +37,9 @@ def wilson_interval(count, total, confidence: float = 0.95):
 
     count, total = np.asarray(count, float), np.asarray(total, float)
     if not (np.all(total >= 1) and np.all((0 <= count) & (count <= total))):
-        raise ValueError(f"count, total: expected 0 <= count <= total and total >= 1, got {count} and {total}; check the counts.")
+        raise ValueError(
+            f"count, total: expected 0 <= count <= total and total >= 1, got {count} and {total}; check the counts."
+        )
     if not 0 < confidence < 1:
         raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence}; 0.95 is usual.")
     z = ndtri(0.5 + 0.5 * confidence)
@@ -118,7 +120,9 @@ def outcome(loss, solved, reference_loss, reference_solved, tolerance: float = R
     a, b = np.broadcast_arrays(np.asarray(loss, float), np.asarray(reference_loss, float))
     a, b = (np.where(np.isfinite(v), v, np.inf) for v in (a, b))
     with np.errstate(invalid="ignore"):
-        close = np.isfinite(a) & np.isfinite(b) & (np.abs(a - b) <= tolerance * np.maximum(np.abs(a), np.abs(b))) | (a == b)
+        close = np.isfinite(a) & np.isfinite(b) & (
+            np.abs(a - b) <= tolerance * np.maximum(np.abs(a), np.abs(b))
+        ) | (a == b)
     tie = close | (np.asarray(solved, bool) & np.asarray(reference_solved, bool))
     return np.where(tie, 0, np.where(a < b, 1, -1))
 
@@ -151,7 +155,13 @@ def compare(result, reference, tolerance: float = RELATIVE_TOLERANCE) -> Compari
     def rate(mask):
         return Rate(int(np.sum(mask)), int(np.size(mask)))
 
-    return Comparison(rate(signs > 0), rate(signs == 0), rate(signs < 0), rate(np.asarray(result.solved)), rate(np.asarray(reference.solved)))
+    return Comparison(
+        rate(signs > 0),
+        rate(signs == 0),
+        rate(signs < 0),
+        rate(np.asarray(result.solved)),
+        rate(np.asarray(reference.solved)),
+    )
 
 
 def spent(solved_at, num_evaluations, training) -> np.ndarray:
@@ -172,7 +182,9 @@ def cost_to_solve(solved_at, num_evaluations, training, fraction: float) -> floa
         ValueError: if the fraction is out of range.
     """
     if not 0 < fraction <= 1:
-        raise ValueError(f"fraction: expected a number above 0 and at most 1, got {fraction!r}; 0.9 asks for nine problems in ten.")
+        raise ValueError(
+            f"fraction: expected a number above 0 and at most 1, got {fraction!r}; 0.9 asks for nine problems in ten."
+        )
     solved_at, num_evaluations = np.asarray(solved_at), np.asarray(num_evaluations)
     solved = solved_at > 0
     needed = int(np.ceil(fraction * solved_at.size - 1e-9))

@@ -25,7 +25,15 @@ from jpo_lib._checks import check_array, check_integer, check_positive
 from jpo_lib.result import STATUS_TEXTS, Result, Status
 
 __all__ = [
-    "STATUS_TEXTS", "Dataset", "InverseProblem", "Result", "Status", "check_array", "check_dataset", "check_integer", "check_positive",
+    "STATUS_TEXTS",
+    "Dataset",
+    "InverseProblem",
+    "Result",
+    "Status",
+    "check_array",
+    "check_dataset",
+    "check_integer",
+    "check_positive",
     "random_stream",
 ]
 
@@ -78,7 +86,9 @@ class Dataset:
         """
         index = np.atleast_1d(np.arange(self.num_problems)[index])
         with jax.enable_x64(True):  # keeps the precision of each array, whatever JAX's flag
-            return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[index]), self)  # on the host: nothing to compile
+            return jax.tree.map(
+                lambda leaf: jnp.asarray(np.asarray(leaf)[index]), self
+            )  # on the host: nothing to compile
 
 
 _register(Dataset, static=("seed",))
@@ -213,7 +223,10 @@ class InverseProblem:
         with self.precision():
             # Blocks of one size: the program is the same for all large numbers of problems.
             size = min(SAMPLE_BLOCK, 1 << (num_problems - 1).bit_length())
-            blocks = [_sampler(self)(jnp.arange(first, first + size), seed) for first in range(0, num_problems, size)]
+            blocks = [
+                _sampler(self)(jnp.arange(first, first + size), seed)
+                for first in range(0, num_problems, size)
+            ]
             data = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[:num_problems]), *blocks)
             return dataclasses.replace(data, seed=seed)
 
@@ -236,15 +249,21 @@ class InverseProblem:
         with self.precision():
             x0, y, context, x_true = jax.tree.map(self._as_array, (x0, y, context, x_true))
             if x0.ndim != 2 or x0.shape[0] == 0:
-                raise ValueError(f"x0: expected shape (N, {self.dimension}) with N >= 1, got {x0.shape}; pass one start per problem.")
+                raise ValueError(
+                    f"x0: expected shape (N, {self.dimension}) with N >= 1, got {x0.shape}; pass one start per problem."
+                )
             count = x0.shape[0]
             data = Dataset(
                 y=y,
                 context=context,
                 x0=x0,
                 x_true=x_true,
-                threshold=jnp.broadcast_to(jnp.asarray(-jnp.inf if threshold is None else threshold, x0.dtype), (count,)),
-                identifiers=jax.random.normal(random_stream(seed, "identifiers"), (count, IDENTIFIER_SIZE), x0.dtype),
+                threshold=jnp.broadcast_to(
+                    jnp.asarray(-jnp.inf if threshold is None else threshold, x0.dtype), (count,)
+                ),
+                identifiers=jax.random.normal(
+                    random_stream(seed, "identifiers"), (count, IDENTIFIER_SIZE), x0.dtype
+                ),
                 seed=None,
             )
             check_dataset(self, data)
@@ -253,7 +272,11 @@ class InverseProblem:
     def _as_array(self, values):
         """An array; of the problem's precision if it has one."""
         array = jnp.asarray(values)
-        return array if self.float64 is None or not jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+        return (
+            array
+            if self.float64 is None or not jnp.issubdtype(array.dtype, jnp.floating)
+            else array.astype(float)
+        )
 
 
 def random_stream(seed, purpose: str):
@@ -289,16 +312,22 @@ def _sampler(problem: InverseProblem):
 def check_dataset(problem: InverseProblem, data: Dataset) -> None:
     """Refuse data that do not fit the problem, before any work starts."""
     if not isinstance(data, Dataset):
-        raise ValueError(f"data: expected a Dataset, got {type(data).__name__}; use problem.sample_dataset or problem.dataset.")
+        raise ValueError(
+            f"data: expected a Dataset, got {type(data).__name__}; use problem.sample_dataset or problem.dataset."
+        )
     count = data.num_problems
     check_array("data.x0", data.x0, (count, problem.dimension))
     if problem.float64 is not None and data.x0.dtype != (jnp.float64 if problem.float64 else jnp.float32):
-        raise ValueError(f"data: expected {'float64' if problem.float64 else 'float32'} for the problem {problem.name!r}, got {data.x0.dtype}; "
-                         "draw them with this problem or pass them through problem.dataset.")
+        raise ValueError(
+            f"data: expected {'float64' if problem.float64 else 'float32'} for the problem {problem.name!r}, got {data.x0.dtype}; "
+            "draw them with this problem or pass them through problem.dataset."
+        )
     if data.x_true is not None:
         check_array("data.x_true", data.x_true, (count, problem.dimension))
     if np.shape(data.threshold) != (count,) or np.isnan(np.asarray(data.threshold)).any():
-        raise ValueError(f"data.threshold: expected {count} numbers, got shape {np.shape(data.threshold)} or NaN; pass one threshold per problem.")
+        raise ValueError(
+            f"data.threshold: expected {count} numbers, got shape {np.shape(data.threshold)} or NaN; pass one threshold per problem."
+        )
     for leaf in jax.tree.leaves(data.context):
         check_array("data.context", leaf, (count, *np.shape(leaf)[1:]))
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), data)

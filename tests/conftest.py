@@ -14,14 +14,24 @@ import pytest
 from jpo_book.run import compilation
 
 ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                  "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 # What the tests share with the build must not reach it: it has to find its own way.
 SETTINGS = {
     name: value
     for name, value in os.environ.items()
-    if not name.startswith(("JPO_", "JAX_", "XLA_", "PYTEST_", "VIRTUAL_ENV", "MAKE", "MFLAGS"))  # `make test` itself is a make
+    if not name.startswith(
+        ("JPO_", "JAX_", "XLA_", "PYTEST_", "VIRTUAL_ENV", "MAKE", "MFLAGS")
+    )  # `make test` itself is a make
 }
 
 
@@ -64,13 +74,18 @@ def book(clone):
     return done.stdout, time.monotonic() - started
 
 
-OPTIMIZED = {**SETTINGS, "XLA_FLAGS": compilation.quick_flags()}  # for what computes long, in a process of its own
+OPTIMIZED = {
+    **SETTINGS,
+    "XLA_FLAGS": compilation.quick_flags(),
+}  # for what computes long, in a process of its own
 
 # Before anything imports JAX, and for the processes that tests start.
 os.environ["XLA_FLAGS"] = compilation.quick_flags(level=0)
 os.environ.setdefault("JPO_PROGRESS", "0")
 os.environ.setdefault("JPO_PROCESSES", "1")  # other tests run beside
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")  # to write all the small ones takes longer than to compile them
+os.environ.setdefault(
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3"
+)  # to write all the small ones takes longer than to compile them
 compilation.keep_programs(compilation.programs_folder(ROOT))
 
 
@@ -83,7 +98,18 @@ def pytest_itemcollected(item):
 
 
 # What begins first, so that nothing long is left for the end: the build of the book and what reads it, then what computes most.
-BEGINNING = ("build", "book", "navier_stokes", "kuramoto_sivashinsky", "interactive", "billiards", "reading", "devices", "solvers", "joint")
+BEGINNING = (
+    "build",
+    "book",
+    "navier_stokes",
+    "kuramoto_sivashinsky",
+    "interactive",
+    "billiards",
+    "reading",
+    "devices",
+    "solvers",
+    "joint",
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -113,7 +139,9 @@ def shared_clone(tmp_path_factory):
     with filelock.FileLock(base / "build.lock"):
         if not clone.exists():
             command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-            for name in subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0"):
+            for name in subprocess.run(command, check=True, capture_output=True, text=True).stdout.split(
+                "\0"
+            ):
                 if name and (ROOT / name).is_file():
                     (clone / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(ROOT / name, clone / name)
@@ -121,7 +149,9 @@ def shared_clone(tmp_path_factory):
             cheapest = min(finished, key=lambda name: json.loads(finished[name])["seconds"]["total"])
             with (clone / cheapest).open("ab") as file:
                 file.write(b"damage")
-            (base / "build" / "killed.json").write_text(json.dumps({"finished": finished, "damaged": cheapest}))
+            (base / "build" / "killed.json").write_text(
+                json.dumps({"finished": finished, "damaged": cheapest})
+            )
             out, _ = book(clone)
             assert out.splitlines()[-1] == str(clone / "_build" / "html" / "index.html")
             shutil.copytree(clone / "_build" / "html", pages / "html")

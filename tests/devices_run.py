@@ -1,7 +1,7 @@
 """Solve problems on several devices, in a process of its own. Run by test_devices.py.
 
-    python devices_run.py FOLDER                          on all devices of one process
-    python devices_run.py FOLDER PORT NUMBER COUNT        on all devices of COUNT processes, of which this is the one of that NUMBER
+python devices_run.py FOLDER                          on all devices of one process
+python devices_run.py FOLDER PORT NUMBER COUNT        on all devices of COUNT processes, of which this is the one of that NUMBER
 """
 
 import dataclasses
@@ -23,7 +23,9 @@ COLLECTIVES = r"\b(all-gather|all-reduce|all-to-all|collective-permute|reduce-sc
 def spring(x, context):
     """Halves x until it is short, and counts: a loop whose length depends on the problem."""
     short, halvings = jax.lax.while_loop(
-        lambda state: jnp.max(jnp.abs(state[0])) > 0.5, lambda state: (state[0] / 2, state[1] + 1), (jax.lax.stop_gradient(x), 0)
+        lambda state: jnp.max(jnp.abs(state[0])) > 0.5,
+        lambda state: (state[0] / 2, state[1] + 1),
+        (jax.lax.stop_gradient(x), 0),
     )
     return jnp.concatenate([jnp.sin(x), x * jnp.mean(short), jnp.cos(x[:1] * x[1:])]) / (1.0 + 0.1 * halvings)
 
@@ -52,7 +54,9 @@ def solve_all(devices, names=None):
         if names and name not in names:
             continue
         result = jpo.solve(PROBLEM, data, solver, seed=[0], devices=devices)
-        results |= {f"{name}/{field}": getattr(result, field)[0] for field in ("x", "loss", "num_evaluations")}
+        results |= {
+            f"{name}/{field}": getattr(result, field)[0] for field in ("x", "loss", "num_evaluations")
+        }
     return results
 
 

@@ -72,7 +72,9 @@ READY = """async () => {
   await document.fonts.ready;
   await Promise.all([...document.images].map(image => image.decode().catch(() => {})));
 }"""
-TO_THEME = "theme => { for (const name of ['theme', 'mode']) document.documentElement.dataset[name] = theme; }"
+TO_THEME = (
+    "theme => { for (const name of ['theme', 'mode']) document.documentElement.dataset[name] = theme; }"
+)
 
 
 def axe_script():
@@ -93,4 +95,6 @@ def look(page, visit, name, width, theme):
         grey = np.asarray(picture.convert("L"), float)
     # The parts of the picture that are one screen high: nothing is missing where each has light and dark in it.
     screens = np.array_split(grey, max(1, round(size[1] / 900)))
-    visit.pictures[width, theme] = SimpleNamespace(size=size, height=height, median=float(np.median(grey)), contrasts=[float(np.ptp(s)) for s in screens])
+    visit.pictures[width, theme] = SimpleNamespace(
+        size=size, height=height, median=float(np.median(grey)), contrasts=[float(np.ptp(s)) for s in screens]
+    )

@@ -11,8 +11,12 @@ from jpo_book import studies
 from jpo_book.analysis import ablations
 from jpo_book.studies.run_solvers import with_network
 
-PLANNED = {(profile, name): cells for profile in studies.profiles() for name in studies.STUDIES
-           if name.endswith("_ablations") and (cells := studies.plan(name, profile))}
+PLANNED = {
+    (profile, name): cells
+    for profile in studies.profiles()
+    for name in studies.STUDIES
+    if name.endswith("_ablations") and (cells := studies.plan(name, profile))
+}
 
 
 def results(rate: float, seed: int, problems: int = 120) -> xr.Dataset:
@@ -20,8 +24,14 @@ def results(rate: float, seed: int, problems: int = 120) -> xr.Dataset:
     shape = (2, 1, 3, 3, problems)
     dims = ("data_seed", "group_size", "solver", "network_seed", "problem")
     solved = generator.random(shape) < rate
-    return xr.Dataset({"solved": (dims, solved), "loss": (dims, np.where(solved, 0.1, 10.0)), "num_evaluations": (dims, np.full(shape, 5))},
-                      coords={"solver": ["Joint", "JointRefined", "NetworkStart"], "group_size": [problems]})
+    return xr.Dataset(
+        {
+            "solved": (dims, solved),
+            "loss": (dims, np.where(solved, 0.1, 10.0)),
+            "num_evaluations": (dims, np.full(shape, 5)),
+        },
+        coords={"solver": ["Joint", "JointRefined", "NetworkStart"], "group_size": [problems]},
+    )
 
 
 @pytest.mark.parametrize("rate, verdict", [(0.9, "better"), (0.2, "worse"), (0.5, "not told apart")])
@@ -44,7 +54,9 @@ def test_every_variant_can_be_run_and_changes_one_thing(profile, name):
     assert changed["default"] == {}
     for cell in cells:
         if cell.kind == "joint" and cell.data_seed == cells[0].data_seed:
-            options = {key: value for key, value in with_network(problem, cell.options).items() if key != "compact"}
+            options = {
+                key: value for key, value in with_network(problem, cell.options).items() if key != "compact"
+            }
             solver = jpo.JointOptimization(group_size=cell.group_size, **options)
             assert solver.batch_for(cell.group_size) <= cell.group_size
             if solver.network is not None:
@@ -64,11 +76,18 @@ def test_the_lists_of_the_text_follow_the_results():
     combined = {cell.variant: (None, results(0.5, 2)) for cell in cells if cell.kind == "joint"}
     combined["dense"] = None, results(0.1, 3)
     combined["adam-10"] = None, results(0.95, 4)
-    assert ablations.summary(cells, combined, "network") == {"better": "none", "worse": "dense", "not told apart": "a network per problem"}
+    assert ablations.summary(cells, combined, "network") == {
+        "better": "none",
+        "worse": "dense",
+        "not told apart": "a network per problem",
+    }
     training = ablations.summaries({"waves": (cells, combined)}, "training", "Joint")
     assert training["better"] == "waves: rate 0.01" and training["worse"] == "none"
     rates = ablations.rates_of(cells, combined, 1e-3)
-    assert {optimizer: [rate for rate, _ in points] for optimizer, points in rates.items()} == {"adam": [1e-3, 1e-2], "sgd": [1e-3]}
+    assert {optimizer: [rate for rate, _ in points] for optimizer, points in rates.items()} == {
+        "adam": [1e-3, 1e-2],
+        "sgd": [1e-3],
+    }
     rows = ablations.table_rows("waves", cells, combined)
     assert len(rows) == len(combined) and all(len(row) == len(ablations.HEADER) for row in rows)
 
@@ -79,5 +98,9 @@ def test_the_smallest_batch_is_set_beside_the_default_with_its_cost():
     cheap = results(1.0, 3)
     combined["batch-8"] = None, cheap.assign(num_evaluations=cheap.num_evaluations - 3)
     text = ablations.smallest_batches({"waves": (cells, combined)})
-    assert text.startswith("waves, batch of 8: 100") and "with 2 evaluations per problem, the default " in text and text.endswith("with 5 evaluations per problem")
+    assert (
+        text.startswith("waves, batch of 8: 100")
+        and "with 2 evaluations per problem, the default " in text
+        and text.endswith("with 5 evaluations per problem")
+    )
     assert ablations.smallest_batches({}) == "none computed"

@@ -17,16 +17,23 @@ from jpo_book.studies.netcdf import read_netcdf, write_netcdf
 
 HERE = {"machine": "one", "arithmetic": "0123456789abcdef", "versions": {"jax": "1"}}
 ELSEWHERE = {**HERE, "arithmetic": "fedcba9876543210"}  # a processor of the same name
-BEFORE = {"machine": "one", "versions": {"jax": "1"}}  # a manifest that was written before there were fingerprints
+BEFORE = {
+    "machine": "one",
+    "versions": {"jax": "1"},
+}  # a manifest that was written before there were fingerprints
 
 
 def result(solved=0.5, evaluations=20, shift=0.0, problems=400):
     dims = ("solver", "problem")
     good = (np.arange(problems) < solved * problems)[None]
-    return xr.Dataset({
-        "solved": (dims, good), "num_evaluations": (dims, np.full((1, problems), evaluations)),
-        "x_true": ("problem", np.linspace(1, 2, problems) * (1 + shift)),
-    }, coords={"solver": ["BFGS"]})
+    return xr.Dataset(
+        {
+            "solved": (dims, good),
+            "num_evaluations": (dims, np.full((1, problems), evaluations)),
+            "x_true": ("problem", np.linspace(1, 2, problems) * (1 + shift)),
+        },
+        coords={"solver": ["BFGS"]},
+    )
 
 
 def test_equal_bits_and_what_differs():
@@ -39,24 +46,44 @@ def test_equal_bits_and_what_differs():
     assert "shape" in equal_bits(one, one.astype(np.float64))[0]
 
 
-@pytest.mark.parametrize("other, words", [
-    (result(), None), (result(solved=0.55), None), (result(evaluations=23), None), (result(shift=1e-6), None),
-    (result(solved=0.65), "solved rate 0.650 instead of 0.500"), (result(evaluations=40), "40.0 evaluations per problem instead of 20.0"),
-    (result(shift=1e-3), "x_true: relative difference"), (result(problems=100), "x_true"),
-])
+@pytest.mark.parametrize(
+    "other, words",
+    [
+        (result(), None),
+        (result(solved=0.55), None),
+        (result(evaluations=23), None),
+        (result(shift=1e-6), None),
+        (result(solved=0.65), "solved rate 0.650 instead of 0.500"),
+        (result(evaluations=40), "40.0 evaluations per problem instead of 20.0"),
+        (result(shift=1e-3), "x_true: relative difference"),
+        (result(problems=100), "x_true"),
+    ],
+)
 def test_bounds_for_another_machine(other, words):
     found = within_bounds(result(), other)
     assert found == [] if words is None else words in found[0]
 
 
 def test_studies_that_count_no_evaluations_are_compared_by_what_they_have():
-    assert within_bounds(result().drop_vars("num_evaluations"), result(evaluations=40).drop_vars("num_evaluations")) == []
-    assert "solved rate" in within_bounds(result().drop_vars("num_evaluations"), result(solved=0.9).drop_vars("num_evaluations"))[0]
+    assert (
+        within_bounds(
+            result().drop_vars("num_evaluations"), result(evaluations=40).drop_vars("num_evaluations")
+        )
+        == []
+    )
+    assert (
+        "solved rate"
+        in within_bounds(
+            result().drop_vars("num_evaluations"), result(solved=0.9).drop_vars("num_evaluations")
+        )[0]
+    )
 
 
 def test_a_loss_at_the_truth_that_is_round_off_is_compared_with_the_threshold():
     def losses(at_truth):
-        return result().assign(loss_at_truth=("problem", np.full(400, at_truth)), threshold=("problem", np.full(400, 0.1)))
+        return result().assign(
+            loss_at_truth=("problem", np.full(400, at_truth)), threshold=("problem", np.full(400, 0.1))
+        )
 
     assert within_bounds(losses(0.0), losses(1e-12)) == []
     assert "loss_at_truth: relative difference" in within_bounds(losses(0.0), losses(1e-3))[0]
@@ -70,7 +97,10 @@ def test_the_arithmetic_decides_how_strictly_results_are_compared():
         agrees, words = agreement(result(), result(shift=1e-7), HERE, other)
         assert agrees and "another arithmetic" in words
         assert not agreement(result(), result(solved=0.9), HERE, other)[0]
-    assert agreement(result(), result(shift=1e-7), BEFORE, HERE)[0] and agreement(result(), result(shift=1e-7), BEFORE, BEFORE)[0]
+    assert (
+        agreement(result(), result(shift=1e-7), BEFORE, HERE)[0]
+        and agreement(result(), result(shift=1e-7), BEFORE, BEFORE)[0]
+    )
 
 
 PRINT = "from jpo_book.studies.arithmetic import fingerprint; print(fingerprint())"
@@ -82,7 +112,9 @@ def with_instructions(instructions):
 
 
 def fingerprint_of(settings):
-    return subprocess.run([sys.executable, "-c", PRINT], env=settings, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        [sys.executable, "-c", PRINT], env=settings, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -90,13 +122,41 @@ def verified(tmp_path_factory):
     """(a cell of the smoke profile, the folder of its files), computed with all instructions that this processor has."""
     folder = tmp_path_factory.mktemp("studies")
     cell = next(cell for cell in studies.plan("wave_packet", "smoke") if cell.kind == "joint")
-    subprocess.run([sys.executable, "-m", "jpo_book.cli", "study", "wave_packet", "--profile", "smoke", "--cell", cell.name, "--folder", str(folder)],
-                   env=SETTINGS, check=True, capture_output=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "jpo_book.cli",
+            "study",
+            "wave_packet",
+            "--profile",
+            "smoke",
+            "--cell",
+            cell.name,
+            "--folder",
+            str(folder),
+        ],
+        env=SETTINGS,
+        check=True,
+        capture_output=True,
+    )
     return cell, folder
 
 
 def verify(folder, settings=SETTINGS):
-    command = [sys.executable, "-m", "jpo_book.cli", "verify", "wave_packet", "--profile", "smoke", "--folder", str(folder), "--sample", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "jpo_book.cli",
+        "verify",
+        "wave_packet",
+        "--profile",
+        "smoke",
+        "--folder",
+        str(folder),
+        "--sample",
+        "1",
+    ]
     return subprocess.run(command, env=settings, capture_output=True, text=True)
 
 
@@ -110,14 +170,18 @@ def test_the_same_arithmetic_must_give_the_same_bits(verified):
     results = read_netcdf(path)
     results["loss"].values.view(np.uint32)[0, 0, 0] ^= 1  # the last bit of one number
     write_netcdf(results, path)
-    path.with_suffix(".json").write_text(json.dumps({**manifest, "sha256": sha256(path), "machine": "a processor of another name"}))
+    path.with_suffix(".json").write_text(
+        json.dumps({**manifest, "sha256": sha256(path), "machine": "a processor of another name"})
+    )
     spoilt = verify(folder)
     path.write_bytes(whole)
     path.with_suffix(".json").write_text(json.dumps(manifest))
     assert spoilt.returncode == 1 and "loss differs by up to" in spoilt.stdout
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="the names of instruction sets are those of this architecture")
+@pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="the names of instruction sets are those of this architecture"
+)
 @pytest.mark.parametrize("instructions", ["AVX", "SSE4_2"])
 def test_a_processor_of_the_same_name_with_other_instructions_agrees_within_bounds(verified, instructions):
     assert fingerprint_of(with_instructions(instructions)) != fingerprint_of(SETTINGS)
@@ -130,7 +194,19 @@ def test_a_cheap_reference_result_can_be_computed_again():
 
     In a process of its own, because the tests compile with other flags than the reference results were made with.
     """
-    command = [sys.executable, "-m", "jpo_book.cli", "verify", "billiards", "--sample", "1", "--longest", "10", "--draw", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "jpo_book.cli",
+        "verify",
+        "billiards",
+        "--sample",
+        "1",
+        "--longest",
+        "10",
+        "--draw",
+        "0",
+    ]
     done = subprocess.run(command, env=SETTINGS, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "verify    billiards/" in done.stdout and "equal" in done.stdout

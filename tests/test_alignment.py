@@ -64,7 +64,9 @@ def test_noise_alignment_agrees_with_simulation():
     sizes, dimensions = np.array([1, 4, 16, 64, 256]), (1, 2, 8, 64)
     samples = measured.sample_noise_alignment(KEY, 1000, sizes, dimensions, 1 / 8)
     for i, d in enumerate(dimensions):
-        result = measured.agreement(samples[:, i], theory.noise_alignment(np.sqrt(sizes) / 8, d), sign_valued=d == 1)
+        result = measured.agreement(
+            samples[:, i], theory.noise_alignment(np.sqrt(sizes) / 8, d), sign_valued=d == 1
+        )
         assert np.max(np.abs(result.z)) <= 4, (d, result)
 
 
@@ -73,7 +75,9 @@ def test_noise_alignment_agrees_with_simulation():
 def test_landscape_limit_is_the_share_of_right_signs(half_width):
     x, x_true = np.random.default_rng(1).uniform(-half_width, half_width, (2, 200_000))
     signs = np.sign(np.cos(2 * x) * (np.sin(2 * x_true) - np.sin(2 * x)) * (x_true - x))
-    assert abs(signs.mean() - theory.landscape_limit(half_width)) <= 4 * max(signs.std(), 1e-9) / np.sqrt(signs.size)
+    assert abs(signs.mean() - theory.landscape_limit(half_width)) <= 4 * max(signs.std(), 1e-9) / np.sqrt(
+        signs.size
+    )
     large_n = theory.landscape_alignment(10**12 + 1, 1.0, half_width=half_width)[0]
     assert large_n == pytest.approx(theory.landscape_limit(half_width), abs=1e-4)
 
@@ -121,7 +125,9 @@ def enumerate_votes(p, n):
     total = 0.0
     for votes in itertools.product((0, 1), repeat=n):
         right = sum(votes)
-        total += p**right * (1 - p) ** (n - right) * (1.0 if 2 * right > n else 0.5 if 2 * right == n else 0.0)
+        total += (
+            p**right * (1 - p) ** (n - right) * (1.0 if 2 * right > n else 0.5 if 2 * right == n else 0.0)
+        )
     return total
 
 
@@ -160,7 +166,9 @@ def test_network_kernels_agree_with_automatic_differentiation():
     width, gammas = 200_000, jnp.array([-0.9, -0.3, 0.2, 0.25, 1.0], jnp.float32)
     w = jax.random.normal(KEY, (width, 3), jnp.float32)
     inputs = jnp.stack([gammas, jnp.ones_like(gammas)])
-    jacobian = jax.jacrev(lambda w: w[:, 2] @ jax.nn.relu(w[:, :2] @ inputs) / np.sqrt(width))(w).reshape(5, -1)
+    jacobian = jax.jacrev(lambda w: w[:, 2] @ jax.nn.relu(w[:, :2] @ inputs) / np.sqrt(width))(w).reshape(
+        5, -1
+    )
     tangent, covariance = theory.relu_kernels(gammas)
     np.testing.assert_allclose(jacobian @ jacobian.T, tangent, atol=0.03)
     hidden = np.maximum(np.asarray(w[:, :2] @ inputs), 0)
@@ -168,7 +176,9 @@ def test_network_kernels_agree_with_automatic_differentiation():
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.lists(st.floats(-1, 1).map(lambda g: round(g, 2)), min_size=1, max_size=12, unique=True).filter(any))
+@given(
+    st.lists(st.floats(-1, 1).map(lambda g: round(g, 2)), min_size=1, max_size=12, unique=True).filter(any)
+)
 def test_network_alignment_is_positive_and_bounded(gammas):
     tangent, covariance = theory.relu_kernels(gammas)
     values = np.linalg.eigvalsh(tangent)
@@ -178,7 +188,9 @@ def test_network_alignment_is_positive_and_bounded(gammas):
     assert 2 * np.sqrt(kappa) / (1 + kappa) - 1e-12 <= alignment <= 1 + 1e-12  # Kantorovich
     shuffled = np.random.default_rng(0).permutation(gammas)
     assert theory.network_alignment(shuffled) == pytest.approx(alignment, rel=1e-12)
-    assert theory.network_width_term(shuffled) == pytest.approx(theory.network_width_term(gammas), rel=1e-8, abs=1e-10)
+    assert theory.network_width_term(shuffled) == pytest.approx(
+        theory.network_width_term(gammas), rel=1e-8, abs=1e-10
+    )
 
 
 def test_network_with_one_example_is_aligned_at_every_width():
@@ -202,7 +214,9 @@ def test_network_width_term_agrees_with_sampled_neurons():
     length = np.linalg.norm(mean)
     u, e = mean / length, r / np.linalg.norm(r)
     c = u @ e
-    expected = -(c / 2 * (np.trace(covariance) - u @ covariance @ u) + u @ covariance @ (e - c * u)) / length**2
+    expected = (
+        -(c / 2 * (np.trace(covariance) - u @ covariance @ u) + u @ covariance @ (e - c * u)) / length**2
+    )
     assert theory.network_width_term(gammas, 4000) == pytest.approx(expected, rel=0.03)
 
 
@@ -237,12 +251,18 @@ def test_network_step_is_the_limit_of_real_steps():
     weights = measured._network_weights(jax.random.fold_in(KEY, 0), 1, width)[0]
 
     def outputs(w):
-        return w[:, 2] @ jax.nn.relu(w[:, :2] @ jnp.stack([jnp.float32(gammas[0]), jnp.ones(4)])) / np.sqrt(width)
+        return (
+            w[:, 2]
+            @ jax.nn.relu(w[:, :2] @ jnp.stack([jnp.float32(gammas[0]), jnp.ones(4)]))
+            / np.sqrt(width)
+        )
 
     r = jnp.float32(10 * gammas[0])
     change = outputs(weights + eta * jax.vjp(outputs, weights)[1](r)[0]) - outputs(weights)
     cosine = change @ r / (jnp.linalg.norm(change) * jnp.linalg.norm(r))
-    assert measured.sample_network_alignment(KEY, gammas, width)[0, 0] == pytest.approx(float(cosine), abs=5e-3)
+    assert measured.sample_network_alignment(KEY, gammas, width)[0, 0] == pytest.approx(
+        float(cosine), abs=5e-3
+    )
 
 
 def test_network_that_keeps_its_random_output_follows_the_gaussian_process(network_study):
@@ -266,37 +286,40 @@ def test_samples_repeat_bit_for_bit():
     assert np.array_equal(first, second)
 
 
-@pytest.mark.parametrize("call, word", [
-    (lambda: theory.noise_alignment(-1.0, 2), "signal_to_noise"),
-    (lambda: theory.noise_alignment(np.nan, 2), "signal_to_noise"),
-    (lambda: theory.noise_alignment(1.0, 0), "dimension"),
-    (lambda: theory.noise_alignment(1.0, 2.5), "dimension"),
-    (lambda: theory.noise_alignment_expansion(0.0, 2, "large"), "signal_to_noise"),
-    (lambda: theory.noise_alignment_expansion(1.0, 2, "medium"), "regime"),
-    (lambda: theory.landscape_alignment(0, 1.0), "num_examples"),
-    (lambda: theory.landscape_alignment(4, 1.0, "vote"), "odd"),
-    (lambda: theory.landscape_alignment(3, -1.0), "noise_scale"),
-    (lambda: theory.landscape_alignment(3, 1.0, "median"), "estimator"),
-    (lambda: theory.landscape_alignment(3, 1.0, law="laplace"), "law"),
-    (lambda: theory.landscape_alignment(3, 1.0, half_width=2.0), "half_width"),
-    (lambda: theory.landscape_limit(0.0), "half_width"),
-    (lambda: theory.majority_correct(1.1, 3), "prob"),
-    (lambda: theory.majority_correct(np.nan, 3), "prob"),
-    (lambda: theory.majority_correct(0.5, 2), "odd"),
-    (lambda: theory.vote_efficiency(-1.0, 1.0), "density_at_zero"),
-    (lambda: theory.relu_kernels([]), "gammas"),
-    (lambda: theory.network_alignment([0.1, np.nan]), "gammas"),
-    (lambda: theory.network_alignment([0.0, 0.0]), "gammas"),
-    (lambda: theory.network_width_term([0.5], 0), "num_angles"),
-    (lambda: measured.sample_noise_alignment(KEY, 0, 1, 1, 1.0), "num_seeds"),
-    (lambda: measured.sample_landscape_alignment(KEY, 5, 3, np.inf), "noise_scale"),
-    (lambda: measured.sample_network_alignment(KEY, np.ones(4), 8), "gammas"),
-    (lambda: measured.sample_network_alignment(KEY, np.ones((2, 4)), -8), "width"),
-    (lambda: measured.sample_network_alignment(KEY, np.ones((2, 4)), 8, 5), "num_examples"),
-    (lambda: measured.sample_network_alignment(KEY, np.ones((2, 4)), 8, start="one"), "start"),
-    (lambda: measured.agreement([1.0], 0.0), "samples"),
-    (lambda: measured.agreement([1.0, np.nan], 0.0), "samples"),
-])
+@pytest.mark.parametrize(
+    "call, word",
+    [
+        (lambda: theory.noise_alignment(-1.0, 2), "signal_to_noise"),
+        (lambda: theory.noise_alignment(np.nan, 2), "signal_to_noise"),
+        (lambda: theory.noise_alignment(1.0, 0), "dimension"),
+        (lambda: theory.noise_alignment(1.0, 2.5), "dimension"),
+        (lambda: theory.noise_alignment_expansion(0.0, 2, "large"), "signal_to_noise"),
+        (lambda: theory.noise_alignment_expansion(1.0, 2, "medium"), "regime"),
+        (lambda: theory.landscape_alignment(0, 1.0), "num_examples"),
+        (lambda: theory.landscape_alignment(4, 1.0, "vote"), "odd"),
+        (lambda: theory.landscape_alignment(3, -1.0), "noise_scale"),
+        (lambda: theory.landscape_alignment(3, 1.0, "median"), "estimator"),
+        (lambda: theory.landscape_alignment(3, 1.0, law="laplace"), "law"),
+        (lambda: theory.landscape_alignment(3, 1.0, half_width=2.0), "half_width"),
+        (lambda: theory.landscape_limit(0.0), "half_width"),
+        (lambda: theory.majority_correct(1.1, 3), "prob"),
+        (lambda: theory.majority_correct(np.nan, 3), "prob"),
+        (lambda: theory.majority_correct(0.5, 2), "odd"),
+        (lambda: theory.vote_efficiency(-1.0, 1.0), "density_at_zero"),
+        (lambda: theory.relu_kernels([]), "gammas"),
+        (lambda: theory.network_alignment([0.1, np.nan]), "gammas"),
+        (lambda: theory.network_alignment([0.0, 0.0]), "gammas"),
+        (lambda: theory.network_width_term([0.5], 0), "num_angles"),
+        (lambda: measured.sample_noise_alignment(KEY, 0, 1, 1, 1.0), "num_seeds"),
+        (lambda: measured.sample_landscape_alignment(KEY, 5, 3, np.inf), "noise_scale"),
+        (lambda: measured.sample_network_alignment(KEY, np.ones(4), 8), "gammas"),
+        (lambda: measured.sample_network_alignment(KEY, np.ones((2, 4)), -8), "width"),
+        (lambda: measured.sample_network_alignment(KEY, np.ones((2, 4)), 8, 5), "num_examples"),
+        (lambda: measured.sample_network_alignment(KEY, np.ones((2, 4)), 8, start="one"), "start"),
+        (lambda: measured.agreement([1.0], 0.0), "samples"),
+        (lambda: measured.agreement([1.0, np.nan], 0.0), "samples"),
+    ],
+)
 def test_bad_input_is_refused_with_a_sentence(call, word):
     with pytest.raises(ValueError, match=word) as error:
         call()

@@ -35,14 +35,28 @@ class Small(eqx.Module):
 
 
 PROBLEM = jpo.InverseProblem(
-    name="linear", dimension=2, simulate=lambda x, context: x * jnp.array([1.0, 3.0]), loss=lambda output, y: 0.5 * jnp.sum((output - y) ** 2),
-    sample_x=lambda key: jax.random.normal(key, (2,)), threshold=lambda output, y: 1e-6, make_network=Small, float64=True,
+    name="linear",
+    dimension=2,
+    simulate=lambda x, context: x * jnp.array([1.0, 3.0]),
+    loss=lambda output, y: 0.5 * jnp.sum((output - y) ** 2),
+    sample_x=lambda key: jax.random.normal(key, (2,)),
+    threshold=lambda output, y: 1e-6,
+    make_network=Small,
+    float64=True,
 )
 
 
 def cell(group_size, **options):
-    return studies.Cell(study="none", problem="none", kind="alignment", num_problems=COUNT, data_seed=3, group_size=group_size,
-                      network_seeds=(0, 4), options={"optimizer": "sgd", "num_steps": 2, "num_recorded": 2, **options})
+    return studies.Cell(
+        study="none",
+        problem="none",
+        kind="alignment",
+        num_problems=COUNT,
+        data_seed=3,
+        group_size=group_size,
+        network_seeds=(0, 4),
+        options={"optimizer": "sgd", "num_steps": 2, "num_recorded": 2, **options},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +77,9 @@ def test_kernel_is_that_of_the_full_jacobian(by_hand):
     data, x, _, kernel = by_hand
     with PROBLEM.precision():
         for size in (COUNT, 2):
-            solver = complete(PROBLEM, jpo.JointOptimization(group_size=size, num_steps=2, optimizer="sgd"), COUNT)
+            solver = complete(
+                PROBLEM, jpo.JointOptimization(group_size=size, num_steps=2, optimizer="sgd"), COUNT
+            )
             networks = measured.initial_networks(PROBLEM, solver, data, 4)
             found = measured.tangent_kernel(networks, data).reshape(2 * COUNT, 2 * COUNT)
             np.testing.assert_allclose(found, found.T, atol=1e-12)
@@ -71,8 +87,13 @@ def test_kernel_is_that_of_the_full_jacobian(by_hand):
             if size == COUNT:
                 np.testing.assert_allclose(found, kernel, rtol=1e-10)
             else:  # the first group's network is the same, and networks of other groups do not touch it
-                np.testing.assert_allclose(found[: 2 * size, : 2 * size], kernel[: 2 * size, : 2 * size], rtol=1e-10)
-                assert not found[: 2 * size, 2 * size :].any() and found[2 * size : 4 * size, 2 * size : 4 * size].any()
+                np.testing.assert_allclose(
+                    found[: 2 * size, : 2 * size], kernel[: 2 * size, : 2 * size], rtol=1e-10
+                )
+                assert (
+                    not found[: 2 * size, 2 * size :].any()
+                    and found[2 * size : 4 * size, 2 * size : 4 * size].any()
+                )
 
 
 def test_a_short_step_moves_along_the_kernel(by_hand):
@@ -103,15 +124,24 @@ def test_measured_alignment_is_the_closed_form(by_hand):
     np.testing.assert_allclose(first.alignment, cosines(step), atol=1e-5)
     np.testing.assert_allclose(first.alignment_kernel, cosines(step), atol=1e-9)
     np.testing.assert_allclose(first.alignment_own, cosines(-gradient), atol=1e-9)
-    np.testing.assert_allclose(first.kernel.sel(stage="start"), np.einsum("iaja->ij", kernel.reshape(COUNT, 2, COUNT, 2)), rtol=1e-5)
-    np.testing.assert_allclose(first.recorded_loss, 0.5 * np.sum((x * [1, 3] - np.asarray(data.y)) ** 2, axis=1), rtol=1e-9)
+    np.testing.assert_allclose(
+        first.kernel.sel(stage="start"), np.einsum("iaja->ij", kernel.reshape(COUNT, 2, COUNT, 2)), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        first.recorded_loss, 0.5 * np.sum((x * [1, 3] - np.asarray(data.y)) ** 2, axis=1), rtol=1e-9
+    )
     clipped, _ = measured.run_alignment_cell(PROBLEM, cell(COUNT, learning_rate=1e-6, clip_problem=0.1))
     short = gradient * np.minimum(1.0, 0.1 / np.linalg.norm(gradient, axis=1, keepdims=True))
-    np.testing.assert_allclose(clipped.alignment_kernel.sel(network_seed=4), cosines(-(kernel @ short.ravel()).reshape(x.shape)), atol=1e-9)
+    np.testing.assert_allclose(
+        clipped.alignment_kernel.sel(network_seed=4),
+        cosines(-(kernel @ short.ravel()).reshape(x.shape)),
+        atol=1e-9,
+    )
 
 
 def test_one_number_per_problem_is_gradient_descent():
     """A network that is nothing but x itself: every step is the own gradient, and nobody pulls on anybody else."""
+
     class Itself(eqx.Module):
         x: jax.Array
 
@@ -150,7 +180,11 @@ def test_the_way_goes_around_a_periodic_box():
     np.testing.assert_allclose(around, problem.difference(x_true, x), atol=1e-12)
     assert np.abs(around[:, :2]).max() <= 1 < np.abs(around[:, 2:]).max()
     # The simulator agrees that both points are the same.
-    np.testing.assert_allclose(problem.simulate(jnp.float32([0.3, 2.1, 0.2, 0.1]), None), problem.simulate(jnp.float32([0.3, 0.1, 0.2, 0.1]), None), atol=1e-4)
+    np.testing.assert_allclose(
+        problem.simulate(jnp.float32([0.3, 2.1, 0.2, 0.1]), None),
+        problem.simulate(jnp.float32([0.3, 0.1, 0.2, 0.1]), None),
+        atol=1e-4,
+    )
 
 
 def test_all_profiles_plan_the_four_experiments():
@@ -171,7 +205,9 @@ def test_rank_correlation():
     assert np.isnan(evidence.rank_correlation(values, np.ones(40)))
     # Rising between two groups, falling within each.
     first, second, groups = [0, 1, 2, 10, 11, 12], [2, 1, 0, 12, 11, 10], [0, 0, 0, 1, 1, 1]
-    assert evidence.rank_correlation(first, second) > 0.5 and evidence.rank_correlation(first, second, groups) == pytest.approx(-1)
+    assert evidence.rank_correlation(first, second) > 0.5 and evidence.rank_correlation(
+        first, second, groups
+    ) == pytest.approx(-1)
     with pytest.raises(ValueError, match="expected equally many points"):
         evidence.rank_correlation([1.0, 2.0], [1.0])
 
@@ -185,8 +221,14 @@ def made_up(effect, seed=0, num_problems=40):
     recorded = np.concatenate([alignment[..., None, :], late], axis=-2)
     solved = effect * alignment + (1 - abs(effect)) * rng.uniform(-1, 1, shape) > 0
     dims = ("data_seed", "group_size", "network_seed")
-    return xr.Dataset({"alignment": ((*dims, "recorded", "problem"), recorded), "step": ("recorded", [0, 50, 99]),
-                       "solved": (("solver", *dims, "problem"), solved[None])}, coords={"solver": ["JointRefined"]})
+    return xr.Dataset(
+        {
+            "alignment": ((*dims, "recorded", "problem"), recorded),
+            "step": ("recorded", [0, 50, 99]),
+            "solved": (("solver", *dims, "problem"), solved[None]),
+        },
+        coords={"solver": ["JointRefined"]},
+    )
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -211,7 +253,12 @@ def test_evidence_seldom_finds_an_effect_that_is_not_there():
 def test_pairs_of_problems_are_counted_one_by_one():
     rng = np.random.default_rng(2)
     values, solved = rng.integers(0, 4, (5, 9)).astype(float), rng.random((5, 9)) < 0.5
-    pairs = [np.sign(v[i] - v[j]) for v, s in zip(values, solved) for i in np.flatnonzero(s) for j in np.flatnonzero(~s)]
+    pairs = [
+        np.sign(v[i] - v[j])
+        for v, s in zip(values, solved)
+        for i in np.flatnonzero(s)
+        for j in np.flatnonzero(~s)
+    ]
     assert evidence.ordered_pairs(values, solved) == (sum(pairs), len(pairs))
     everything = made_up(0.5)
     everything["solved"] = everything.solved | True
@@ -221,9 +268,13 @@ def test_pairs_of_problems_are_counted_one_by_one():
 def test_worth_in_examples_inverts_theorem_1():
     for dimension in (1, 2, 4):
         own = float(noise_alignment(0.7, dimension))
-        assert evidence.worth_in_examples(float(noise_alignment(0.7 * np.sqrt(5), dimension)), own, dimension) == pytest.approx(5, rel=1e-6)
+        assert evidence.worth_in_examples(
+            float(noise_alignment(0.7 * np.sqrt(5), dimension)), own, dimension
+        ) == pytest.approx(5, rel=1e-6)
         assert evidence.worth_in_examples(0.5 * own, own, dimension) < 1
-    assert evidence.worth_in_examples(-0.1, 0.5, 2) == 0 and np.isnan(evidence.worth_in_examples(0.5, -0.1, 2))
+    assert evidence.worth_in_examples(-0.1, 0.5, 2) == 0 and np.isnan(
+        evidence.worth_in_examples(0.5, -0.1, 2)
+    )
 
 
 def test_coupling_measures():
@@ -234,7 +285,11 @@ def test_coupling_measures():
     scale = np.array([1.0, 10.0, 0.1, 3.0, 7.0])
     np.testing.assert_allclose(evidence.coupling(kernel * scale[:, None] * scale), matrix)
     assert np.abs(matrix).max() <= 1 + 1e-12
-    assert evidence.effective_rank(np.eye(5)) == pytest.approx(5) and evidence.effective_rank(np.ones((5, 5))) == pytest.approx(1)
-    assert evidence.mean_coupling(np.ones((5, 5))) == pytest.approx(1) and evidence.mean_coupling(np.eye(5)) == 0
+    assert evidence.effective_rank(np.eye(5)) == pytest.approx(5) and evidence.effective_rank(
+        np.ones((5, 5))
+    ) == pytest.approx(1)
+    assert (
+        evidence.mean_coupling(np.ones((5, 5))) == pytest.approx(1) and evidence.mean_coupling(np.eye(5)) == 0
+    )
     stuck = evidence.coupling(np.diag([1.0, 0.0]))
     np.testing.assert_array_equal(stuck, np.eye(2))

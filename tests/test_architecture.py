@@ -27,7 +27,8 @@ RANKS = {
 MOST_LINES = 400
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for package in RANKS for path in sorted((ROOT / package).rglob("*.py"))
+    for package in RANKS
+    for path in sorted((ROOT / package).rglob("*.py"))
 }
 
 
@@ -42,7 +43,10 @@ def imports(name):
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             module = ".".join([*above, *filter(None, [node.module])])
-            found |= {f"{module}.{alias.name}" if f"{module}.{alias.name}" in MODULES else module for alias in node.names}
+            found |= {
+                f"{module}.{alias.name}" if f"{module}.{alias.name}" in MODULES else module
+                for alias in node.names
+            }
     return {module for module in found if module.split(".")[0] in RANKS}
 
 
@@ -70,7 +74,11 @@ def test_rooms_know_only_rooms_of_a_lower_rank(package):
     wrong = []
     for name in MODULES:
         if room(name)[0] == package and room(name)[1] not in ("", "__main__"):
-            others = {module for module in imports(name) if room(module)[0] == package and room(module)[1] and room(module) != room(name)}
+            others = {
+                module
+                for module in imports(name)
+                if room(module)[0] == package and room(module)[1] and room(module) != room(name)
+            }
             wrong += [f"{name} imports {module}" for module in sorted(others) if rank(module) >= rank(name)]
             rank(name)
     assert not wrong, wrong
@@ -82,4 +90,6 @@ def test_no_module_imports_itself_in_a_circle_and_no_file_is_long():
     except CycleError as error:
         raise AssertionError(" -> ".join(error.args[1])) from None
     lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in MODULES.items()}
-    assert max(lengths.values()) <= MOST_LINES, {name: length for name, length in lengths.items() if length > MOST_LINES}
+    assert max(lengths.values()) <= MOST_LINES, {
+        name: length for name, length in lengths.items() if length > MOST_LINES
+    }

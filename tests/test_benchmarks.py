@@ -18,10 +18,16 @@ from jpo_book.studies.manifest import read_manifest
 from jpo_lib.problems.navier_stokes import STABILITY_LIMIT, cfl_number
 
 TINY = Case(
-    "tiny", "loss and gradient", "kuramoto_sivashinsky:ours",
-    (Peer("bare transforms", "kuramoto_sivashinsky:floor_side", {"at_most": 1.5}),
-     Peer("software that is not there", "navier_stokes:not_there", {"at_least": 2.0})),
-    {"batch": 256}, {"batch": 2}, "kuramoto_sivashinsky:reference",
+    "tiny",
+    "loss and gradient",
+    "kuramoto_sivashinsky:ours",
+    (
+        Peer("bare transforms", "kuramoto_sivashinsky:floor_side", {"at_most": 1.5}),
+        Peer("software that is not there", "navier_stokes:not_there", {"at_least": 2.0}),
+    ),
+    {"batch": 256},
+    {"batch": 2},
+    "kuramoto_sivashinsky:reference",
 )
 
 
@@ -43,7 +49,9 @@ def test_a_case_gives_a_row_for_each_other_side(rows):
 @pytest.mark.parametrize("batch", [1, 64])
 def test_the_flows_take_steps_that_are_stable_with_all_schemes(batch):
     """Else round-off grows, and what is measured is no accuracy of either side."""
-    numbers = [float(cfl_number(jnp.asarray(field, jnp.float32), flows.DT)) for field in flows.vorticity(batch)]
+    numbers = [
+        float(cfl_number(jnp.asarray(field, jnp.float32), flows.DT)) for field in flows.vorticity(batch)
+    ]
     assert max(numbers) < min(STABILITY_LIMIT.values())
 
 
@@ -73,10 +81,14 @@ def test_sides_take_turns_and_a_failing_one_is_left_out():
 
         return run
 
-    times = harness.take_turns({"a": side("a"), "b": side("b"), "c": side("c", fails_at=2)}, 4, 100.0, failures)
+    times = harness.take_turns(
+        {"a": side("a"), "b": side("b"), "c": side("c", fails_at=2)}, 4, 100.0, failures
+    )
     assert "".join(calls) == "abcabcabab" and times.keys() == {"a", "b"} and failures == {"c": "it broke"}
     assert len(times["a"]) == len(times["b"]) == 4
-    assert len(harness.take_turns({"a": side("a")}, 9, 0.0, {})["a"]) == 3, "three turns, however little time there is"
+    assert len(harness.take_turns({"a": side("a")}, 9, 0.0, {})["a"]) == 3, (
+        "three turns, however little time there is"
+    )
 
 
 def test_ratios_point_the_way_of_their_target():
@@ -90,20 +102,29 @@ def test_ratios_point_the_way_of_their_target():
 
 def test_relative_error_is_that_of_the_definition():
     reference = {"a": np.array([[3.0, 4.0], [0.0, 2.0], [1.0, 0.0]])}
-    text, numbers = judge({"a": reference["a"] + [[0.5, 0.0], [0.0, 0.2], [0.0, 0.4]], "b": np.zeros(3)}, reference)
-    assert numbers == {"a": pytest.approx(0.1)} and text == "relative error: a 1.0e-01"  # median of 0.1, 0.1, 0.4
+    text, numbers = judge(
+        {"a": reference["a"] + [[0.5, 0.0], [0.0, 0.2], [0.0, 0.4]], "b": np.zeros(3)}, reference
+    )
+    assert (
+        numbers == {"a": pytest.approx(0.1)} and text == "relative error: a 1.0e-01"
+    )  # median of 0.1, 0.1, 0.4
 
 
 def test_the_file_is_read_back_and_shown(rows, tmp_path):
     described = harness.machine()
     assert re.fullmatch(r"[a-z0-9-]+", described["name"])
     scaling = [measure.measure(jpo.wave_packet(), "evaluation", 4, repeats=2)]
-    path = harness.write(tmp_path / f"{described['name']}.json", rows, scaling, quick=True, described=described)
+    path = harness.write(
+        tmp_path / f"{described['name']}.json", rows, scaling, quick=True, described=described
+    )
     assert json.loads(path.read_text())["scaling"] == scaling
     (benchmark,) = benchmarks.read_benchmarks(tmp_path)
     shown = benchmarks.benchmark_rows(benchmark)
     assert [len(row) for row in shown] == [len(benchmarks.BENCHMARK_HEADER)] * 2
-    assert shown[0][2] in ("≤ 1.5, yes", "≤ 1.5, **no**") and shown[0][3] == f"{words.duration(rows[0]['ours']['seconds'])}; {rows[0]['ours']['accuracy_text']}"
+    assert (
+        shown[0][2] in ("≤ 1.5, yes", "≤ 1.5, **no**")
+        and shown[0][3] == f"{words.duration(rows[0]['ours']['seconds'])}; {rows[0]['ours']['accuracy_text']}"
+    )
     assert shown[0][4].startswith(f"{rows[0]['beside']}: {words.duration(rows[0]['peer']['seconds'])}")
     assert shown[0][1].startswith(f"{rows[0]['ratio']:.3g}") and shown[1][1] == ""
     text = benchmarks.benchmark_tables([benchmark], label="table-x").data
@@ -111,27 +132,65 @@ def test_the_file_is_read_back_and_shown(rows, tmp_path):
 
 
 def test_what_misses_its_target_gets_its_own_reason_and_nothing_else_does():
-    missed, other, reached = (harness.empty_row(name, name, target={"at_most": 1.0}, reached=reached)
-                              for name, reached in (("a", False), ("b", False), ("a", True)))
-    reasons.add_to([missed, other, reached], [{"rows": ["a"], "beside": "", "text": "because", "numbers": {"x": 1.0}}])
-    assert (missed["reason"], other["reason"], "reason" in reached) == ("because", "", False) and missed["reason_numbers"] == {"x": 1.0}
+    missed, other, reached = (
+        harness.empty_row(name, name, target={"at_most": 1.0}, reached=reached)
+        for name, reached in (("a", False), ("b", False), ("a", True))
+    )
+    reasons.add_to(
+        [missed, other, reached], [{"rows": ["a"], "beside": "", "text": "because", "numbers": {"x": 1.0}}]
+    )
+    assert (missed["reason"], other["reason"], "reason" in reached) == ("because", "", False) and missed[
+        "reason_numbers"
+    ] == {"x": 1.0}
     described = {"name": "here", "device": "CPU", "cores": 2}
-    shown = benchmarks.benchmark_tables([{"rows": [missed, other, reached], "machine": described, "quick": False, "created": "2000-01-01", "versions": {}}], label="table-x").data
-    assert "Why 2 targets are missed on here" in shown and "*a:* because" in shown and "*b:* The reason has not been measured." in shown
-    rows = {case.name for case in CASES} | {f"{what}_per_problem_{problem}" for what in ("time", "memory") for problem in ("wave_packet", "billiards")}
+    shown = benchmarks.benchmark_tables(
+        [
+            {
+                "rows": [missed, other, reached],
+                "machine": described,
+                "quick": False,
+                "created": "2000-01-01",
+                "versions": {},
+            }
+        ],
+        label="table-x",
+    ).data
+    assert (
+        "Why 2 targets are missed on here" in shown
+        and "*a:* because" in shown
+        and "*b:* The reason has not been measured." in shown
+    )
+    rows = {case.name for case in CASES} | {
+        f"{what}_per_problem_{problem}"
+        for what in ("time", "memory")
+        for problem in ("wave_packet", "billiards")
+    }
     assert {name for profile in reasons.PROFILES.values() for name in profile.rows} <= rows
 
 
 def test_accelerators_stand_beside_the_processor():
     def file(name, device, n, seconds):
-        rows = [{"problem": "billiards", "work": "evaluation", "n": size, "seconds": value} for size, value in ((1, 1.0), (n, seconds))]
-        return {"machine": {"name": name, "device": device}, "versions": {"jax": "1.2"}, "scaling": rows, "rows": []}
+        rows = [
+            {"problem": "billiards", "work": "evaluation", "n": size, "seconds": value}
+            for size, value in ((1, 1.0), (n, seconds))
+        ]
+        return {
+            "machine": {"name": name, "device": device},
+            "versions": {"jax": "1.2"},
+            "scaling": rows,
+            "rows": [],
+        }
 
     processor, card = file("amd", "AMD, CPU", 256, 6e-6), file("h", "NVIDIA H, GPU", 4096, 1.5e-6)
-    assert "billiards 1.5 µs (N = 4096, 4 times as fast)" in benchmarks.accelerator_sentences([processor, card]).data
+    assert (
+        "billiards 1.5 µs (N = 4096, 4 times as fast)"
+        in benchmarks.accelerator_sentences([processor, card]).data
+    )
     assert "billiards 1.5 µs (N = 4096)." in benchmarks.accelerator_sentences([card]).data
     assert "No accelerator" in benchmarks.accelerator_sentences([processor]).data
-    assert ":name:" not in benchmarks.benchmark_tables([card], label="table-x").data  # nothing was measured beside other software there
+    assert (
+        ":name:" not in benchmarks.benchmark_tables([card], label="table-x").data
+    )  # nothing was measured beside other software there
 
 
 def test_files_of_something_else_are_refused(tmp_path):
@@ -149,7 +208,9 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
     first = command.Unfinished(path, quick=True)
     assert first.part("a", measure("a"), print) == [{"name": "a"}]
     again = command.Unfinished(path, quick=True)
-    assert again.part("a", measure("a"), print) == [{"name": "a"}] and again.part("b", measure("b"), print) == [{"name": "b"}]
+    assert again.part("a", measure("a"), print) == [{"name": "a"}] and again.part(
+        "b", measure("b"), print
+    ) == [{"name": "b"}]
     assert calls == ["a", "b"]
     assert command.Unfinished(path, quick=False).parts == {}, "a run of another length measures anew"
     path.write_text("damaged")
@@ -170,7 +231,9 @@ def test_committed_results_are_files_of_benchmarks_without_names_of_hosts():
         assert re.fullmatch(r"[a-z0-9-]+", benchmark["machine"]["name"])
         assert benchmark["scaling"]
         if benchmarks.of_processors(benchmark):
-            assert {row["name"] for row in benchmark["rows"]} >= {case.name for case in CASES if case.in_quick}
+            assert {row["name"] for row in benchmark["rows"]} >= {
+                case.name for case in CASES if case.in_quick
+            }
         for row in benchmark["rows"]:
             assert row["ratio"] is not None or row["peer"] is None
             assert row["reached"] is None or row["target"] is not None
@@ -186,19 +249,33 @@ def test_costs_come_from_the_manifests(tmp_path):
     cells = studies.plan("wave_packet", "smoke", num_problems=4, group_sizes=[4])
     rows = run_time.cost_rows({"waves": cells}, tmp_path)
     table = run_time.cost_table(rows, label="table-x", caption="Cost")
-    assert f"Cost. All on: {rows[0][-1]}" in table.data and "hardware" not in table.data and rows[0][-1] in table._repr_csv_()
-    mixed = run_time.cost_table([rows[0], [*rows[1][:-1], "another machine"]], label="table-x", caption="Cost")
+    assert (
+        f"Cost. All on: {rows[0][-1]}" in table.data
+        and "hardware" not in table.data
+        and rows[0][-1] in table._repr_csv_()
+    )
+    mixed = run_time.cost_table(
+        [rows[0], [*rows[1][:-1], "another machine"]], label="table-x", caption="Cost"
+    )
     assert "hardware" in mixed.data and "All on" not in mixed.data
     by_method = {row[1]: row for row in rows}
     joint = next(cell for cell in cells if cell.kind == "joint")
     manifest = read_manifest(joint, tmp_path)
     runs = len(joint.network_seeds)
     own, training = (manifest["seconds"][f"{name}.run"] / (4 * runs) for name in ("JointRefined", "Joint"))
-    assert run_time.seconds_per_problem(joint, manifest["seconds"], "JointRefined") == pytest.approx(own + training)
-    assert by_method["JPO, refined"][5] == words.duration(own + training) and by_method["JPO"][2:5] == ["4", "4", "41"]
+    assert run_time.seconds_per_problem(joint, manifest["seconds"], "JointRefined") == pytest.approx(
+        own + training
+    )
+    assert by_method["JPO, refined"][5] == words.duration(own + training) and by_method["JPO"][2:5] == [
+        "4",
+        "4",
+        "41",
+    ]
     assert by_method["BFGS"][2] == "" and len(rows) == 8
     wide = joint.model_copy(update={"group_size": 16})
-    assert run_time.seconds_per_problem(wide, manifest["seconds"], "JointRefined") == pytest.approx(own + training / 4)
+    assert run_time.seconds_per_problem(wide, manifest["seconds"], "JointRefined") == pytest.approx(
+        own + training / 4
+    )
 
 
 def test_a_missing_manifest_is_named(tmp_path):
@@ -212,6 +289,9 @@ def test_unknown_work_is_refused():
         measure.measure(jpo.wave_packet(), "training a network", 4)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(2.0, "2 s"), (0.0123, "12.3 ms"), (4.56e-5, "45.6 µs"), (3e-9, "3 ns"), (250.0, "250 s")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(2.0, "2 s"), (0.0123, "12.3 ms"), (4.56e-5, "45.6 µs"), (3e-9, "3 ns"), (250.0, "250 s")],
+)
 def test_durations_have_a_unit_that_fits(seconds, text):
     assert words.duration(seconds) == text

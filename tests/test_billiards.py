@@ -13,7 +13,9 @@ from jpo_lib.problems.billiards import play, triangle
 
 def shoot(positions, velocities, **options):
     with jax.enable_x64(True):
-        return jax.tree.map(np.asarray, jpo.simulate_shot(np.array(positions, float), np.array(velocities, float), **options))
+        return jax.tree.map(
+            np.asarray, jpo.simulate_shot(np.array(positions, float), np.array(velocities, float), **options)
+        )
 
 
 def energies(run):
@@ -78,7 +80,9 @@ def test_a_cushion_returns_what_its_restitution_says():
     # 2.5 to the cushion, where the speed is sqrt(16 - 5); then half of it, for a quarter of 11 / 2.
     np.testing.assert_allclose(run.positions, [[2.5 - 11 / 8, 0.0]], atol=1e-14)
     corner = shoot([[0.0, 0.0]], [[2.0, 2.0]], table=(4.0, 4.0), cushion_restitution=1.0)
-    assert corner.num_events == 1  # both cushions at one instant; the whole way is |v|^2 / 2 = 4, of which 1.5 sqrt(2) lead there
+    assert (
+        corner.num_events == 1
+    )  # both cushions at one instant; the whole way is |v|^2 / 2 = 4, of which 1.5 sqrt(2) lead there
     np.testing.assert_allclose(corner.positions, [[1.5 - (4 / np.sqrt(2) - 1.5)] * 2], atol=1e-13)
 
 
@@ -89,7 +93,10 @@ def test_a_cushion_returns_what_its_restitution_says():
 def six_balls():
     """Runs of six balls, compiled once for each restitution."""
     with jax.enable_x64(True):
-        yield {e: jax.jit(lambda p, v, e=e: jpo.simulate_shot(p, v, restitution=e, table=None)) for e in (1.0, 0.6)}
+        yield {
+            e: jax.jit(lambda p, v, e=e: jpo.simulate_shot(p, v, restitution=e, table=None))
+            for e in (1.0, 0.6)
+        }
 
 
 @settings(max_examples=30, deadline=None)
@@ -101,7 +108,9 @@ def test_energy_never_grows_and_momentum_is_kept(six_balls, seed, restitution, s
     before, after = energies(run)
     scale = before.max()
     assert run.finished and np.isfinite(run.positions).all()
-    assert np.all(after <= before * (1 + 1e-14)) and np.all(np.diff(0.5 * np.sum(run.piece_velocities**2, (1, 2))) <= 1e-14 * scale)
+    assert np.all(after <= before * (1 + 1e-14)) and np.all(
+        np.diff(0.5 * np.sum(run.piece_velocities**2, (1, 2))) <= 1e-14 * scale
+    )
     happened = run.happened
     change = np.abs(run.velocities_before.sum(1) - run.piece_velocities[1:].sum(1))[happened]
     assert np.all(change <= 1e-13 * np.sqrt(scale))
@@ -127,8 +136,12 @@ def test_mirror_and_names_do_not_matter(six_balls, seed, order):
 
 
 def test_a_row_of_touching_balls_passes_the_shot_on():
-    run = shoot([[-3.0, 0.0], [0.0, 0.0], [1.0, 0.0], [2.0, 0.0]], [[4.0, 0.0], *[[0.0, 0.0]] * 3], restitution=1.0)
-    np.testing.assert_allclose(run.positions, [[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [2.0 + (16 - 4) / 2, 0.0]], atol=1e-12)
+    run = shoot(
+        [[-3.0, 0.0], [0.0, 0.0], [1.0, 0.0], [2.0, 0.0]], [[4.0, 0.0], *[[0.0, 0.0]] * 3], restitution=1.0
+    )
+    np.testing.assert_allclose(
+        run.positions, [[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [2.0 + (16 - 4) / 2, 0.0]], atol=1e-12
+    )
     assert run.finished and run.num_events == 3
 
 
@@ -137,7 +150,11 @@ def test_a_ball_that_hits_two_at_once_favours_neither():
     height = np.sqrt(3) / 2
     run = shoot([[-2.0, 0.0], [0.0, 0.5], [0.0, -0.5]], [[3.0, 0.0], [0, 0], [0, 0]], restitution=1.0)
     speed = np.sqrt(9 - 2 * (2 - height))
-    np.testing.assert_allclose(run.piece_velocities[1] / speed, [[-0.2, 0], [0.6, 0.2 * np.sqrt(3)], [0.6, -0.2 * np.sqrt(3)]], atol=1e-12)
+    np.testing.assert_allclose(
+        run.piece_velocities[1] / speed,
+        [[-0.2, 0], [0.6, 0.2 * np.sqrt(3)], [0.6, -0.2 * np.sqrt(3)]],
+        atol=1e-12,
+    )
     before, after = energies(run)
     assert run.num_events == 1 and abs(before[0] - after[0]) < 1e-13
 
@@ -146,15 +163,21 @@ def test_a_ball_that_hits_two_at_once_favours_neither():
 def test_a_touching_rack_breaks_without_gaining_energy(restitution):
     balls = [(-4.0, 0.0), *triangle(5, 0.5)]
     for angle in (0.0, 0.07):
-        run = shoot(balls, [[8 * np.cos(angle), 8 * np.sin(angle)], *[[0.0, 0.0]] * 15], restitution=restitution)
+        run = shoot(
+            balls, [[8 * np.cos(angle), 8 * np.sin(angle)], *[[0.0, 0.0]] * 15], restitution=restitution
+        )
         before, after = energies(run)
         assert run.finished and np.isfinite(run.positions).all() and 3 <= run.num_events < 200
         assert np.all(after <= before * (1 + 1e-14)) and run.rest_speed < 0.1
         if restitution > 0:
-            assert np.linalg.norm(run.positions - np.array(balls), axis=1)[[11, 15]].min() > 0.5  # the rear corners fly off
+            assert (
+                np.linalg.norm(run.positions - np.array(balls), axis=1)[[11, 15]].min() > 0.5
+            )  # the rear corners fly off
         if angle == 0.0:
             mirror = [0, 1, 3, 2, 6, 5, 4, 10, 9, 8, 7, 15, 14, 13, 12, 11]
-            np.testing.assert_allclose(run.piece_velocities[1][mirror] * [1, -1], run.piece_velocities[1], atol=1e-9)
+            np.testing.assert_allclose(
+                run.piece_velocities[1][mirror] * [1, -1], run.piece_velocities[1], atol=1e-9
+            )
 
 
 def test_grazing_shots_have_values_and_gradients():
@@ -164,10 +187,16 @@ def test_grazing_shots_have_values_and_gradients():
     angle = np.arcsin(np.minimum(miss, 3.9) / 4)
     for double in (True, False):
         with jax.enable_x64(double):
-            x = jnp.asarray(5.0 * np.stack([np.cos(angle), np.sin(angle)], 1), jnp.float64 if double else jnp.float32)
+            x = jnp.asarray(
+                5.0 * np.stack([np.cos(angle), np.sin(angle)], 1), jnp.float64 if double else jnp.float32
+            )
             rest, pull_back = jax.vjp(jax.jit(jax.vmap(problem.simulate)), x)
-            assert np.isfinite(rest).all() and all(np.isfinite(pull_back(jnp.ones_like(rest) * jnp.eye(2)[k])).all() for k in (0, 1))
-            np.testing.assert_allclose(rest, verification.open_table_closed_form(np.asarray(x)), atol=1e-9 if double else 1e-4)
+            assert np.isfinite(rest).all() and all(
+                np.isfinite(pull_back(jnp.ones_like(rest) * jnp.eye(2)[k])).all() for k in (0, 1)
+            )
+            np.testing.assert_allclose(
+                rest, verification.open_table_closed_form(np.asarray(x)), atol=1e-9 if double else 1e-4
+            )
 
 
 def test_no_run_of_the_open_table_is_unfinished():
@@ -180,7 +209,9 @@ def test_a_run_that_is_cut_says_so():
     run, whole = shoot(balls, shot, max_events=3), shoot(balls, shot)
     assert not run.finished and run.num_events == 4 and whole.finished and whole.num_events > 4
     problem = jpo.billiards(positions=((-4.0, 0.0), (0.0, 0.0), (1.2, 0.0)), max_events=1)
-    assert np.isnan(problem.simulate(jnp.array([5.0, 0.0]))).all()  # ball 1 would hit ball 2 as a second event
+    assert np.isnan(
+        problem.simulate(jnp.array([5.0, 0.0]))
+    ).all()  # ball 1 would hit ball 2 as a second event
     assert np.array_equal(problem.simulate(jnp.array([5.0, 4.0])), [0.0, 0.0])  # a miss has none
 
 
@@ -216,43 +247,54 @@ def test_equal_settings_give_the_same_problem(problem):
     assert jpo.billiards() is problem and jpo.billiards(positions=[[-4, 0], [0, 0]]) is problem
     assert jpo.billiards(layout="blocked") is not problem
     shot = np.array([5.0, 0.3], np.float32)
-    np.testing.assert_allclose(play(problem, shot).positions[1], problem.simulate(jnp.asarray(shot)), atol=1e-5)
+    np.testing.assert_allclose(
+        play(problem, shot).positions[1], problem.simulate(jnp.asarray(shot)), atol=1e-5
+    )
 
 
-@pytest.mark.parametrize("change, words", [
-    (dict(layout="snooker"), "layout: expected one of open, blocked, cushions, rack, got 'snooker'"),
-    (dict(radius=-0.5), "radius: expected a finite number above zero, got -0.5"),
-    (dict(deceleration=0.0), "deceleration: expected a finite number above zero, got 0.0"),
-    (dict(restitution=1.1), "restitution: expected a number between 0 and 1, got 1.1"),
-    (dict(restitution=float("nan")), "restitution: expected a number between 0 and 1, got nan"),
-    (dict(layout="cushions", cushion_restitution=-0.1), "cushion_restitution: expected a number between 0 and 1"),
-    (dict(layout="cushions", table_width=0.5), "table: expected sides longer than 2 radius = 1"),
-    (dict(layout="cushions", table_length=8.0), "positions: expected balls on the table"),
-    (dict(positions=[[-4, 0], [0, 0], [0.9, 0]]), "got balls 1 and 2 at a distance of 0.9"),
-    (dict(positions=[[-4, 0, 0], [0, 0, 0]]), "positions: expected shape (B, 2)"),
-    (dict(positions=[[-4, 0], [np.nan, 0]]), "positions: expected finite numbers"),
-    (dict(target_ball=2), "target_ball: expected an index from 1 to 1, got 2"),
-    (dict(target_ball=0), "target_ball: expected a whole number of at least 1, got 0"),
-    (dict(speed_min=6.0, speed_max=3.0), "speed_min, speed_max: expected speed_min < speed_max"),
-    (dict(speed_min=0.1, speed_max=0.5), "speed_max: expected a shot that reaches a ball 3 away"),
-    (dict(angle_max=4.0), "angle_max: expected at most pi"),
-    (dict(max_events=0), "max_events: expected a whole number of at least 1, got 0"),
-    (dict(cushions="yes"), "cushions: expected True or False"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (dict(layout="snooker"), "layout: expected one of open, blocked, cushions, rack, got 'snooker'"),
+        (dict(radius=-0.5), "radius: expected a finite number above zero, got -0.5"),
+        (dict(deceleration=0.0), "deceleration: expected a finite number above zero, got 0.0"),
+        (dict(restitution=1.1), "restitution: expected a number between 0 and 1, got 1.1"),
+        (dict(restitution=float("nan")), "restitution: expected a number between 0 and 1, got nan"),
+        (
+            dict(layout="cushions", cushion_restitution=-0.1),
+            "cushion_restitution: expected a number between 0 and 1",
+        ),
+        (dict(layout="cushions", table_width=0.5), "table: expected sides longer than 2 radius = 1"),
+        (dict(layout="cushions", table_length=8.0), "positions: expected balls on the table"),
+        (dict(positions=[[-4, 0], [0, 0], [0.9, 0]]), "got balls 1 and 2 at a distance of 0.9"),
+        (dict(positions=[[-4, 0, 0], [0, 0, 0]]), "positions: expected shape (B, 2)"),
+        (dict(positions=[[-4, 0], [np.nan, 0]]), "positions: expected finite numbers"),
+        (dict(target_ball=2), "target_ball: expected an index from 1 to 1, got 2"),
+        (dict(target_ball=0), "target_ball: expected a whole number of at least 1, got 0"),
+        (dict(speed_min=6.0, speed_max=3.0), "speed_min, speed_max: expected speed_min < speed_max"),
+        (dict(speed_min=0.1, speed_max=0.5), "speed_max: expected a shot that reaches a ball 3 away"),
+        (dict(angle_max=4.0), "angle_max: expected at most pi"),
+        (dict(max_events=0), "max_events: expected a whole number of at least 1, got 0"),
+        (dict(cushions="yes"), "cushions: expected True or False"),
+    ],
+)
 def test_bad_settings_are_refused_in_one_sentence(change, words):
     with pytest.raises(ValueError) as caught:
         jpo.billiards(**change)
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("positions, velocities, options, words", [
-    ([[0, 0], [0.5, 0]], np.zeros((2, 2)), {}, "positions: expected balls at least 2 radius = 1 apart"),
-    ([[0, 0]], np.zeros((2, 2)), {}, "velocities: expected positions and velocities of one shape"),
-    ([[0, 0]], [[np.inf, 0]], {}, "velocities: expected finite numbers"),
-    ([[5, 0]], [[0, 0]], dict(table=(6.0, 6.0)), "positions: expected balls on the table"),
-    ([[0, 0]], [[0, 0]], dict(radius=0.0), "radius: expected a finite number above zero"),
-    ([[0, 0]], [[0, 0]], dict(table=(6.0,)), "table: expected None or (length, width)"),
-])
+@pytest.mark.parametrize(
+    "positions, velocities, options, words",
+    [
+        ([[0, 0], [0.5, 0]], np.zeros((2, 2)), {}, "positions: expected balls at least 2 radius = 1 apart"),
+        ([[0, 0]], np.zeros((2, 2)), {}, "velocities: expected positions and velocities of one shape"),
+        ([[0, 0]], [[np.inf, 0]], {}, "velocities: expected finite numbers"),
+        ([[5, 0]], [[0, 0]], dict(table=(6.0, 6.0)), "positions: expected balls on the table"),
+        ([[0, 0]], [[0, 0]], dict(radius=0.0), "radius: expected a finite number above zero"),
+        ([[0, 0]], [[0, 0]], dict(table=(6.0,)), "table: expected None or (length, width)"),
+    ],
+)
 def test_bad_tables_are_refused_in_one_sentence(positions, velocities, options, words):
     with pytest.raises(ValueError) as caught:
         jpo.simulate_shot(np.array(positions, float), np.array(velocities, float), **options)

@@ -24,15 +24,24 @@ def test_an_evaluation_in_blocks_is_that_of_the_whole_batch(count):
     """Also where the last block is not full."""
     data = PROBLEM.sample_dataset(count, seed=1)
     arguments = data.x0, data.context, data.y
-    (loss, gradient), (expected_loss, expected_gradient) = (evaluation(p).compiled(*arguments)[0](*arguments) for p in (PROBLEM, WHOLE))
+    (loss, gradient), (expected_loss, expected_gradient) = (
+        evaluation(p).compiled(*arguments)[0](*arguments) for p in (PROBLEM, WHOLE)
+    )
     assert loss.shape == (count,) and gradient.shape == data.x0.shape
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
-    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-5 * np.abs(expected_gradient).max())
+    np.testing.assert_allclose(
+        gradient, expected_gradient, rtol=1e-4, atol=1e-5 * np.abs(expected_gradient).max()
+    )
     program = evaluation(PROBLEM).compiled(*arguments)[0]
     other = data.x0, data.context, data.y[::-1]
     program(*arguments)
     np.testing.assert_array_equal(program(*other)[0], program(*other)[0])
-    np.testing.assert_allclose(program(*other)[0], evaluation(WHOLE).compiled(*other)[0](*other)[0], rtol=1e-5, err_msg="targets of an earlier call were used")
+    np.testing.assert_allclose(
+        program(*other)[0],
+        evaluation(WHOLE).compiled(*other)[0](*other)[0],
+        rtol=1e-5,
+        err_msg="targets of an earlier call were used",
+    )
 
 
 @pytest.mark.parametrize("solver", [jpo.BFGS(), RESTARTS], ids=["BFGS", "MultiStart"])
@@ -40,10 +49,14 @@ def test_blocks_and_packing_change_no_result(solver):
     """Unfinished problems move to other blocks and to smaller ones, and restarts begin in the middle of that."""
     data = PROBLEM.sample_dataset(200, seed=9)
     blocks, whole = (jpo.solve(problem, data, solver, seed=1) for problem in (PROBLEM, WHOLE))
-    assert (blocks.solved == whole.solved).mean() >= 0.99 and (blocks.num_evaluations == whole.num_evaluations).mean() >= 0.97
+    assert (blocks.solved == whole.solved).mean() >= 0.99 and (
+        blocks.num_evaluations == whole.num_evaluations
+    ).mean() >= 0.97
     same = blocks.num_evaluations == whole.num_evaluations
     shared = min(blocks.loss_history.shape[1], whole.loss_history.shape[1])
-    close = np.isclose(blocks.loss_history[same, :shared], whole.loss_history[same, :shared], rtol=1e-2, atol=1e-4)
+    close = np.isclose(
+        blocks.loss_history[same, :shared], whole.loss_history[same, :shared], rtol=1e-2, atol=1e-4
+    )
     assert close.mean() >= 0.97, "each evaluation stands in its own column"
     assert np.isfinite(blocks.loss_history[:, 0]).all() and (np.diff(blocks.loss_history, axis=1) <= 0).all()
     np.testing.assert_array_equal(blocks.loss_history[:, -1], blocks.loss)
@@ -71,7 +84,9 @@ def test_blocks_keep_the_precision_of_the_problem():
     result = jpo.solve(problem, data, jpo.BFGS(gradient_tolerance=1e-12))
     assert result.loss.dtype == np.float64 and result.loss.max() < 1e-20 and not jax.config.jax_enable_x64
     with problem.precision():
-        loss, gradient = evaluation(problem).compiled(data.x0, data.context, data.y)[0](data.x0, data.context, data.y)
+        loss, gradient = evaluation(problem).compiled(data.x0, data.context, data.y)[0](
+            data.x0, data.context, data.y
+        )
     assert loss.dtype == gradient.dtype == np.float64
 
 

@@ -38,21 +38,45 @@ SVG = "<svg xmlns='http://www.w3.org/2000/svg'/>"
 
 
 def figure_cell(label, image=True):
-    output = {"output_type": "display_data", "data": {"image/svg+xml": [SVG]} if image else {"text/plain": "-"}, "metadata": {}}
-    return {"cell_type": "code", "source": "plot()", "outputs": [output],
-            "metadata": {"mystnb": {"figure": {"caption": "c", "name": label}, "image": {"alt": "a wave"}}}}
+    output = {
+        "output_type": "display_data",
+        "data": {"image/svg+xml": [SVG]} if image else {"text/plain": "-"},
+        "metadata": {},
+    }
+    return {
+        "cell_type": "code",
+        "source": "plot()",
+        "outputs": [output],
+        "metadata": {"mystnb": {"figure": {"caption": "c", "name": label}, "image": {"alt": "a wave"}}},
+    }
 
 
 def table_cell(label):
     text = f"```{{table}} Results\n:name: {label}\n\n| a |\n|---|\n| 1 |\n```"
-    return {"cell_type": "code", "source": "", "metadata": {}, "outputs": [
-        {"output_type": "execute_result", "data": {"text/markdown": text}, "metadata": {}, "execution_count": 1}]}
+    return {
+        "cell_type": "code",
+        "source": "",
+        "metadata": {},
+        "outputs": [
+            {
+                "output_type": "execute_result",
+                "data": {"text/markdown": text},
+                "metadata": {},
+                "execution_count": 1,
+            }
+        ],
+    }
 
 
 def write_notebook(root, stem, cells, digest="0" * 64):
     path = root / "book" / "_executed" / f"{stem}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"jpo": {"parameters": {"profile": "smoke", "seed": 0}, "results": [{"path": "_build/studies/a.nc", "sha256": digest}]}}
+    metadata = {
+        "jpo": {
+            "parameters": {"profile": "smoke", "seed": 0},
+            "results": [{"path": "_build/studies/a.nc", "sha256": digest}],
+        }
+    }
     path.write_text(json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}))
 
 
@@ -77,10 +101,21 @@ def test_an_empty_repository_has_only_planned_items(tmp_path):
 
 
 def test_status_follows_the_executed_notebook(tmp_path):
-    write_notebook(tmp_path, "03_wave_packet", [figure_cell("figure-3"), figure_cell("figure-7", image=False), table_cell("table-4")])
+    write_notebook(
+        tmp_path,
+        "03_wave_packet",
+        [figure_cell("figure-3"), figure_cell("figure-7", image=False), table_cell("table-4")],
+    )
     built = state(tmp_path, "Figure 3")
-    assert built["status"] == "built" and built["page"] == "_executed/03_wave_packet.html" and built["anchor"] == "figure-3"
-    assert built["notebook"] == "notebooks/03_wave_packet.ipynb" and built["parameters"] == {"profile": "smoke", "seed": 0}
+    assert (
+        built["status"] == "built"
+        and built["page"] == "_executed/03_wave_packet.html"
+        and built["anchor"] == "figure-3"
+    )
+    assert built["notebook"] == "notebooks/03_wave_packet.ipynb" and built["parameters"] == {
+        "profile": "smoke",
+        "seed": 0,
+    }
     assert state(tmp_path, "Figure 7")["status"] == "planned", "a label without a picture is not a figure"
     assert state(tmp_path, "Table 4")["status"] == "built"
     assert state(tmp_path, "Figure 4")["status"] == "planned"
@@ -90,22 +125,39 @@ def test_a_page_outside_the_table_of_contents_does_not_count(tmp_path):
     write_notebook(tmp_path, "03_wave_packet", [figure_cell("figure-3")])
     (tmp_path / "book" / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n- file: claims\n")
     assert state(tmp_path, "Figure 3")["status"] == "planned"
-    (tmp_path / "book" / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n- file: _executed/03_wave_packet\n")
+    (tmp_path / "book" / "_toc.yml").write_text(
+        "format: jb-book\nroot: index\nchapters:\n- file: _executed/03_wave_packet\n"
+    )
     assert state(tmp_path, "Figure 3")["status"] == "built"
 
 
 def test_theorems_are_found_by_their_label(tmp_path):
     (tmp_path / "book").mkdir()
-    (tmp_path / "book" / "proofs.md").write_text("```{prf:theorem} Noise\n:label: theorem-1\ntext\n```\nSee theorem-2.\n")
+    (tmp_path / "book" / "proofs.md").write_text(
+        "```{prf:theorem} Noise\n:label: theorem-1\ntext\n```\nSee theorem-2.\n"
+    )
     assert state(tmp_path, "Theorem 1")["status"] == "built"
     assert state(tmp_path, "Theorem 2")["status"] == "planned"
 
 
 def test_verdicts_reach_the_ledger_and_unknown_words_are_refused(tmp_path):
-    verdict = {"id": "C1", "text": "t", "verdict": "partly", "effect": 0.5, "interval": [0.4, 0.6], "rule": "r",
-               "fair_baseline": None, "results": [{"path": "a.nc", "sha256": "1" * 64}]}
+    verdict = {
+        "id": "C1",
+        "text": "t",
+        "verdict": "partly",
+        "effect": 0.5,
+        "interval": [0.4, 0.6],
+        "rule": "r",
+        "fair_baseline": None,
+        "results": [{"path": "a.nc", "sha256": "1" * 64}],
+    }
     claim = state(tmp_path, "C1", lambda root: [verdict])
-    assert (claim["status"], claim["verdict"], claim["interval"], claim["rule"]) == ("built", "partly", [0.4, 0.6], "r")
+    assert (claim["status"], claim["verdict"], claim["interval"], claim["rule"]) == (
+        "built",
+        "partly",
+        [0.4, 0.6],
+        "r",
+    )
     assert claim["results"] == verdict["results"]
     with pytest.raises(ValueError, match="Expected a verdict"):
         ledger.build_ledger(tmp_path, lambda root: [{**verdict, "verdict": "great"}])
@@ -128,11 +180,15 @@ def test_a_changed_result_moves_the_ledger_and_nothing_else_does(tmp_path):
 def test_lost_fragments_are_made_again_from_the_ledger(tmp_path):
     write_notebook(tmp_path, "03_wave_packet", [figure_cell("figure-3")])
     path, generated = ledger.write_ledger(tmp_path, lambda root: []), tmp_path / "book" / "_generated"
-    before = {file.relative_to(generated): file.read_bytes() for file in generated.rglob("*") if file.is_file()}
+    before = {
+        file.relative_to(generated): file.read_bytes() for file in generated.rglob("*") if file.is_file()
+    }
     assert any(name.parts[0] == "figures" for name in before)
     shutil.rmtree(generated)
     ledger.write_fragments(tmp_path, json.loads(path.read_text(encoding="utf-8")))
-    assert {file.relative_to(generated): file.read_bytes() for file in generated.rglob("*") if file.is_file()} == before
+    assert {
+        file.relative_to(generated): file.read_bytes() for file in generated.rglob("*") if file.is_file()
+    } == before
 
 
 def test_a_damaged_notebook_is_refused_in_one_sentence(tmp_path):
@@ -178,7 +234,9 @@ def book_folder(request):
             if (place / "index.html").is_file():
                 return place
     if os.environ.get("JPO_BOOK_HTML") or os.environ.get("JPO_REQUIRE_BROWSER") == "1":
-        pytest.fail(f"Expected a built book with an index.html in {candidates}, got none; run `make book` first.")
+        pytest.fail(
+            f"Expected a built book with an index.html in {candidates}, got none; run `make book` first."
+        )
     pytest.skip("no built book: run `make book`, or set JPO_BOOK_HTML to the folder of its index.html")
 
 
@@ -213,7 +271,9 @@ def site(book_folder):
         def log_message(self, *arguments):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(book_folder)))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(book_folder))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
@@ -222,7 +282,13 @@ def site(book_folder):
 # Read by axe at phone width, too, where columns become blocks and menus hide behind buttons, with the contrasts of all texts, and with
 # pictures of all states. Of all other pages, axe reads the wide ones without contrasts, and pictures show the wide light and the narrow
 # dark one. CONTRAST and TOO_WIDE look at all states of all pages, in a fifth of the time that axe needs for contrasts.
-IN_ALL_STATES = {"index.html", "claims.html", "ledger.html", "_executed/01_method.html", "_executed/07_when_it_pays.html"}
+IN_ALL_STATES = {
+    "index.html",
+    "claims.html",
+    "ledger.html",
+    "_executed/01_method.html",
+    "_executed/07_when_it_pays.html",
+}
 PICTURES = {(1440, "light"), (390, "dark")}
 # Findings that are the theme's and cannot be corrected from here: {(rule, start of the selector): reason}.
 NOT_OURS = {}
@@ -234,32 +300,52 @@ def visits(browser, site, pages):
     seen, axe = {}, axe_script()
     shutil.rmtree(SCREENSHOTS, ignore_errors=True)
     SCREENSHOTS.mkdir(parents=True)
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light", reduced_motion="reduce")
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900}, color_scheme="light", reduced_motion="reduce"
+    )
     page, visit = context.new_page(), None
     page.on("request", lambda request: visit.requests.append(request.url))
-    page.on("console", lambda message: visit.complaints.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console", lambda message: visit.complaints.append(message.text) if message.type == "error" else None
+    )
     page.on("pageerror", lambda error: visit.complaints.append(str(error)))
-    page.on("response", lambda reply: visit.complaints.append(f"{reply.status} {reply.url}") if reply.status >= 400 else None)
+    page.on(
+        "response",
+        lambda reply: visit.complaints.append(f"{reply.status} {reply.url}") if reply.status >= 400 else None,
+    )
     for name in pages:
-        visit = seen[name] = SimpleNamespace(requests=[], complaints=[], pictures={}, axe={}, poor={}, overflow={}, wide={})
+        visit = seen[name] = SimpleNamespace(
+            requests=[], complaints=[], pictures={}, axe={}, poor={}, overflow={}, wide={}
+        )
         page.set_viewport_size({"width": 1440, "height": 900})
         page.goto(site + name, wait_until="load")
         page.evaluate(READY)
         visit.shown = page.evaluate(SHOWN)
         page.evaluate(axe)
-        for width, theme in ((1440, "light"), (1440, "dark"), (390, "dark"), (390, "light")):  # fewest changes on the way
+        for width, theme in (
+            (1440, "light"),
+            (1440, "dark"),
+            (390, "dark"),
+            (390, "light"),
+        ):  # fewest changes on the way
             page.set_viewport_size({"width": width, "height": 844 if width == 390 else 900})
             page.evaluate(TO_THEME, theme)
             visit.poor[width, theme] = page.evaluate(CONTRAST)
-            visit.overflow[width, theme] = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+            visit.overflow[width, theme] = page.evaluate(
+                "() => document.documentElement.scrollWidth - window.innerWidth"
+            )
             visit.wide[width, theme] = page.evaluate(TOO_WIDE)
             if width == 1440 or name in IN_ALL_STATES:
-                visit.axe[width, theme] = page.evaluate(AXE, {"onlyColours": theme == "dark", "contrasts": name in IN_ALL_STATES})
+                visit.axe[width, theme] = page.evaluate(
+                    AXE, {"onlyColours": theme == "dark", "contrasts": name in IN_ALL_STATES}
+                )
             if (width, theme) in PICTURES or name in IN_ALL_STATES:
                 look(page, visit, name, width, theme)
             if theme == "dark":
                 visit.dark_background = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
-                visit.dark_cards = page.evaluate("() => [...document.querySelectorAll('.bd-article figure img')].map(i => getComputedStyle(i).backgroundColor)")
+                visit.dark_cards = page.evaluate(
+                    "() => [...document.querySelectorAll('.bd-article figure img')].map(i => getComputedStyle(i).backgroundColor)"
+                )
     context.close()
     return seen
 
@@ -268,10 +354,17 @@ def test_every_figure_and_table_tells_where_it_comes_from(book_ledger, book_fold
     for item in book_ledger:
         if item["kind"] in ("figure", "table") and item["status"] == "built":
             assert item["data"] == f"_data/{item['anchor']}.csv"
-            lines = [line for line in (book_folder / item["data"]).read_text().splitlines() if not line.startswith("#")]
+            lines = [
+                line
+                for line in (book_folder / item["data"]).read_text().splitlines()
+                if not line.startswith("#")
+            ]
             assert len(lines) > 2, item["id"]
             page = (book_folder / item["page"]).read_text()
-            assert f'../{item["data"]}" download' in page and f'jpo run {Path(item["notebook"]).stem} --profile' in page, item["id"]
+            assert (
+                f'../{item["data"]}" download' in page
+                and f"jpo run {Path(item['notebook']).stem} --profile" in page
+            ), item["id"]
 
 
 def test_all_chapters_are_there(pages, chapters):
@@ -297,7 +390,12 @@ def test_links_anchors_and_files_of_the_site_resolve(pages, book_folder):
 
 def test_links_that_leave_the_site_are_listed(pages, book_folder):
     listed = links.external_links(book_folder)
-    shown = {link.split("#")[0] for page in pages.values() for link in page.links if link.startswith(("http://", "https://"))}
+    shown = {
+        link.split("#")[0]
+        for page in pages.values()
+        for link in page.links
+        if link.startswith(("http://", "https://"))
+    }
     assert set(listed) == shown and "https://arxiv.org/abs/2408.08119" in listed
     assert all(page in pages for page in listed.values())
 
@@ -305,7 +403,11 @@ def test_links_that_leave_the_site_are_listed(pages, book_folder):
 def test_pages_and_site_stay_small(pages, book_folder):
     """A page has at most 2 MB with all its pictures, without scripts and fonts; the site 40 MB."""
     for name, page in pages.items():
-        pictures = {(book_folder / name).parent / unquote(file) for file in page.files if urlsplit(file).path.endswith((".svg", ".png", ".jpg", ".webp"))}
+        pictures = {
+            (book_folder / name).parent / unquote(file)
+            for file in page.files
+            if urlsplit(file).path.endswith((".svg", ".png", ".jpg", ".webp"))
+        }
         size = sum(path.stat().st_size for path in [book_folder / name, *pictures] if path.is_file())
         assert size <= 2_000_000, f"{name}: {size / 1e6:.1f} MB"
     assert sum(path.stat().st_size for path in book_folder.rglob("*") if path.is_file()) <= 40_000_000
@@ -319,20 +421,34 @@ def test_notebooks_for_download_keep_their_figures_and_leave_out_what_lies_besid
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
         assert not any("figure_data" in cell.metadata for cell in notebook.cells)
-        shown = [output.data for cell in notebook.cells for output in cell.get("outputs", []) if "image/svg+xml" in output.get("data", {})]
+        shown = [
+            output.data
+            for cell in notebook.cells
+            for output in cell.get("outputs", [])
+            if "image/svg+xml" in output.get("data", {})
+        ]
         assert not any("image/png" in data for data in shown)
         figures += len(shown)
     assert figures >= 25
 
 
 def test_no_page_asks_another_host(visits, site):
-    foreign = [f"{name}: {url}" for name, v in visits.items() for url in v.requests if not url.startswith((site, "data:", "blob:"))]
+    foreign = [
+        f"{name}: {url}"
+        for name, v in visits.items()
+        for url in v.requests
+        if not url.startswith((site, "data:", "blob:"))
+    ]
     assert not foreign, "\n".join(foreign)
 
 
 def test_no_page_loads_anything_from_elsewhere_in_its_markup(pages):
-    foreign = [f"{name}: {url}" for name, page in pages.items() for url in page.files
-               if urlsplit(url).netloc and not url.startswith("https://creativecommons.org/licenses/")]
+    foreign = [
+        f"{name}: {url}"
+        for name, page in pages.items()
+        for url in page.files
+        if urlsplit(url).netloc and not url.startswith("https://creativecommons.org/licenses/")
+    ]
     assert not foreign, "\n".join(foreign)
 
 
@@ -345,7 +461,9 @@ def test_formulas_are_rendered(visits):
     assert sum(v.shown["formulas"] for v in visits.values()) > 10
     for name, visit in visits.items():
         shown = visit.shown
-        assert shown["rendered"] == shown["formulas"], f"{name}: {shown['formulas'] - shown['rendered']} formulas are not rendered"
+        assert shown["rendered"] == shown["formulas"], (
+            f"{name}: {shown['formulas'] - shown['rendered']} formulas are not rendered"
+        )
         assert not shown["raw"], f"{name}: TeX is shown as text"
         assert not shown["dollars"], f"{name}: TeX is shown as text, {shown['dollars']}"
         assert not shown["broken"], f"{name}: MathJax reports an error in a formula"
@@ -356,11 +474,15 @@ def test_the_numbers_shown_are_those_of_the_ledger(visits, book_ledger):
         if item["status"] == "built" and item["kind"] != "claim":
             shown = visits[item["page"]].shown["numbers"].get(item["anchor"])
             assert shown is not None, f"{item['id']} is not on {item['page']}"
-            assert shown.split("(")[0].strip() == item["id"], f"{item['page']} shows {shown!r} for {item['id']}"
+            assert shown.split("(")[0].strip() == item["id"], (
+                f"{item['page']} shows {shown!r} for {item['id']}"
+            )
     for name, visit in visits.items():
         for anchor, text in visit.shown["references"]:
             kind, number = anchor.lstrip("#").split("-")
-            assert text == f"{kind.capitalize()} {number.upper()}", f"{name}: a reference to {anchor} reads {text!r}"
+            assert text == f"{kind.capitalize()} {number.upper()}", (
+                f"{name}: a reference to {anchor} reads {text!r}"
+            )
 
 
 def test_claims_have_their_anchor(pages, book_ledger):
@@ -380,8 +502,12 @@ def test_images_load_and_controls_have_names(visits):
 
 
 def test_nothing_is_wider_than_the_screen(visits):
-    wide = [f"{name} at {state}: {v.overflow[state]} px too wide, for example {v.wide[state]}"
-            for name, v in visits.items() for state in v.overflow if v.overflow[state] > 0 or v.wide[state]]
+    wide = [
+        f"{name} at {state}: {v.overflow[state]} px too wide, for example {v.wide[state]}"
+        for name, v in visits.items()
+        for state in v.overflow
+        if v.overflow[state] > 0 or v.wide[state]
+    ]
     assert not wide, "\n".join(wide)
 
 
@@ -400,11 +526,18 @@ def test_axe_finds_nothing_serious_that_is_ours(visits):
     for name, visit in visits.items():
         for state, nodes in visit.axe.items():
             for node in nodes:
-                excuse = next((key for key in NOT_OURS if key[0] == node["rule"] and node["target"].startswith(key[1])), None)
+                excuse = next(
+                    (key for key in NOT_OURS if key[0] == node["rule"] and node["target"].startswith(key[1])),
+                    None,
+                )
                 excused.add(excuse)
                 if excuse is None:
-                    found.setdefault(f"{node['rule']} ({node['help']})", []).append(f"{name} at {state}: {node['target']} {node['html']} {node['why']}")
-    assert not found, "\n".join(f"{rule}: {len(places)}\n  " + "\n  ".join(places[:12]) for rule, places in found.items())
+                    found.setdefault(f"{node['rule']} ({node['help']})", []).append(
+                        f"{name} at {state}: {node['target']} {node['html']} {node['why']}"
+                    )
+    assert not found, "\n".join(
+        f"{rule}: {len(places)}\n  " + "\n  ".join(places[:12]) for rule, places in found.items()
+    )
     assert set(NOT_OURS) <= excused, "an exception that is no longer needed"
 
 
@@ -414,16 +547,30 @@ def test_pictures_of_all_pages_show_them(visits, pages):
     for name, visit in visits.items():
         assert set(visit.pictures) == (states if name in IN_ALL_STATES else PICTURES)
         for (width, theme), picture in visit.pictures.items():
-            assert picture.size == (width, picture.height), f"{name}: {picture.size} is not the whole page of {picture.height} px"
-            assert picture.median < 60 if theme == "dark" else picture.median > 220, f"{name} in {theme}: the typical grey is {picture.median}"
-            assert min(picture.contrasts[:-1] or picture.contrasts) > 60, f"{name} at {width} px in {theme}: a screen is blank"
-    assert len(list(SCREENSHOTS.glob("*.jpg"))) == sum(len(visit.pictures) for visit in visits.values()) >= 2 * len(pages)
+            assert picture.size == (width, picture.height), (
+                f"{name}: {picture.size} is not the whole page of {picture.height} px"
+            )
+            assert picture.median < 60 if theme == "dark" else picture.median > 220, (
+                f"{name} in {theme}: the typical grey is {picture.median}"
+            )
+            assert min(picture.contrasts[:-1] or picture.contrasts) > 60, (
+                f"{name} at {width} px in {theme}: a screen is blank"
+            )
+    assert (
+        len(list(SCREENSHOTS.glob("*.jpg")))
+        == sum(len(visit.pictures) for visit in visits.values())
+        >= 2 * len(pages)
+    )
 
 
 def test_links_to_the_repository_follow_one_setting(book_folder, pages):
-    url = (yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8")).get("repository") or {}).get("url") or ""
+    url = (yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8")).get("repository") or {}).get(
+        "url"
+    ) or ""
     text = "".join((book_folder / name).read_text(encoding="utf-8") for name in pages)
     if url:
         assert f"{url.rstrip('/')}/blob/" in text
     else:
-        assert "/blob/" not in text and "launch-buttons" not in text and "source-repository-button" not in text
+        assert (
+            "/blob/" not in text and "launch-buttons" not in text and "source-repository-button" not in text
+        )

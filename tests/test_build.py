@@ -65,7 +65,10 @@ def test_a_killed_build_is_completed_and_nothing_finished_is_lost(clone):
     """The fixture has killed the first build and damaged one of the studies that were there."""
     killed, now = json.loads((clone.parent / "killed.json").read_text()), studies(clone)
     finished, damaged = killed["finished"], killed["damaged"]
-    planned = {f"_build/studies/{cell['name']}.nc" for cell in json.loads((clone / "_build" / "plan.json").read_text())}
+    planned = {
+        f"_build/studies/{cell['name']}.nc"
+        for cell in json.loads((clone / "_build" / "plan.json").read_text())
+    }
     assert set(finished) < planned == set(now)
     assert now[damaged] != finished[damaged]
     for name in set(finished) - {damaged}:
@@ -77,7 +80,9 @@ def test_a_moved_clone_needs_no_network_and_no_new_build(clone):
     clone.rename(moved)
     try:
         env = dict(SETTINGS, UV_OFFLINE="1", PIP_NO_INDEX="1")
-        done = subprocess.run(["make", "book", "PROFILE=smoke"], cwd=moved, env=env, capture_output=True, text=True)
+        done = subprocess.run(
+            ["make", "book", "PROFILE=smoke"], cwd=moved, env=env, capture_output=True, text=True
+        )
         assert done.returncode == 0 and "nothing has changed" in done.stdout, done.stdout + done.stderr
         where = [moved / ".venv/bin/python", "-c", "import jpo_lib; print(jpo_lib.__file__)"]
         assert str(moved) in subprocess.run(where, cwd="/", capture_output=True, text=True).stdout
@@ -98,7 +103,9 @@ def test_a_python_that_is_too_old_is_refused(clone, tmp_path):
     old.write_text("#!/bin/sh\necho 3.9.2\n")
     old.chmod(0o755)
     done = make(clone, "env", f"PYTHON={old}")
-    assert done.returncode != 0 and "expected Python 3.11 or newer" in done.stderr and "is 3.9.2" in done.stderr
+    assert (
+        done.returncode != 0 and "expected Python 3.11 or newer" in done.stderr and "is 3.9.2" in done.stderr
+    )
 
 
 def test_no_network_while_installing(clone, tmp_path):
@@ -107,7 +114,13 @@ def test_no_network_while_installing(clone, tmp_path):
         copy = shutil.copytree if (clone / name).is_dir() else shutil.copy
         copy(clone / name, tmp_path / name)
     nowhere = "http" + "://127.0.0.1:9/simple"
-    env = dict(SETTINGS, PIP_CONFIG_FILE=os.devnull, PIP_INDEX_URL=nowhere, UV_INDEX_URL=nowhere, PIP_NO_CACHE_DIR="1")
+    env = dict(
+        SETTINGS,
+        PIP_CONFIG_FILE=os.devnull,
+        PIP_INDEX_URL=nowhere,
+        UV_INDEX_URL=nowhere,
+        PIP_NO_CACHE_DIR="1",
+    )
     for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
         env.pop(name, None)
     done = subprocess.run(["make", "env"], cwd=tmp_path, env=env, capture_output=True, text=True)
@@ -127,7 +140,9 @@ def pdf(built_book, browser):
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     path = built_book / "_build" / "html" / "book.pdf"
     assert done.stdout.splitlines()[-1] == str(path)
-    text = subprocess.run(["pdftotext", "-layout", str(path), "-"], check=True, capture_output=True, text=True).stdout
+    text = subprocess.run(
+        ["pdftotext", "-layout", str(path), "-"], check=True, capture_output=True, text=True
+    ).stdout
     return built_book, text.split("\f")[:-1]
 
 
@@ -135,16 +150,22 @@ def test_every_built_item_is_in_it_under_its_number(pdf):
     clone, pages = pdf
     text = " ".join(" ".join(pages).split())
     items = json.loads((clone / "_build" / "ledger.json").read_text())["items"]
-    missing = [item["id"] for item in items if item["status"] == "built" and not re.search(rf"{item['id']}\b", text)]
+    missing = [
+        item["id"] for item in items if item["status"] == "built" and not re.search(rf"{item['id']}\b", text)
+    ]
     assert not missing
-    captions = {f"Figure {number}" for number in re.findall(r"^\s*Figure (\d+) ", "\n".join(pages), flags=re.M)}
+    captions = {
+        f"Figure {number}" for number in re.findall(r"^\s*Figure (\d+) ", "\n".join(pages), flags=re.M)
+    }
     figures = {item["id"] for item in items if item["kind"] == "figure" and item["status"] == "built"}
     assert figures <= captions
 
 
 def test_it_has_pages_for_all_chapters_and_numbers_them(pdf):
     clone, pages = pdf
-    chapters = sum(len(part["chapters"]) for part in yaml.safe_load((clone / "book" / "_toc.yml").read_text())["parts"])
+    chapters = sum(
+        len(part["chapters"]) for part in yaml.safe_load((clone / "book" / "_toc.yml").read_text())["parts"]
+    )
     assert chapters < len(pages) < 12 * chapters
     assert f"{len(pages)} / {len(pages)}" in pages[-1]
     assert sum(not page.strip() for page in pages) == 0
@@ -163,8 +184,17 @@ def test_a_failing_notebook_stops_the_build_and_leaves_no_page(clone):
     path = sorted((clone / "notebooks").glob("*.ipynb"))[0]
     good = path.read_text()
     notebook = json.loads(good)
-    bad = {"cell_type": "code", "id": "fails", "metadata": {}, "outputs": [], "execution_count": None, "source": "1 / 0"}
-    number = 1 + next(i for i, cell in enumerate(notebook["cells"]) if "parameters" in cell["metadata"].get("tags", []))
+    bad = {
+        "cell_type": "code",
+        "id": "fails",
+        "metadata": {},
+        "outputs": [],
+        "execution_count": None,
+        "source": "1 / 0",
+    }
+    number = 1 + next(
+        i for i, cell in enumerate(notebook["cells"]) if "parameters" in cell["metadata"].get("tags", [])
+    )
     notebook["cells"].insert(number, bad)
     path.write_text(json.dumps(notebook))
     finished = studies(clone)

@@ -19,11 +19,22 @@ def results(refined, single, bfgs, runs=6, problems=100):
 
     shape = (2, runs // 2, problems)
     joint = np.stack([np.stack([solved(f, shape)] * 3) for f in (single, refined)])
-    joint = xr.DataArray(joint, dims=("group_size", "solver", "data_seed", "network_seed", "problem"),
-                         coords={"group_size": [1, 256], "solver": ["Joint", "JointRefined", "NetworkStart"]})
-    classical = xr.DataArray(np.stack([solved(bfgs, (2, problems)), solved(1.0, (2, problems))]), dims=("solver", "data_seed", "problem"),
-                             coords={"solver": ["BFGS", "MultiStart"]})
-    return [xr.Dataset({"solved": s, "loss": xr.where(s, 1e-6, 1.0), "num_evaluations": xr.ones_like(s, dtype=int)}) for s in (classical, joint)]
+    joint = xr.DataArray(
+        joint,
+        dims=("group_size", "solver", "data_seed", "network_seed", "problem"),
+        coords={"group_size": [1, 256], "solver": ["Joint", "JointRefined", "NetworkStart"]},
+    )
+    classical = xr.DataArray(
+        np.stack([solved(bfgs, (2, problems)), solved(1.0, (2, problems))]),
+        dims=("solver", "data_seed", "problem"),
+        coords={"solver": ["BFGS", "MultiStart"]},
+    )
+    return [
+        xr.Dataset(
+            {"solved": s, "loss": xr.where(s, 1e-6, 1.0), "num_evaluations": xr.ones_like(s, dtype=int)}
+        )
+        for s in (classical, joint)
+    ]
 
 
 def verdict(claim, problems, **judged):
@@ -50,7 +61,9 @@ def test_the_verdict_moves_with_the_results():
     few = claims.judge_advantage(*results(refined=0.9, single=0.6, bfgs=0.2, runs=4))
     assert verdict("C1", four, wave_packet=few) == "out of budget"
     mixed = claims._over_experiments("C1", four, {"wave_packet": few, "billiards": strong}, [])
-    assert mixed["verdict"] == "out of budget" and mixed["note"].endswith("networks each were run for: wave packet.")  # and says where
+    assert mixed["verdict"] == "out of budget" and mixed["note"].endswith(
+        "networks each were run for: wave packet."
+    )  # and says where
 
 
 def test_bootstrap_interval_covers_the_truth_as_often_as_it_says():
@@ -73,11 +86,16 @@ def costs(training, refinement, restarts, fails=0):
     at, total = np.zeros(shape, int), np.full(shape, training)
     at[:, :, 1] = total[:, :, 1] = training + refinement
     at[..., :fails] = 0
-    joint = xr.Dataset({"solved_at": (dims, at), "num_evaluations": (dims, total), "solved": (dims, at > 0)},
-                       coords={"group_size": [4096], "solver": ["Joint", "JointRefined"]})
+    joint = xr.Dataset(
+        {"solved_at": (dims, at), "num_evaluations": (dims, total), "solved": (dims, at > 0)},
+        coords={"group_size": [4096], "solver": ["Joint", "JointRefined"]},
+    )
     spent = np.full((1, 2, 40), restarts)
     dims = ("solver", "data_seed", "problem")
-    classical = xr.Dataset({"solved_at": (dims, spent), "num_evaluations": (dims, spent), "solved": (dims, spent > 0)}, coords={"solver": ["MultiStart"]})
+    classical = xr.Dataset(
+        {"solved_at": (dims, spent), "num_evaluations": (dims, spent), "solved": (dims, spent > 0)},
+        coords={"solver": ["MultiStart"]},
+    )
     return classical, joint
 
 
@@ -93,14 +111,19 @@ def test_the_effect_on_cost_is_a_ratio_with_training_counted():
 
 def test_where_nine_in_ten_are_never_solved_words_stand_instead_of_a_ratio():
     failing = claims.judge_cost(*costs(3, 7, 40, fails=8), num_resamples=20)
-    assert failing["effect"] == 0.0 and failing["words"] == "only multi-start BFGS solves 90 % of the problems in all its runs"
+    assert (
+        failing["effect"] == 0.0
+        and failing["words"] == "only multi-start BFGS solves 90 % of the problems in all its runs"
+    )
     classical, joint = costs(3, 7, 40)
     classical["solved_at"][0, 1, :8] = 0  # one data set suffices
     restarts_fail = claims.judge_cost(classical, joint, num_resamples=20)
     assert restarts_fail["effect"] == np.inf and restarts_fail["words"].startswith("only refined JPO")
     assert verdict("C5", ["wave_packet"], wave_packet=restarts_fail) == "reproduced"  # cheaper in every draw
     neither = claims.judge_cost(classical, costs(3, 7, 40, fails=8)[1], num_resamples=20)
-    assert neither["effect"] == 0.0 and neither["words"].startswith("neither multi-start BFGS nor refined JPO")
+    assert neither["effect"] == 0.0 and neither["words"].startswith(
+        "neither multi-start BFGS nor refined JPO"
+    )
 
 
 def test_the_ledger_says_infinite_in_words_and_the_page_says_who_fails(tmp_path):
@@ -109,7 +132,9 @@ def test_the_ledger_says_infinite_in_words_and_the_page_says_who_fails(tmp_path)
     judged = claims.judge_cost(classical, joint, num_resamples=20)
     entry = claims._over_experiments("C5", ["wave_packet"], {"wave_packet": judged}, [])
     path = ledger.write_ledger(tmp_path, lambda root: [entry])
-    claim = next(i for i in json.loads(path.read_text(), parse_constant=pytest.fail)["items"] if i["id"] == "C5")
+    claim = next(
+        i for i in json.loads(path.read_text(), parse_constant=pytest.fail)["items"] if i["id"] == "C5"
+    )
     assert claim["effect"] == "infinite" and claim["by_experiment"]["wave_packet"]["words"] == judged["words"]
     page = (tmp_path / "book" / "_generated" / "claims_table.md").read_text()
     assert f"No ratio: {judged['words']}." in page and "infinite" not in page

@@ -49,7 +49,10 @@ def jpo(monkeypatch, capsys, *arguments):
         (["study", "wave_packet", "-p", "rate=1"], "Expected a parameter of a study"),
         (["study", "wave_packet", "--profile", "smoke", "--cell", "nothing"], "Expected a cell of the plan"),
         (["study", "wave_packet", "--profile", "smoke", "--folder", __file__], "can be written to"),
-        (["verify", "wave_packet", "--profile", "smoke", "--folder", "/nonexistent"], "got none that took at most 120 s: choose another"),
+        (
+            ["verify", "wave_packet", "--profile", "smoke", "--folder", "/nonexistent"],
+            "got none that took at most 120 s: choose another",
+        ),
     ],
 )
 def test_wrong_requests(monkeypatch, capsys, arguments, words):
@@ -63,7 +66,9 @@ def test_help_waits_for_no_heavy_library():
     assert done.returncode == 0
     assert all(command in done.stdout for command in ("run", "notebooks", "study", "claims", "verify"))
     heavy = "import sys, jpo_book.cli; print([m for m in ('jax', 'scipy', 'papermill', 'xarray') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True).stdout.strip() == "[]"
+    )
 
 
 def test_version(monkeypatch, capsys):
@@ -81,7 +86,17 @@ def test_notebooks_are_listed(monkeypatch, capsys):
 
 
 def test_a_wrong_request_as_a_process_of_its_own(tmp_path):
-    command = [sys.executable, "-m", "jpo_book.cli", "run", FIRST, "-p", "seed=-1", "--output", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "jpo_book.cli",
+        "run",
+        FIRST,
+        "-p",
+        "seed=-1",
+        "--output",
+        str(tmp_path / "out"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and not done.stdout and len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
@@ -94,7 +109,9 @@ def test_study_cells_are_listed(monkeypatch, capsys, tmp_path):
 
 
 def test_study_runs_once_and_can_be_verified(monkeypatch, capsys, tmp_path):
-    _, out, _ = jpo(monkeypatch, capsys, "study", "wave_packet", "--profile", "smoke", "--list", "--folder", tmp_path)
+    _, out, _ = jpo(
+        monkeypatch, capsys, "study", "wave_packet", "--profile", "smoke", "--list", "--folder", tmp_path
+    )
     cell = out.split("\t")[0]
     request = ["study", "wave_packet", "--profile", "smoke", "--cell", cell, "--folder", tmp_path]
     code, out, err = jpo(monkeypatch, capsys, *request)
@@ -102,5 +119,7 @@ def test_study_runs_once_and_can_be_verified(monkeypatch, capsys, tmp_path):
     before = (tmp_path / f"{cell}.nc").stat().st_mtime_ns
     code, out, _ = jpo(monkeypatch, capsys, *request)
     assert code == 0 and "is there" in out and (tmp_path / f"{cell}.nc").stat().st_mtime_ns == before
-    code, out, err = jpo(monkeypatch, capsys, "verify", "wave_packet", "--profile", "smoke", "--folder", tmp_path)
+    code, out, err = jpo(
+        monkeypatch, capsys, "verify", "wave_packet", "--profile", "smoke", "--folder", tmp_path
+    )
     assert code == 0 and "equal bit for bit" in out, out + err

@@ -16,7 +16,9 @@ def test_half_written_entries_are_removed_and_no_others(tmp_path, monkeypatch):
     for name in ("whole-cache", "whole-atime", "torn-cache"):
         (tmp_path / name).write_bytes(b"x")
     script = "import filelock, sys\nwith filelock.FileLock(sys.argv[1]): print(flush=True); sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", script, tmp_path / ".lockfile"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writing:
+    with subprocess.Popen(
+        [sys.executable, "-c", script, tmp_path / ".lockfile"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writing:
         writing.stdout.readline()
         assert compilation.remove_unfinished(tmp_path) == 0, "another process may be about to complete it"
         writing.kill()
@@ -31,7 +33,9 @@ def test_jax_can_write_again_after_a_kill_and_an_entry_is_torn_as_we_expect(tmp_
     settings = {**os.environ, **compilation.settings(tmp_path)}
 
     def run(number):
-        return subprocess.run([sys.executable, "-c", script.format(number)], env=settings, capture_output=True, text=True)
+        return subprocess.run(
+            [sys.executable, "-c", script.format(number)], env=settings, capture_output=True, text=True
+        )
 
     assert run(2).returncode == 0
     entries = sorted(tmp_path.glob("*-cache"))
@@ -46,12 +50,19 @@ def test_jax_can_write_again_after_a_kill_and_an_entry_is_torn_as_we_expect(tmp_
 def test_commands_find_the_programs_of_earlier_ones_and_leave_other_folders_alone(tmp_path):
     """As a user calls `jpo`, without the settings of a build: what one command has kept is there after the next."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
-    script = "import sys; sys.argv = ['jpo', '--version']; from jpo_book import cli\n" \
-             "from pathlib import Path; cli.root_folder = lambda: Path({0!r})\n" \
-             "try: cli.main()\nexcept SystemExit: pass\nimport jax; jax.jit(lambda x: x + 1)(1.0)"
+    script = (
+        "import sys; sys.argv = ['jpo', '--version']; from jpo_book import cli\n"
+        "from pathlib import Path; cli.root_folder = lambda: Path({0!r})\n"
+        "try: cli.main()\nexcept SystemExit: pass\nimport jax; jax.jit(lambda x: x + 1)(1.0)"
+    )
 
     def command(settings=clean):
-        subprocess.run([sys.executable, "-c", script.format(str(tmp_path))], env=settings, check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-c", script.format(str(tmp_path))],
+            env=settings,
+            check=True,
+            capture_output=True,
+        )
         return {path.name: path.stat().st_mtime_ns for path in (tmp_path / ".cache").glob("jax-*/*-cache")}
 
     first = command()
@@ -59,7 +70,10 @@ def test_commands_find_the_programs_of_earlier_ones_and_leave_other_folders_alon
     foreign = tmp_path / "of the user"
     foreign.mkdir()
     (foreign / "theirs-cache").write_bytes(b"x")  # without a limit JAX writes no times
-    assert command({**clean, "JAX_COMPILATION_CACHE_DIR": str(foreign)}) == first and (foreign / "theirs-cache").exists()
+    assert (
+        command({**clean, "JAX_COMPILATION_CACHE_DIR": str(foreign)}) == first
+        and (foreign / "theirs-cache").exists()
+    )
 
 
 def test_flags_for_short_programs_are_those_of_the_locked_compiler(monkeypatch):
@@ -75,7 +89,9 @@ def test_flags_for_short_programs_are_those_of_the_locked_compiler(monkeypatch):
     assert compilation.quick_flags(0) == "--xla_backend_optimization_level=2"
 
 
-@pytest.mark.parametrize("profile, changed", [("smoke", "level=0"), ("laptop", "level=1"), ("paper", ""), ("published", "")])
+@pytest.mark.parametrize(
+    "profile, changed", [("smoke", "level=0"), ("laptop", "level=1"), ("paper", ""), ("published", "")]
+)
 def test_long_profiles_are_compiled_as_jax_does(monkeypatch, profile, changed):
     monkeypatch.setenv("XLA_FLAGS", "")
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)

@@ -26,7 +26,11 @@ def test_costs_of_a_case_worked_out_by_hand():
 
 
 @settings(max_examples=50, deadline=None)
-@given(at=st.lists(st.integers(0, 50), min_size=1, max_size=30), training=st.integers(0, 30), seed=st.integers(0, 99))
+@given(
+    at=st.lists(st.integers(0, 50), min_size=1, max_size=30),
+    training=st.integers(0, 30),
+    seed=st.integers(0, 99),
+)
 def test_costs_rise_with_the_fraction_and_with_training_and_stay_below_what_was_used(at, training, seed):
     at = np.array(at)
     total = np.maximum(at, training) + np.random.default_rng(seed).integers(0, 20, at.size) * (at == 0)
@@ -53,27 +57,44 @@ def made_up(at_by_size, training):
     evaluations = at.copy()
     evaluations[:, :, 0] = np.array([training[n] for n in sizes])[None, :, None, None]
     dims = ("data_seed", "group_size", "solver", "network_seed", "problem")
-    return xr.Dataset({"solved_at": (dims, at), "num_evaluations": (dims, evaluations)},
-                      coords={"group_size": sizes, "solver": ["Joint", "JointRefined"], "data_seed": [0]})
+    return xr.Dataset(
+        {"solved_at": (dims, at), "num_evaluations": (dims, evaluations)},
+        coords={"group_size": sizes, "solver": ["Joint", "JointRefined"], "data_seed": [0]},
+    )
 
 
 def test_the_crossing_is_where_joint_optimization_gets_cheaper():
     joint = made_up({1: 5, 16: 5, 256: 5}, {1: 100, 16: 40, 256: 2})
-    opponent = xr.Dataset({"solved_at": (("data_seed", "problem"), np.full((1, 40), 20)), "num_evaluations": (("data_seed", "problem"), np.full((1, 40), 20))})
+    opponent = xr.Dataset(
+        {
+            "solved_at": (("data_seed", "problem"), np.full((1, 40), 20)),
+            "num_evaluations": (("data_seed", "problem"), np.full((1, 40), 20)),
+        }
+    )
     np.testing.assert_array_equal(joint_costs(joint, 0.9).isel(data_seed=0, network_seed=0), [105, 45, 7])
-    assert crossing(joint, opponent, 0.9, num_resamples=20) == {"value": 256.0, "low": 256.0, "high": 256.0, "largest": 256.0}
+    assert crossing(joint, opponent, 0.9, num_resamples=20) == {
+        "value": 256.0,
+        "low": 256.0,
+        "high": 256.0,
+        "largest": 256.0,
+    }
     assert crossing(joint, opponent * 0 + 5, 0.9, num_resamples=20)["value"] == np.inf
     assert crossing(joint, opponent * 0 + 50, 0.9, num_resamples=20)["value"] == 16.0
 
 
 def test_a_fraction_that_nobody_solves_has_no_crossing_point():
     joint = made_up({1: 5, 16: 5}, {1: 100, 16: 40})
-    never = {"solved_at": (("data_seed", "problem"), np.zeros((1, 40), int)), "num_evaluations": (("data_seed", "problem"), np.full((1, 40), 20))}
+    never = {
+        "solved_at": (("data_seed", "problem"), np.zeros((1, 40), int)),
+        "num_evaluations": (("data_seed", "problem"), np.full((1, 40), 20)),
+    }
     opponent = xr.Dataset(never)
     assert crossing(joint, opponent, 0.9, num_resamples=20)["value"] == 1.0  # only JPO solves as many
     joint["solved_at"] = 0 * joint.solved_at
     nobody = crossing(joint, opponent, 0.9, num_resamples=20)
-    assert np.isnan(nobody["value"]) and crossing_words(nobody) == "undefined" == crossing_with_interval(nobody)
+    assert np.isnan(nobody["value"]) and crossing_words(nobody) == "undefined" == crossing_with_interval(
+        nobody
+    )
     always = opponent.assign(solved_at=opponent.num_evaluations)
     assert crossing_words(crossing(joint, always, 0.9, num_resamples=20)) == "more than 16"
 
@@ -87,7 +108,10 @@ def test_restarts_count_where_the_problem_recommends_them():
     joint = made_up({1: 5}, {1: 10})
     restarted = joint.sel(solver=["JointRefined"]).assign_coords(solver=["JointRestarted"]) - 2
     both = xr.concat([joint, restarted], "solver")
-    assert float(joint_costs(both, 0.9)[0, 0, 0]) == 13 and float(joint_costs(both, 0.9, "JointRefined")[0, 0, 0]) == 15
+    assert (
+        float(joint_costs(both, 0.9)[0, 0, 0]) == 13
+        and float(joint_costs(both, 0.9, "JointRefined")[0, 0, 0]) == 15
+    )
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.1, -1])

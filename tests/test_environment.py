@@ -13,8 +13,16 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 
 REQUIREMENTS = ROOT / "requirements"
-LOCKS = {"cpu.lock": ("book", "test", "cluster"), "cuda13.lock": ("book", "test", "cluster", "cuda13"), "bench.lock": ("bench",)}
-FILES = ["pyproject.toml", "environment.yml", *(f"requirements/{path.name}" for path in REQUIREMENTS.iterdir())]
+LOCKS = {
+    "cpu.lock": ("book", "test", "cluster"),
+    "cuda13.lock": ("book", "test", "cluster", "cuda13"),
+    "bench.lock": ("bench",),
+}
+FILES = [
+    "pyproject.toml",
+    "environment.yml",
+    *(f"requirements/{path.name}" for path in REQUIREMENTS.iterdir()),
+]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 spec = importlib.util.spec_from_file_location("environment_yml", ROOT / "workflow" / "environment_yml.py")
@@ -23,7 +31,10 @@ spec.loader.exec_module(environment_yml)
 
 
 def direct(extras):
-    lines = [*PROJECT["dependencies"], *(line for extra in extras for line in PROJECT["optional-dependencies"][extra])]
+    lines = [
+        *PROJECT["dependencies"],
+        *(line for extra in extras for line in PROJECT["optional-dependencies"][extra]),
+    ]
     return [Requirement(line) for line in lines]
 
 
@@ -33,7 +44,9 @@ def test_lock_satisfies_pyproject(lock, python):
     versions = environment_yml.locked_versions(lock, python)
     for wanted in [*direct(LOCKS[lock]), Requirement("hatchling>=1.27"), Requirement("editables>=0.5")]:
         assert wanted.name.lower() in versions, f"{wanted} is not in {lock}: run make lock"
-        assert wanted.specifier.contains(versions[wanted.name.lower()], prereleases=True), f"{wanted}: run make lock"
+        assert wanted.specifier.contains(versions[wanted.name.lower()], prereleases=True), (
+            f"{wanted}: run make lock"
+        )
 
 
 def test_benchmarks_measure_the_versions_that_the_book_uses():
@@ -59,7 +72,9 @@ def test_every_entry_has_hashes(lock):
     for entry in entries:
         head, *hashes = entry.split("\\\n")
         assert re.fullmatch(r"[\w.-]+==\S+( ; .+)? ", head), head
-        assert hashes and all(re.fullmatch(r"\s+--hash=sha256:[0-9a-f]{64}\s*", line) for line in hashes), head
+        assert hashes and all(re.fullmatch(r"\s+--hash=sha256:[0-9a-f]{64}\s*", line) for line in hashes), (
+            head
+        )
         if " ; " in head:
             Marker(head.partition(" ; ")[2].strip())
 
@@ -69,7 +84,9 @@ def test_environment_yml_is_made_from_them():
     assert text == environment_yml.environment_yml(), "environment.yml is out of date: run make lock"
     pinned = next(entry["pip"] for entry in yaml.safe_load(text)["dependencies"] if isinstance(entry, dict))
     assert "-e ." in pinned
-    assert {line.partition("==")[0] for line in pinned} >= {wanted.name.lower() for wanted in direct(("book", "test"))}
+    assert {line.partition("==")[0] for line in pinned} >= {
+        wanted.name.lower() for wanted in direct(("book", "test"))
+    }
 
 
 @pytest.mark.parametrize("name", FILES)

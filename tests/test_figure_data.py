@@ -27,7 +27,9 @@ def read(text):
     comments = [line for line in lines if line.startswith("#")]
     series = {}
     for row in csv.DictReader(io.StringIO("\n".join(line for line in lines if not line.startswith("#")))):
-        series.setdefault((int(row["panel"]), row["series"]), []).append([float(row[k]) for k in ("x", "y", "value") if row[k]])
+        series.setdefault((int(row["panel"]), row["series"]), []).append(
+            [float(row[k]) for k in ("x", "y", "value") if row[k]]
+        )
     return {key: np.array(rows) for key, rows in series.items()}, comments
 
 
@@ -80,10 +82,15 @@ def test_a_figure_or_a_table_may_bring_its_own_numbers():
     set_figure_data(figure, ["a", "b"], [[1, "x, y"], [0.123456789, "z"]])
     assert figure_data(figure) == 'a,b\n1,"x, y"\n0.123456789,z\n'
     plain = tables.markdown_table(["a"], [["12 %"]], label="table-1", caption="A table")
-    exact = tables.markdown_table(["a"], [["12 %"]], label="table-1", caption="A table", data=(["a"], [[0.1234]]))
+    exact = tables.markdown_table(
+        ["a"], [["12 %"]], label="table-1", caption="A table", data=(["a"], [[0.1234]])
+    )
     assert plain._repr_csv_() is None and exact._repr_csv_() == "a\n0.1234\n" and plain.data == exact.data
     shown = {"metadata": {}, "outputs": [{"data": {"text/markdown": exact.data}}]}
-    assert figure_origin.label_of(shown) == "table-1" and figure_origin.label_of({"metadata": {}, "outputs": []}) is None
+    assert (
+        figure_origin.label_of(shown) == "table-1"
+        and figure_origin.label_of({"metadata": {}, "outputs": []}) is None
+    )
 
 
 def test_numbers_do_not_break_and_the_download_is_plain():

@@ -23,12 +23,24 @@ from jpo_lib.problems.billiards import simulate_shot
 from jpo_lib.problems.kuramoto_sivashinsky import coefficients_of, trajectory
 
 ASSETS = Path(__file__).resolve().parents[1] / "book" / "assets"
-PAGES = {"aim-cue-ball": "04_billiards", "move-packet": "03_wave_packet", "turn-up-chaos": "05_kuramoto_sivashinsky", "play-training": "01_method"}
+PAGES = {
+    "aim-cue-ball": "04_billiards",
+    "move-packet": "03_wave_packet",
+    "turn-up-chaos": "05_kuramoto_sivashinsky",
+    "play-training": "01_method",
+}
 
 
 def page_of(figure, *, script=True):
     """A page with nothing but the figure, in the style of the book."""
-    scripts = "".join(f"<script>{(ASSETS / name).read_text()}</script>" for name in ("interactive.js", f"{figure.name}.js")) if script else ""
+    scripts = (
+        "".join(
+            f"<script>{(ASSETS / name).read_text()}</script>"
+            for name in ("interactive.js", f"{figure.name}.js")
+        )
+        if script
+        else ""
+    )
     body = f'<article class="bd-article">{figure._repr_mimebundle_()["text/html"]}</article>{scripts}'
     return f'<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8"><style>{(ASSETS / "book.css").read_text()}</style></head><body>{body}</body></html>'
 
@@ -39,10 +51,19 @@ def open_figure(browser):
     pages, complaints = [], []
 
     def open_one(figure, *, script=True, width=1000, reduced_motion="reduce"):
-        page = browser.new_page(viewport={"width": width, "height": 900}, reduced_motion=reduced_motion, java_script_enabled=script)
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page = browser.new_page(
+            viewport={"width": width, "height": 900},
+            reduced_motion=reduced_motion,
+            java_script_enabled=script,
+        )
+        page.on(
+            "console", lambda message: complaints.append(message.text) if message.type == "error" else None
+        )
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: complaints.append(request.url) if not request.url.startswith("data:") else None)
+        page.on(
+            "request",
+            lambda request: complaints.append(request.url) if not request.url.startswith("data:") else None,
+        )
         page.set_content(page_of(figure, script=script))
         if script:
             page.wait_for_function("document.querySelector('figure.interactive.live svg[width]')")
@@ -62,12 +83,17 @@ def number(page, name):
     power = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
     if re.fullmatch(r"-?[\d.]+( · 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?", shown):
         mantissa, _, exponent = shown.partition(" · 10")
-        assert float(mantissa) * 10.0 ** int((exponent or "0").translate(power)) == pytest.approx(exact, rel=0.06 if exponent else 6e-3, abs=1e-12)
+        assert float(mantissa) * 10.0 ** int((exponent or "0").translate(power)) == pytest.approx(
+            exact, rel=0.06 if exponent else 6e-3, abs=1e-12
+        )
     return exact
 
 
 def move_slider(page, label, value):
-    page.get_by_label(label, exact=True).evaluate("(node, value) => { node.value = value; node.dispatchEvent(new Event('input', {bubbles: true})); }", value)
+    page.get_by_label(label, exact=True).evaluate(
+        "(node, value) => { node.value = value; node.dispatchEvent(new Event('input', {bubbles: true})); }",
+        value,
+    )
 
 
 # --- aim the cue ball -----------------------------------------------------------------------------
@@ -91,7 +117,9 @@ def test_the_ways_are_those_of_the_solvers(billiards, aim):
             way = shown["methods"][name]
             speed, angle = way["end"]
             np.testing.assert_allclose([speed * np.cos(angle), speed * np.sin(angle)], result.x[i], atol=2e-5)
-            assert way["loss"] == pytest.approx(float(result.loss[i]), rel=1e-3) and way["solved"] == bool(result.solved[i])
+            assert way["loss"] == pytest.approx(float(result.loss[i]), rel=1e-3) and way["solved"] == bool(
+                result.solved[i]
+            )
             assert way["evaluations"] == result.num_evaluations[i]
             np.testing.assert_allclose(way["path"][0], shown["start"], atol=1e-3)
             np.testing.assert_allclose(way["path"][-1], way["end"], atol=1e-3)
@@ -111,16 +139,29 @@ def test_a_shot_in_the_browser_is_the_shot_of_the_library(aim, open_figure, bill
     page = open_figure(aim)
     settings, y = billiards.settings, np.array(aim.data["problems"][2]["y"])
     with jax.enable_x64(True):
+
         @jax.jit
         def measure(x):
             def loss(x):
-                run = simulate_shot(np.array(settings["positions"]), jax.numpy.zeros((2, 2)).at[0].set(x), max_events=settings["max_events"])
+                run = simulate_shot(
+                    np.array(settings["positions"]),
+                    jax.numpy.zeros((2, 2)).at[0].set(x),
+                    max_events=settings["max_events"],
+                )
                 return 0.5 * jax.numpy.sum((run.positions[1] - y) ** 2), run.positions[1]
 
             return jax.value_and_grad(loss, has_aux=True)(x)
 
         hits = 0
-        for speed, angle in [(3.0, 0.0), (4.26, 0.1), (5.5, -0.244), (6.5, 0.02), (2.62, -0.19), (5.0, 0.3), (2.5, 0.0)]:
+        for speed, angle in [
+            (3.0, 0.0),
+            (4.26, 0.1),
+            (5.5, -0.244),
+            (6.5, 0.02),
+            (2.62, -0.19),
+            (5.0, 0.3),
+            (2.5, 0.0),
+        ]:
             move_slider(page, "Speed", speed)
             move_slider(page, "Angle (radians)", angle)
             (loss, place), gradient = measure(speed * np.array([np.cos(angle), np.sin(angle)]))
@@ -136,7 +177,9 @@ def test_the_cue_ball_is_aimed_with_pointer_and_keyboard(aim, open_figure):
     table, on_map = page.locator("svg .handle").all()
 
     def state():
-        return tuple(float(page.get_by_label(name, exact=True).input_value()) for name in ("Speed", "Angle (radians)"))
+        return tuple(
+            float(page.get_by_label(name, exact=True).input_value()) for name in ("Speed", "Angle (radians)")
+        )
 
     assert state() == pytest.approx(aim.data["problems"][2]["start"], abs=0.006)
     for handle in (table, on_map):
@@ -175,7 +218,9 @@ def test_balls_roll_only_when_asked_and_jump_under_reduced_motion(aim, open_figu
     page.get_by_role("button", name="Shoot").click()
     page.wait_for_function(f"document.querySelector('.ball.cue').getAttribute('cx') !== '{at_rest}'")
     assert page.get_by_role("button", name="Stop").count() == 1
-    page.wait_for_function(f"document.querySelector('.ball.cue').getAttribute('cx') === '{at_rest}'")  # they stop by themselves
+    page.wait_for_function(
+        f"document.querySelector('.ball.cue').getAttribute('cx') === '{at_rest}'"
+    )  # they stop by themselves
     still = open_figure(aim)
     still.get_by_role("button", name="Shoot").click()
     assert still.get_by_role("button", name="Stop").count() == 0
@@ -198,15 +243,26 @@ def test_the_packet_opens_with_the_first_problem_that_bfgs_does_not_solve(wave, 
     data = wave.sample_dataset(16, seed=901)
     first = int(np.flatnonzero(~jpo.solve(wave, data, jpo.BFGS()).solved)[0])
     shown = packet.data
-    assert shown["centre"] == pytest.approx(float(data.x_true[first, 0]), abs=1e-3) and shown["start"] == pytest.approx(float(data.x0[first, 0]), abs=1e-3)
-    signal = np.asarray(wave.simulate(data.x_true[first], None)) + shown["noise"] * np.array(shown["unit_noise"])
+    assert shown["centre"] == pytest.approx(float(data.x_true[first, 0]), abs=1e-3) and shown[
+        "start"
+    ] == pytest.approx(float(data.x0[first, 0]), abs=1e-3)
+    signal = np.asarray(wave.simulate(data.x_true[first], None)) + shown["noise"] * np.array(
+        shown["unit_noise"]
+    )
     np.testing.assert_allclose(signal, data.y[first], atol=1e-4)
 
 
 def test_methods_end_in_the_browser_where_they_end_in_the_library(wave, packet, open_figure):
     """Loss and derivative to 1e-9; ends of BFGS and gradient descent in float64 to 1e-6, with as many evaluations; the network to 1e-3."""
     page, shown = open_figure(packet), packet.data
-    settings = [(20.0, 0.1, 22.0), (31.05, 0.4, 16.0), (40.0, 0.0, 44.0), (47.95, 1.0, 30.5), (33.0, 0.2, 32.5), (25.0, 0.7, 24.0)]
+    settings = [
+        (20.0, 0.1, 22.0),
+        (31.05, 0.4, 16.0),
+        (40.0, 0.0, 44.0),
+        (47.95, 1.0, 30.5),
+        (33.0, 0.2, 32.5),
+        (25.0, 0.7, 24.0),
+    ]
     joint = jpo.solve(wave, wave.sample_dataset(16, seed=901), jpo.JointOptimization(num_steps=20), seed=901)
     network = trained_network(joint)
     with jax.enable_x64(True):
@@ -221,7 +277,11 @@ def test_methods_end_in_the_browser_where_they_end_in_the_library(wave, packet, 
     answers = np.asarray(jax.vmap(network)(np.asarray(y, np.float32)))
     refined = []
     for k, (centre, noise, begin) in enumerate(settings):
-        for label, value in (("Packet centre (radians)", centre), ("Noise (dimensionless)", noise), ("Search starts at (radians)", begin)):
+        for label, value in (
+            ("Packet centre (radians)", centre),
+            ("Noise (dimensionless)", noise),
+            ("Search starts at (radians)", begin),
+        ):
             move_slider(page, label, value)
         assert number(page, "loss") == pytest.approx(float(loss[k]), rel=1e-9)
         assert number(page, "slope") == pytest.approx(float(slope[k, 0]), rel=1e-9)
@@ -230,8 +290,12 @@ def test_methods_end_in_the_browser_where_they_end_in_the_library(wave, packet, 
         assert number(page, "gd") == pytest.approx(descent.x[k, 0], abs=1e-6)
         assert number(page, "joint") == pytest.approx(answers[k, 0], abs=1e-3)
         refined.append(number(page, "refined"))
-        assert ("not solved" not in page.locator(".number-bfgs").inner_text()) == bool(bfgs.loss[k] < threshold[k])
-        page.wait_for_function(f"document.querySelector('.says').textContent.includes('after {bfgs.num_evaluations[k]} evaluations')")
+        assert ("not solved" not in page.locator(".number-bfgs").inner_text()) == bool(
+            bfgs.loss[k] < threshold[k]
+        )
+        page.wait_for_function(
+            f"document.querySelector('.says').textContent.includes('after {bfgs.num_evaluations[k]} evaluations')"
+        )
     with jax.enable_x64(True):
         again = jpo.solve(wave, data, jpo.BFGS(), x0=answers.astype(float))
     np.testing.assert_allclose(refined, again.x[:, 0], atol=1e-3)
@@ -240,7 +304,11 @@ def test_methods_end_in_the_browser_where_they_end_in_the_library(wave, packet, 
 
 def test_the_packet_moves_with_pointer_and_keyboard(packet, open_figure):
     page = open_figure(packet)
-    for handle, label, key in zip(page.locator("svg .handle").all(), ("Packet centre (radians)", "Search starts at (radians)"), ("centre", "start")):
+    for handle, label, key in zip(
+        page.locator("svg .handle").all(),
+        ("Packet centre (radians)", "Search starts at (radians)"),
+        ("centre", "start"),
+    ):
         slider = page.get_by_label(label, exact=True)
         handle.focus()
         page.keyboard.press("Shift+ArrowLeft")
@@ -276,13 +344,17 @@ def chaos(motion_problem):
 
 def unpacked(figure):
     low, high = figure.data["range"]
-    numbers = np.frombuffer(base64.b64decode(figure.data["landscape"]), "<u2").reshape(len(figure.data["horizons"]), -1)
+    numbers = np.frombuffer(base64.b64decode(figure.data["landscape"]), "<u2").reshape(
+        len(figure.data["horizons"]), -1
+    )
     return 10 ** (low + (high - low) * numbers / 65535)
 
 
 def test_the_landscape_of_all_horizons_is_that_of_each_horizon(motion_problem, chaos):
     data = motion_problem.sample_dataset(1, seed=903)
-    expected = figures.beta_landscapes([jpo.kuramoto_sivashinsky(horizon=T, float64=True) for T in (10.0, 40.0)], data)
+    expected = figures.beta_landscapes(
+        [jpo.kuramoto_sivashinsky(horizon=T, float64=True) for T in (10.0, 40.0)], data
+    )
     for T in (10.0, 40.0):
         row = chaos.data["horizons"].index(T)
         curve = expected.loss.sel(horizon=T).isel(problem=0)
@@ -313,7 +385,11 @@ def test_a_motion_in_the_browser_is_the_motion_of_the_library(motion_problem, ch
 def test_a_descent_leads_to_a_valley_by_pointer_and_keyboard(chaos, open_figure):
     page = open_figure(chaos)
     landscape, betas = unpacked(chaos), np.linspace(0.5, 1.5, 401)
-    length, slider, handle = page.get_by_label("Length T of the motion", exact=True), page.get_by_label("Your β", exact=True), page.locator("svg .handle")
+    length, slider, handle = (
+        page.get_by_label("Length T of the motion", exact=True),
+        page.get_by_label("Your β", exact=True),
+        page.locator("svg .handle"),
+    )
     length.focus()
     page.keyboard.press("End")
     handle.focus()
@@ -366,12 +442,16 @@ def test_the_player_shows_the_training_and_bfgs_of_the_library(wave, training, o
         loss, gradient = (np.asarray(v) for v in measure(x, None, data.y))
         done = min(frame, bfgs.loss_history.shape[1] - 1)
         best = bfgs.loss_history[:, done]
-        assert number(page, "joint") == np.sum(loss < threshold) and number(page, "bfgs") == np.sum(best < threshold)
+        assert number(page, "joint") == np.sum(loss < threshold) and number(page, "bfgs") == np.sum(
+            best < threshold
+        )
         assert number(page, "joint-median") == pytest.approx(np.median(loss / threshold), rel=1e-3)
         assert number(page, "bfgs-median") == pytest.approx(np.median(best / threshold), rel=1e-3)
         step = joint.extras["x_recorded_next"][0, frame] - x
         assert number(page, "aligned") == pytest.approx(np.mean(np.sign(step) * np.sign(truth - x)), abs=1e-4)
-        assert number(page, "own") == pytest.approx(np.mean(np.sign(-gradient) * np.sign(truth - x)), abs=1e-4)
+        assert number(page, "own") == pytest.approx(
+            np.mean(np.sign(-gradient) * np.sign(truth - x)), abs=1e-4
+        )
     assert bfgs.solved.any() and not bfgs.solved.all()
 
 
@@ -385,7 +465,9 @@ def test_the_player_plays_stops_and_steps(training, open_figure):
     page.wait_for_timeout(300)
     assert slider.input_value() == stopped
     page.get_by_role("button", name="Play").click()
-    page.wait_for_function("document.querySelector('input[type=range]').value === '29' && document.querySelector('.buttons button').textContent.includes('Play')")
+    page.wait_for_function(
+        "document.querySelector('input[type=range]').value === '29' && document.querySelector('.buttons button').textContent.includes('Play')"
+    )
     page.get_by_role("button", name="Reset").click()
     assert slider.input_value() == "0"
     still = open_figure(training)
@@ -398,7 +480,14 @@ def test_the_player_plays_stops_and_steps(training, open_figure):
 
 @pytest.fixture(scope="module", params=list(PAGES))
 def figure(request):
-    return request.getfixturevalue({"aim-cue-ball": "aim", "move-packet": "packet", "turn-up-chaos": "chaos", "play-training": "training"}[request.param])
+    return request.getfixturevalue(
+        {
+            "aim-cue-ball": "aim",
+            "move-packet": "packet",
+            "turn-up-chaos": "chaos",
+            "play-training": "training",
+        }[request.param]
+    )
 
 
 def test_without_the_script_and_on_paper_a_picture_stands_there(figure, open_figure):
@@ -429,12 +518,18 @@ def test_every_control_has_a_name_a_size_and_a_place_on_a_phone(figure, open_fig
     assert not small
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.locator("[role=status]").count() >= 1
-    assert page.evaluate("[...document.querySelectorAll('.stage svg[role=img], .stage svg[role=group]')].every(e => e.getAttribute('aria-label').length > 20)")
+    assert page.evaluate(
+        "[...document.querySelectorAll('.stage svg[role=img], .stage svg[role=group]')].every(e => e.getAttribute('aria-label').length > 20)"
+    )
 
 
 @pytest.fixture(scope="module")
 def html_folder(request):
-    folder = Path(os.environ["JPO_BOOK_HTML"]) if os.environ.get("JPO_BOOK_HTML") else request.getfixturevalue("built_pages")
+    folder = (
+        Path(os.environ["JPO_BOOK_HTML"])
+        if os.environ.get("JPO_BOOK_HTML")
+        else request.getfixturevalue("built_pages")
+    )
     return next(place for place in (folder, folder / "_build" / "html") if (place / "index.html").is_file())
 
 
@@ -443,9 +538,26 @@ def test_the_figure_lives_in_the_book_from_files_alone(name, html_folder, browse
     """Opened from the disk, without a server: nothing else is asked for, nothing complains, and the keyboard moves it."""
     page, complaints = browser.new_page(viewport={"width": 390, "height": 844}), []
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    fonts = ("Access to font", "Failed to load resource")  # Chromium loads no fonts from files; the icons of the theme need them
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" and not message.text.startswith(fonts) else None)
-    page.on("request", lambda request: complaints.append(request.url) if not request.url.startswith(("file:", "data:", "blob:")) else None)
+    fonts = (
+        "Access to font",
+        "Failed to load resource",
+    )  # Chromium loads no fonts from files; the icons of the theme need them
+    page.on(
+        "console",
+        lambda message: (
+            complaints.append(message.text)
+            if message.type == "error" and not message.text.startswith(fonts)
+            else None
+        ),
+    )
+    page.on(
+        "request",
+        lambda request: (
+            complaints.append(request.url)
+            if not request.url.startswith(("file:", "data:", "blob:"))
+            else None
+        ),
+    )
     page.goto((html_folder / "_executed" / f"{PAGES[name]}.html").as_uri(), wait_until="load")
     figure = page.locator(f"figure#{name}.live")
     figure.wait_for()
@@ -456,22 +568,48 @@ def test_the_figure_lives_in_the_book_from_files_alone(name, html_folder, browse
     slider.focus()
     for _ in range(8):
         page.keyboard.press("ArrowRight")
-    page.wait_for_function("([name, before]) => document.querySelector(`#${name} .stage`).innerText !== before", arg=[name, shown])
+    page.wait_for_function(
+        "([name, before]) => document.querySelector(`#${name} .stage`).innerText !== before",
+        arg=[name, shown],
+    )
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
-    red, green, blue = map(int, re.findall(r"\d+", figure.locator(".stage").evaluate("e => getComputedStyle(e).backgroundColor"))[:3])
+    red, green, blue = map(
+        int,
+        re.findall(r"\d+", figure.locator(".stage").evaluate("e => getComputedStyle(e).backgroundColor"))[:3],
+    )
     assert max(red, green, blue) < 60
     page.close()
     assert not complaints
 
 
-@pytest.mark.parametrize("change, words", [
-    (lambda: interactive.aim_cue_ball(jpo.billiards(layout="blocked")), "expected billiards on the open table"),
-    (lambda: interactive.aim_cue_ball(jpo.billiards(), num_problems=4, first=4), "expected a problem from 0 to 3, got 4"),
-    (lambda: interactive.move_packet(jpo.wave_packet(noise=0.0)), "expected a wave packet with noise"),
-    (lambda: interactive.turn_up_chaos(jpo.wave_packet(), None), "expected Kuramoto–Sivashinsky of order 4"),
-    (lambda: interactive.play_training(jpo.billiards(), None), "expected one unknown, a box and known truths"),
-    (lambda: interactive.InteractiveFigure("x", {"a": "b" * 200_000}, draw=None, figsize=(1, 1), alt="", caption=""), "expected at most 150000 bytes"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (
+            lambda: interactive.aim_cue_ball(jpo.billiards(layout="blocked")),
+            "expected billiards on the open table",
+        ),
+        (
+            lambda: interactive.aim_cue_ball(jpo.billiards(), num_problems=4, first=4),
+            "expected a problem from 0 to 3, got 4",
+        ),
+        (lambda: interactive.move_packet(jpo.wave_packet(noise=0.0)), "expected a wave packet with noise"),
+        (
+            lambda: interactive.turn_up_chaos(jpo.wave_packet(), None),
+            "expected Kuramoto–Sivashinsky of order 4",
+        ),
+        (
+            lambda: interactive.play_training(jpo.billiards(), None),
+            "expected one unknown, a box and known truths",
+        ),
+        (
+            lambda: interactive.InteractiveFigure(
+                "x", {"a": "b" * 200_000}, draw=None, figsize=(1, 1), alt="", caption=""
+            ),
+            "expected at most 150000 bytes",
+        ),
+    ],
+)
 def test_bad_input_is_refused_in_one_sentence(change, words):
     with pytest.raises(ValueError) as caught:
         change()

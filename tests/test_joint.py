@@ -30,7 +30,11 @@ def by_hand(data, key, num_steps, rate):
 
     optimizer = optax.adam(optax.cosine_decay_schedule(rate, num_steps))
     state = optimizer.init(weights)
-    step = jax.jit(lambda w, s: (lambda change, s: (optax.apply_updates(w, change), s))(*optimizer.update(jax.grad(total)(w), s)))
+    step = jax.jit(
+        lambda w, s: (lambda change, s: (optax.apply_updates(w, change), s))(
+            *optimizer.update(jax.grad(total)(w), s)
+        )
+    )
     for _ in range(num_steps):
         weights, state = step(weights, state)
     return jax.vmap(lambda y: eqx.combine(weights, static)(y))(data.y)
@@ -51,30 +55,46 @@ def test_groups_and_seeds_do_not_touch_each_other(data):
     # Group 0 alone: its network has the same key, whatever follows.
     first = jpo.solve(PROBLEM, data[:4], jpo.JointOptimization(num_steps=10), seed=1)
     np.testing.assert_allclose(alone.x[:4], first.x, atol=1e-3)
-    changed = jpo.solve(PROBLEM, jpo.Dataset(**{**vars(data), "y": data.y.at[8:].multiply(0.5)}), solver, seed=1)
+    changed = jpo.solve(
+        PROBLEM, jpo.Dataset(**{**vars(data), "y": data.y.at[8:].multiply(0.5)}), solver, seed=1
+    )
     np.testing.assert_array_equal(changed.x[:8], alone.x[:8])
     assert (changed.x[8:] != alone.x[8:]).any()
 
 
 def test_minibatches_visit_every_problem_equally_often(data):
     result = jpo.solve(PROBLEM, data, jpo.JointOptimization(num_steps=12, batch_size=4), seed=0)
-    assert (result.num_evaluations == 4).all()  # 12 steps of 4 are 3 epochs of 16, and one evaluation at the end
+    assert (
+        result.num_evaluations == 4
+    ).all()  # 12 steps of 4 are 3 epochs of 16, and one evaluation at the end
     uneven = jpo.solve(PROBLEM, data, jpo.JointOptimization(num_steps=10, batch_size=4), seed=0)
     assert set(uneven.num_evaluations) == {3, 4} and uneven.num_evaluations.sum() == 10 * 4 + 16
     for r in (result, uneven):
         assert np.isfinite(r.loss).all() and (np.diff(r.loss_history, axis=1) <= 0).all()
-        np.testing.assert_allclose(jax.vmap(PROBLEM.objective)(jnp.asarray(r.x), None, data.y), r.loss, rtol=1e-4)
+        np.testing.assert_allclose(
+            jax.vmap(PROBLEM.objective)(jnp.asarray(r.x), None, data.y), r.loss, rtol=1e-4
+        )
         np.testing.assert_allclose(r.loss_history[:, -1], r.loss)
 
 
 def test_a_problem_that_diverges_spoils_no_other():
     """One target is hidden behind a simulation that is not finite; the others train as if it had a zero gradient."""
     problem = jpo.InverseProblem(
-        name="partly finite", dimension=1, simulate=lambda x, context: jnp.where(context > 0, jnp.nan, x),
-        loss=lambda output, y: jnp.sum(jnp.square(output - y)), sample_x=lambda key: jax.random.uniform(key, (1,)),
-        sample_context=lambda key: jnp.zeros(()), threshold=lambda output, y: 1e-3, bounds=((0.0,), (1.0,)),
+        name="partly finite",
+        dimension=1,
+        simulate=lambda x, context: jnp.where(context > 0, jnp.nan, x),
+        loss=lambda output, y: jnp.sum(jnp.square(output - y)),
+        sample_x=lambda key: jax.random.uniform(key, (1,)),
+        sample_context=lambda key: jnp.zeros(()),
+        threshold=lambda output, y: 1e-3,
+        bounds=((0.0,), (1.0,)),
     )
-    data = problem.dataset(y=np.linspace(0, 1, 8)[:, None], x0=np.zeros((8, 1)), context=jnp.zeros(8).at[3].set(1.0), threshold=1e-3)
+    data = problem.dataset(
+        y=np.linspace(0, 1, 8)[:, None],
+        x0=np.zeros((8, 1)),
+        context=jnp.zeros(8).at[3].set(1.0),
+        threshold=1e-3,
+    )
     result = jpo.solve(problem, data, jpo.JointOptimization(num_steps=200, learning_rate=5e-3), seed=0)
     others = np.arange(8) != 3
     assert np.isfinite(result.x).all() and result.solved[others].all() and not result.solved[3]
@@ -85,9 +105,15 @@ def test_a_problem_that_diverges_spoils_no_other():
 def test_clipping_bounds_the_influence_of_one_problem():
     """With a clip c the gradient in x of each problem has the norm c, however steep its loss."""
     steep = jpo.InverseProblem(
-        name="steep", dimension=1, simulate=lambda x, context: x, loss=lambda output, y: jnp.sum(y * jnp.square(output - 0.5)),
-        sample_x=lambda key: jax.random.uniform(key, (1,)), threshold=lambda output, y: 0.0, bounds=((0.0,), (1.0,)),
+        name="steep",
+        dimension=1,
+        simulate=lambda x, context: x,
+        loss=lambda output, y: jnp.sum(y * jnp.square(output - 0.5)),
+        sample_x=lambda key: jax.random.uniform(key, (1,)),
+        threshold=lambda output, y: 0.0,
+        bounds=((0.0,), (1.0,)),
     )
+
     # The network is a plain number x, one for both problems, so that its gradient is the mean of theirs.
     class Constant(eqx.Module):
         value: jax.Array
@@ -96,8 +122,14 @@ def test_clipping_bounds_the_influence_of_one_problem():
             return self.value
 
     data = steep.dataset(y=np.array([[1e6], [1.0]]), x0=np.zeros((2, 1)))
-    run = lambda clip: jpo.solve(steep, data, jpo.JointOptimization(
-        network=lambda key: Constant(jnp.array([0.9])), num_steps=1, learning_rate=0.1, clip_problem=clip), seed=0).extras["x_final"]
+    run = lambda clip: jpo.solve(
+        steep,
+        data,
+        jpo.JointOptimization(
+            network=lambda key: Constant(jnp.array([0.9])), num_steps=1, learning_rate=0.1, clip_problem=clip
+        ),
+        seed=0,
+    ).extras["x_final"]
     # Adam's first step has the length of its rate whatever the gradient: both move by 0.1 towards 0.5.
     np.testing.assert_allclose(run(np.inf), 0.8, atol=1e-4)
     np.testing.assert_allclose(run(1e-3), 0.8, atol=1e-4)
@@ -105,19 +137,28 @@ def test_clipping_bounds_the_influence_of_one_problem():
 
 def test_bounds_hold_and_pull_back():
     tilted = jpo.InverseProblem(
-        name="tilted", dimension=1, simulate=lambda x, context: x, loss=lambda output, y: jnp.sum(-output),
-        sample_x=lambda key: jax.random.uniform(key, (1,)), threshold=lambda output, y: -2.0, bounds=((0.0,), (1.0,)),
+        name="tilted",
+        dimension=1,
+        simulate=lambda x, context: x,
+        loss=lambda output, y: jnp.sum(-output),
+        sample_x=lambda key: jax.random.uniform(key, (1,)),
+        threshold=lambda output, y: -2.0,
+        bounds=((0.0,), (1.0,)),
     )
     data = tilted.sample_dataset(8, 0)
     free = jpo.solve(tilted, data, jpo.JointOptimization(num_steps=300, learning_rate=1e-2), seed=0)
-    held = jpo.solve(tilted, data, jpo.JointOptimization(num_steps=300, learning_rate=1e-2, clip_to_bounds=True), seed=0)
+    held = jpo.solve(
+        tilted, data, jpo.JointOptimization(num_steps=300, learning_rate=1e-2, clip_to_bounds=True), seed=0
+    )
     assert free.x.min() > 1.5 and 0.0 <= held.x.min() and held.x.max() <= 1.0
     np.testing.assert_allclose(held.x, 1.0, atol=1e-3)
 
 
 def test_identifiers_alone_can_tell_problems_apart():
     data = PROBLEM.sample_dataset(8, seed=2)
-    blind = PROBLEM.dataset(y=np.asarray(data.y), x0=np.asarray(data.x0), threshold=np.asarray(data.threshold))
+    blind = PROBLEM.dataset(
+        y=np.asarray(data.y), x0=np.asarray(data.x0), threshold=np.asarray(data.threshold)
+    )
     for inputs in ("targets+identifiers", "identifiers"):
         result = jpo.solve(PROBLEM, blind, jpo.JointOptimization(inputs=inputs, num_steps=20), seed=0)
         assert len(np.unique(np.round(result.extras["x_initial"], 4))) == 8
@@ -137,7 +178,9 @@ def test_the_network_shifts_with_its_signal():
 def test_banded_convolution_is_the_convolution(length):
     layer = Convolution1D(jax.random.key(0), 3, 5, 9)
     u = jax.random.normal(jax.random.key(1), (length, 3))
-    reference = jax.lax.conv_general_dilated(u[None], layer.weight, (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))[0]
+    reference = jax.lax.conv_general_dilated(
+        u[None], layer.weight, (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC")
+    )[0]
     np.testing.assert_allclose(layer(u), reference, atol=1e-5)
 
 
@@ -157,15 +200,33 @@ def test_unseen_wave_packets_are_solved_jointly():
     assert 0.10 <= comparison.solved_reference.value <= 0.30
 
 
-@pytest.mark.parametrize("make, words", [
-    (lambda d: jpo.JointOptimization(group_size=0), "group_size: expected a whole number of at least 1, got 0"),
-    (lambda d: jpo.JointOptimization(clip_problem=0.0), "clip_problem: expected a number above zero"),
-    (lambda d: jpo.JointOptimization(final_rate=2.0), "final_rate: expected a number between 0 and 1"),
-    (lambda d: jpo.solve(PROBLEM, d, jpo.JointOptimization(group_size=5)), "group_size: expected a divisor of the 16 problems, got 5; the nearest is 4"),
-    (lambda d: jpo.solve(PROBLEM, d, jpo.JointOptimization(batch_size=3)), "batch_size: expected a divisor of the group size 16, got 3"),
-    (lambda d: jpo.solve(PROBLEM, d, jpo.JointOptimization(inputs="labels")), "inputs: expected one of targets"),
-    (lambda d: jpo.solve(PROBLEM, d, jpo.JointOptimization(), x0=d.x0), "x0: expected None for JointOptimization"),
-])
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (
+            lambda d: jpo.JointOptimization(group_size=0),
+            "group_size: expected a whole number of at least 1, got 0",
+        ),
+        (lambda d: jpo.JointOptimization(clip_problem=0.0), "clip_problem: expected a number above zero"),
+        (lambda d: jpo.JointOptimization(final_rate=2.0), "final_rate: expected a number between 0 and 1"),
+        (
+            lambda d: jpo.solve(PROBLEM, d, jpo.JointOptimization(group_size=5)),
+            "group_size: expected a divisor of the 16 problems, got 5; the nearest is 4",
+        ),
+        (
+            lambda d: jpo.solve(PROBLEM, d, jpo.JointOptimization(batch_size=3)),
+            "batch_size: expected a divisor of the group size 16, got 3",
+        ),
+        (
+            lambda d: jpo.solve(PROBLEM, d, jpo.JointOptimization(inputs="labels")),
+            "inputs: expected one of targets",
+        ),
+        (
+            lambda d: jpo.solve(PROBLEM, d, jpo.JointOptimization(), x0=d.x0),
+            "x0: expected None for JointOptimization",
+        ),
+    ],
+)
 def test_bad_input_is_refused_in_one_sentence(data, make, words):
     with pytest.raises(ValueError) as caught:
         make(data)

@@ -60,7 +60,12 @@ def test_without_nonlinear_term_the_closed_form(alpha):
 
 
 @settings(max_examples=6, deadline=None)
-@given(shift=st.sampled_from([8, 16, 24, 72]), alpha=st.floats(-1, 1), beta=st.floats(0.5, 1.5), mean=st.floats(-1, 1))
+@given(
+    shift=st.sampled_from([8, 16, 24, 72]),
+    alpha=st.floats(-1, 1),
+    beta=st.floats(0.5, 1.5),
+    mean=st.floats(-1, 1),
+)
 def test_symmetries(run, shift, alpha, beta, mean):
     """A shift by L / 4 leaves the equation as it is, by L / 8 turns alpha around, and so does u(x) -> -u(-x)."""
     u0 = measure.example_state(32, mean=mean)
@@ -89,7 +94,9 @@ def test_galilean_invariance():
     c, beta, horizon = 0.5, 1.2, 5.0
     with jax.enable_x64(True):
         u0 = measure.example_state(96)
-        still, moving = (np.asarray(integrate(u0 + v, 0.0, beta, horizon=horizon, dt=1 / 128)) for v in (0.0, c))
+        still, moving = (
+            np.asarray(integrate(u0 + v, 0.0, beta, horizon=horizon, dt=1 / 128)) for v in (0.0, c)
+        )
     k = 2 * np.pi * np.arange(49) / 64.0
     carried = c + np.fft.irfft(np.fft.rfft(still) * np.exp(-1j * k * beta * c * horizon))
     np.testing.assert_allclose(moving, carried, atol=1e-7)
@@ -111,8 +118,14 @@ def test_the_derivatives_of_a_problem_are_those_of_its_simulator():
     """The Jacobian is computed forward along with the motion; going back through the motion gives the same, also in u0."""
     problem = jpo.kuramoto_sivashinsky(horizon=2.0, num_points=64, float64=True)
     with problem.precision():
-        x, u0, weight = jnp.array([0.3, -0.4]), jnp.asarray(measure.example_state(64)), jnp.asarray(measure.example_state(64, seed=1))
-        back = jax.jit(jax.grad(lambda x, u0: weight @ integrate(u0, *coefficients_of(x), horizon=2.0), (0, 1)))(x, u0)
+        x, u0, weight = (
+            jnp.array([0.3, -0.4]),
+            jnp.asarray(measure.example_state(64)),
+            jnp.asarray(measure.example_state(64, seed=1)),
+        )
+        back = jax.jit(
+            jax.grad(lambda x, u0: weight @ integrate(u0, *coefficients_of(x), horizon=2.0), (0, 1))
+        )(x, u0)
         for derivative, arguments in ((jax.grad, (0, 1)), (jax.grad, 0), (jax.jacfwd, 0)):
             ours = derivative(lambda x, u0: weight @ problem.simulate(x, u0), arguments)
             for one, other in zip(jax.tree.leaves(jax.jit(ours)(x, u0)), back):
@@ -139,8 +152,14 @@ def test_coefficients_of_a_step_have_their_closed_forms():
     z = np.array([-30.0, -5.0, -2.0, 2.0])
     decay, half, (q, f1, f2, f3) = etdrk(z / 0.1, 0.1, 4)[1:]
     e = np.exp(z)
-    closed = 0.1 * np.array([np.expm1(z / 2) / z, (-4 - z + e * (4 - 3 * z + z**2)) / z**3, (2 + z + e * (z - 2)) / z**3,
-                             (-4 - 3 * z - z**2 + e * (4 - z)) / z**3])
+    closed = 0.1 * np.array(
+        [
+            np.expm1(z / 2) / z,
+            (-4 - z + e * (4 - 3 * z + z**2)) / z**3,
+            (2 + z + e * (z - 2)) / z**3,
+            (-4 - 3 * z - z**2 + e * (4 - z)) / z**3,
+        ]
+    )
     np.testing.assert_allclose([q, f1, f2, f3], closed, rtol=1e-12)
     at_zero = etdrk(np.zeros(1), 0.1, 4).stages
     np.testing.assert_allclose(np.ravel(at_zero), 0.1 * np.array([1 / 2, 1 / 6, 1 / 6, 1 / 6]), rtol=1e-13)
@@ -170,7 +189,12 @@ def test_a_ring_convolution_is_the_convolution():
     u = jax.random.normal(jax.random.key(1), (32, 3))
     weight = layer.weight.reshape(5, 3, 5)
     reference = jax.lax.conv_general_dilated(
-        jnp.pad(u, ((2, 2), (0, 0)), mode="wrap")[None], weight, (2,), "VALID", dimension_numbers=("NWC", "WIO", "NWC"))[0]
+        jnp.pad(u, ((2, 2), (0, 0)), mode="wrap")[None],
+        weight,
+        (2,),
+        "VALID",
+        dimension_numbers=("NWC", "WIO", "NWC"),
+    )[0]
     np.testing.assert_allclose(layer(u), reference, atol=1e-5)
 
 
@@ -203,9 +227,17 @@ def test_attempts_are_rows_of_what_was_run():
     """The result file names attempts that exist, with rates between 0 and 1, and the table shows every group of rows."""
     rows = attempts.load()
     for row in rows:
-        assert row["attempt"] in attempts.ATTEMPTS and 0 <= float(row["solved"]) <= 1 and float(row["evaluations"]) >= 1
+        assert (
+            row["attempt"] in attempts.ATTEMPTS
+            and 0 <= float(row["solved"]) <= 1
+            and float(row["evaluations"]) >= 1
+        )
         if row["attempt"] not in attempts.CLASSICAL:
-            assert float(row["training_evaluations"]) < float(row["evaluations_one_run"]) <= float(row["evaluations"])
+            assert (
+                float(row["training_evaluations"])
+                < float(row["evaluations_one_run"])
+                <= float(row["evaluations"])
+            )
     keys = [tuple(row[name] for name in attempts.KEY) for row in rows]
     assert len(set(keys)) == len(keys)
     frames = [attempts.frame(horizon, reported) for horizon in (40.0, 80.0) for reported in (True, False)]
@@ -215,31 +247,37 @@ def test_attempts_are_rows_of_what_was_run():
     assert all((function.__doc__ or "").strip() for function in attempts.ATTEMPTS.values())
 
 
-@pytest.mark.parametrize("change, words", [
-    (dict(dt=0.5), "dt: expected at most 0.25 for order 4, got 0.5"),
-    (dict(dt=0.25, order=2), "dt: expected at most 0.125 for order 2, got 0.25"),
-    (dict(order=3), "order: expected 2 or 4, got 3"),
-    (dict(num_points=127), "num_points: expected an even number, got 127"),
-    (dict(num_points=8), "num_points: expected a whole number of at least 16, got 8"),
-    (dict(num_points=48), "num_points: expected at least 64 points for a domain of 64, got 48"),
-    (dict(num_points=120), "num_points: expected a multiple of 16, got 120"),
-    (dict(horizon=20.1), "horizon: expected a multiple of dt = 0.25, got 20.1"),
-    (dict(horizon=-1.0), "horizon: expected a finite number above zero, got -1.0"),
-    (dict(horizon=1e6), "horizon: expected at most 200, got 1e+06"),
-    (dict(domain_extent=float("nan")), "domain_extent: expected a finite number above zero"),
-    (dict(horizon=40.0, float64=False), "float64: expected True for horizon = 40, got False"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (dict(dt=0.5), "dt: expected at most 0.25 for order 4, got 0.5"),
+        (dict(dt=0.25, order=2), "dt: expected at most 0.125 for order 2, got 0.25"),
+        (dict(order=3), "order: expected 2 or 4, got 3"),
+        (dict(num_points=127), "num_points: expected an even number, got 127"),
+        (dict(num_points=8), "num_points: expected a whole number of at least 16, got 8"),
+        (dict(num_points=48), "num_points: expected at least 64 points for a domain of 64, got 48"),
+        (dict(num_points=120), "num_points: expected a multiple of 16, got 120"),
+        (dict(horizon=20.1), "horizon: expected a multiple of dt = 0.25, got 20.1"),
+        (dict(horizon=-1.0), "horizon: expected a finite number above zero, got -1.0"),
+        (dict(horizon=1e6), "horizon: expected at most 200, got 1e+06"),
+        (dict(domain_extent=float("nan")), "domain_extent: expected a finite number above zero"),
+        (dict(horizon=40.0, float64=False), "float64: expected True for horizon = 40, got False"),
+    ],
+)
 def test_bad_settings_are_refused_in_one_sentence(change, words):
     with pytest.raises(ValueError) as caught:
         jpo.kuramoto_sivashinsky(**change)
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("u0, change, words", [
-    (np.zeros((2, 64)), {}, "u0: expected shape (num_points,), got (2, 64)"),
-    (np.full(64, np.nan), {}, "u0: expected finite numbers, got 64 values"),
-    (np.zeros(64), dict(forcing=np.zeros(32)), "forcing: expected shape (64,), got (32,)"),
-])
+@pytest.mark.parametrize(
+    "u0, change, words",
+    [
+        (np.zeros((2, 64)), {}, "u0: expected shape (num_points,), got (2, 64)"),
+        (np.full(64, np.nan), {}, "u0: expected finite numbers, got 64 values"),
+        (np.zeros(64), dict(forcing=np.zeros(32)), "forcing: expected shape (64,), got (32,)"),
+    ],
+)
 def test_bad_states_are_refused_in_one_sentence(u0, change, words):
     with pytest.raises(ValueError) as caught:
         integrate(u0, 0.0, 1.0, horizon=1.0, **change)
@@ -264,7 +302,9 @@ def test_soap_is_adam_where_the_gradient_has_its_own_axes():
     np.testing.assert_allclose(last_step(soap, gradients), expected, atol=1e-4)
     rotated = last_step(soap, [left @ gradient @ right for gradient in gradients])
     np.testing.assert_allclose(rotated, left @ expected @ right, atol=0.05)
-    assert np.abs(last_step(adam, [left @ g @ right for g in gradients]) - left @ expected @ right).max() > 0.2  # which Adam does not do
+    assert (
+        np.abs(last_step(adam, [left @ g @ right for g in gradients]) - left @ expected @ right).max() > 0.2
+    )  # which Adam does not do
 
 
 def test_the_unrolled_network_corrects_its_own_answer_and_keeps_the_symmetries():

@@ -9,7 +9,9 @@ from hypothesis import given, strategies as st
 import jpo_lib as jpo
 from jpo_lib.metrics import outcome
 
-losses = st.lists(st.one_of(st.floats(1e-8, 1e8), st.just(float("inf")), st.just(float("nan"))), min_size=1, max_size=20)
+losses = st.lists(
+    st.one_of(st.floats(1e-8, 1e8), st.just(float("inf")), st.just(float("nan"))), min_size=1, max_size=20
+)
 
 
 def study(loss, solved=False):
@@ -46,8 +48,12 @@ def test_everything_ties_with_itself(values):
 
 
 def test_two_solved_problems_tie_and_tolerance_is_relative():
-    signs = outcome([1e-12, 1.0, 1.0, 2.0, np.nan, 1.0], [True, False, False, False, False, True],
-                    [1e-4, 1.0005, 1.01, 1.0, 5.0, np.inf], [True, False, False, False, False, False])
+    signs = outcome(
+        [1e-12, 1.0, 1.0, 2.0, np.nan, 1.0],
+        [True, False, False, False, False, True],
+        [1e-4, 1.0005, 1.01, 1.0, 5.0, np.inf],
+        [True, False, False, False, False, False],
+    )
     np.testing.assert_array_equal(signs, [0, 0, 1, -1, -1, 1])
 
 

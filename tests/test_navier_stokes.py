@@ -77,8 +77,13 @@ def test_every_force_that_can_be_expressed_stays_stable(problem):
     """The check at the border bounds the speeds at the start. They hardly grow, since viscosity only takes energy."""
     peaks = measured.peak_cfl_numbers(32)
     assert peaks.max() < STABILITY_LIMIT[4]
-    corners = np.array([[x, y, a, b] for x in (-1, 0, 0.9) for y in (-1, 0.3) for a in (-3e3, 0.8, 30) for b in (-0.8, 1e3)], np.float32)
-    loss, gradient = jax.jit(jax.vmap(jax.value_and_grad(problem.objective), (0, None, None)))(corners, None, jnp.zeros((32, 32)))
+    corners = np.array(
+        [[x, y, a, b] for x in (-1, 0, 0.9) for y in (-1, 0.3) for a in (-3e3, 0.8, 30) for b in (-0.8, 1e3)],
+        np.float32,
+    )
+    loss, gradient = jax.jit(jax.vmap(jax.value_and_grad(problem.objective), (0, None, None)))(
+        corners, None, jnp.zeros((32, 32))
+    )
     assert np.isfinite(loss).all() and np.isfinite(gradient).all() and float(loss.max()) < 100
 
 
@@ -114,7 +119,9 @@ def test_without_shear_moving_the_puff_moves_the_flow(shift, seed):
     # Turned by a quarter: (x, y) -> (-y, x). Mirrored: x -> -x, and the vorticity changes its sign.
     turned = np.roll(flow(z)[:, ::-1].T, 1, axis=0)
     np.testing.assert_allclose(flow(np.array([-z[1], z[0], -z[3], z[2]])), turned, atol=1e-5)
-    np.testing.assert_allclose(flow(np.array([-z[0], z[1], -z[2], z[3]])), -np.roll(flow(z)[::-1], 1, axis=0), atol=1e-5)
+    np.testing.assert_allclose(
+        flow(np.array([-z[0], z[1], -z[2], z[3]])), -np.roll(flow(z)[::-1], 1, axis=0), atol=1e-5
+    )
 
 
 SIMULATE_WITHOUT_SHEAR = jax.jit(lambda z: jpo.navier_stokes(shear=0.0).simulate(jnp.asarray(z), None))
@@ -130,7 +137,9 @@ def test_problems_are_what_the_definition_says(problem):
     # The loss of the guess "no puff" is 1 on average, by the choice of its unit.
     assert abs(float(jnp.mean(jnp.square(data.y))) / problem.settings["mean_square"] - 1) < 0.2
     losses = jax.jit(jax.vmap(problem.objective, in_axes=(0, None, 0)))
-    assert float(losses(data.x_true, None, data.y).max()) < 1e-9 and (data.threshold == np.float32(1e-3)).all()
+    assert (
+        float(losses(data.x_true, None, data.y).max()) < 1e-9 and (data.threshold == np.float32(1e-3)).all()
+    )
     # The flow at -1 and at 1 is the same: positions are periodic.
     left, right = (losses(data.x_true.at[:, 0].set(edge), None, data.y) for edge in (-1.0, 1.0))
     np.testing.assert_allclose(left, right, rtol=1e-3)
@@ -138,43 +147,49 @@ def test_problems_are_what_the_definition_says(problem):
     assert problem.settings["dt"] == 0.08 and jpo.navier_stokes(num_points=64).settings["dt"] < 0.042
 
 
-@pytest.mark.parametrize("change, words", [
-    (dict(viscosity=-0.1), "viscosity: expected a finite number above zero, got -0.1"),
-    (dict(viscosity=float("nan")), "viscosity: expected a finite number"),
-    (dict(num_points=33), "num_points: expected an even number, got 33"),
-    (dict(num_points=16), "num_points, puff_width: expected at least 20 points"),
-    (dict(num_points=2), "num_points: expected a whole number of at least 8, got 2"),
-    (dict(num_points=32.0), "num_points: expected a whole number"),
-    (dict(dt=0.12), "dt: expected at most 0.0879 for 32 points"),
-    (dict(dt=0.08, order=2), "dt: expected at most 0.0218 for 32 points"),
-    (dict(dt=0.08, num_points=64), "dt: expected at most 0.0418 for 64 points"),
-    (dict(dt=-0.01), "dt: expected a finite number above zero"),
-    (dict(order=3), "order: expected 2 or 4, got 3"),
-    (dict(horizon=float("inf")), "horizon: expected a finite number above zero"),
-    (dict(horizon=1e6), "expected at most 100000 steps"),
-    (dict(shear=float("nan")), "shear: expected a finite number"),
-    (dict(puff_width=3.0), "a width of at most 1.5"),
-    (dict(force_upper=0.3), "force_lower, force_upper, force_limit: expected them to rise"),
-    (dict(force_limit=float("inf")), "expected them to rise and be finite"),
-    (dict(target="pressure"), "target: expected vorticity or marker, got 'pressure'"),
-    (dict(target="marker", diffusivity=-1.0), "diffusivity: expected a finite number of at least 0"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (dict(viscosity=-0.1), "viscosity: expected a finite number above zero, got -0.1"),
+        (dict(viscosity=float("nan")), "viscosity: expected a finite number"),
+        (dict(num_points=33), "num_points: expected an even number, got 33"),
+        (dict(num_points=16), "num_points, puff_width: expected at least 20 points"),
+        (dict(num_points=2), "num_points: expected a whole number of at least 8, got 2"),
+        (dict(num_points=32.0), "num_points: expected a whole number"),
+        (dict(dt=0.12), "dt: expected at most 0.0879 for 32 points"),
+        (dict(dt=0.08, order=2), "dt: expected at most 0.0218 for 32 points"),
+        (dict(dt=0.08, num_points=64), "dt: expected at most 0.0418 for 64 points"),
+        (dict(dt=-0.01), "dt: expected a finite number above zero"),
+        (dict(order=3), "order: expected 2 or 4, got 3"),
+        (dict(horizon=float("inf")), "horizon: expected a finite number above zero"),
+        (dict(horizon=1e6), "expected at most 100000 steps"),
+        (dict(shear=float("nan")), "shear: expected a finite number"),
+        (dict(puff_width=3.0), "a width of at most 1.5"),
+        (dict(force_upper=0.3), "force_lower, force_upper, force_limit: expected them to rise"),
+        (dict(force_limit=float("inf")), "expected them to rise and be finite"),
+        (dict(target="pressure"), "target: expected vorticity or marker, got 'pressure'"),
+        (dict(target="marker", diffusivity=-1.0), "diffusivity: expected a finite number of at least 0"),
+    ],
+)
 def test_bad_settings_are_refused_in_one_sentence(change, words):
     with pytest.raises(ValueError) as caught:
         jpo.navier_stokes(**change)
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("call, words", [
-    (lambda w: integrate(w[:, :16], 0.1, 0.1, 1), "vorticity: expected shape (N, N)"),
-    (lambda w: integrate(w[:31, :31], 0.1, 0.1, 1), "with N even and at least 8, got (31, 31)"),
-    (lambda w: integrate(w, -0.1, 0.1, 1), "viscosity: expected a finite number of at least 0, got -0.1"),
-    (lambda w: integrate(w, 0.1, 0.0, 1), "dt: expected a finite number above zero"),
-    (lambda w: integrate(w, 0.1, 0.1, 0), "num_steps: expected a whole number of at least 1, got 0"),
-    (lambda w: integrate(w, 0.1, 0.1, 1, 3), "order: expected 2 or 4, got 3"),
-    (lambda w: integrate(w, 0.1, 0.1, 1, marker=w[:8, :8]), "marker: expected the shape (32, 32)"),
-    (lambda w: velocity(w[0]), "vorticity: expected shape (N, N)"),
-])
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda w: integrate(w[:, :16], 0.1, 0.1, 1), "vorticity: expected shape (N, N)"),
+        (lambda w: integrate(w[:31, :31], 0.1, 0.1, 1), "with N even and at least 8, got (31, 31)"),
+        (lambda w: integrate(w, -0.1, 0.1, 1), "viscosity: expected a finite number of at least 0, got -0.1"),
+        (lambda w: integrate(w, 0.1, 0.0, 1), "dt: expected a finite number above zero"),
+        (lambda w: integrate(w, 0.1, 0.1, 0), "num_steps: expected a whole number of at least 1, got 0"),
+        (lambda w: integrate(w, 0.1, 0.1, 1, 3), "order: expected 2 or 4, got 3"),
+        (lambda w: integrate(w, 0.1, 0.1, 1, marker=w[:8, :8]), "marker: expected the shape (32, 32)"),
+        (lambda w: velocity(w[0]), "vorticity: expected shape (N, N)"),
+    ],
+)
 def test_bad_fields_are_refused_in_one_sentence(call, words):
     with pytest.raises(ValueError) as caught:
         call(np.ones((32, 32), np.float32))
@@ -207,7 +222,9 @@ def test_the_feature_start_reads_the_momentum_off_the_impulse(problem):
 
     read, true = force(start), force(np.asarray(data.x_true))
     free = np.linalg.norm(read, axis=1) < 1.99  # where it was not cut to the range of the prior
-    assert free.sum() > 80 and np.corrcoef(read[free, 0], true[free, 0])[0, 1] > 0.999  # the shear takes no momentum along x
+    assert (
+        free.sum() > 80 and np.corrcoef(read[free, 0], true[free, 0])[0, 1] > 0.999
+    )  # the shear takes no momentum along x
     assert np.median(np.abs(np.mod(start[:, 1] - np.asarray(data.x_true)[:, 1] + 1, 2) - 1)) < 0.1
 
 
@@ -228,7 +245,9 @@ def test_unseen_flows_are_solved_jointly():
 
     In a process of its own, with programs that are optimized: those of the other tests would take three times as long.
     """
-    done = subprocess.run([sys.executable, "-c", UNSEEN], cwd=ROOT, env=OPTIMIZED, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", UNSEEN], cwd=ROOT, env=OPTIMIZED, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     solved, evaluations = json.loads(done.stdout)
     assert solved >= 0.95

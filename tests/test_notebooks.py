@@ -108,7 +108,14 @@ def test_wrong_values_are_refused_in_one_sentence(page, given, words):
 
 
 @pytest.mark.parametrize(
-    "cell", ["seed = 0  # no type", "seed: int = 0", "seed: int  # no default", "seed: int = (  # broken", "seed: imt = 0  # x"]
+    "cell",
+    [
+        "seed = 0  # no type",
+        "seed: int = 0",
+        "seed: int  # no default",
+        "seed: int = (  # broken",
+        "seed: imt = 0  # x",
+    ],
 )
 def test_incomplete_parameter_cells_are_refused(tmp_path, cell):
     with pytest.raises(InputError, match="Expected lines such as"):
@@ -139,7 +146,9 @@ def test_all_notebooks_follow_the_conventions():
 @pytest.mark.parametrize("path", parameters.list_notebooks(), ids=lambda path: path.stem)
 def test_the_first_code_cell_follows_the_settings_and_does_nothing_here(path, monkeypatch):
     text = path.read_text(encoding="utf-8")
-    assert text == launch_cell.with_launch_cell(text, launch_cell.repository_setting()), "run .venv/bin/python workflow/launch_cell.py"
+    assert text == launch_cell.with_launch_cell(text, launch_cell.repository_setting()), (
+        "run .venv/bin/python workflow/launch_cell.py"
+    )
     first = next(cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code")
     assert first["id"] == launch_cell.CELL_ID and first["metadata"]["tags"] == ["remove-cell"]
     monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: pytest.fail("it installs something"))
@@ -153,17 +162,27 @@ def test_where_the_library_is_missing_it_is_installed_from_the_repository(stem, 
     text = parameters.find_notebook(stem).read_text(encoding="utf-8")
     setting = {"url": "https://example.org/owner/name/", "branch": "main"}
     new = launch_cell.with_launch_cell(text, setting)
-    assert launch_cell.with_launch_cell(new, setting) == new and launch_cell.with_launch_cell(new, launch_cell.repository_setting()) == text
+    assert (
+        launch_cell.with_launch_cell(new, setting) == new
+        and launch_cell.with_launch_cell(new, launch_cell.repository_setting()) == text
+    )
     commands = []
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
-    exec("".join(next(cell for cell in json.loads(new)["cells"] if cell["cell_type"] == "code")["source"]), {})
+    exec(
+        "".join(next(cell for cell in json.loads(new)["cells"] if cell["cell_type"] == "code")["source"]), {}
+    )
     program, _, _, _, _, library, *others = commands.pop()
     assert program == sys.executable and library == "jpo-lib @ git+https://example.org/owner/name@main"
     assert [re.match(r"\w+", name)[0] for name in others] == more
     refused = launch_cell.with_launch_cell(text, {"url": ""})
     with pytest.raises(ModuleNotFoundError, match="Expected the library jpo_lib, got none"):
-        exec("".join(next(cell for cell in json.loads(refused)["cells"] if cell["cell_type"] == "code")["source"]), {})
+        exec(
+            "".join(
+                next(cell for cell in json.loads(refused)["cells"] if cell["cell_type"] == "code")["source"]
+            ),
+            {},
+        )
 
 
 # Requests
@@ -222,7 +241,9 @@ def runs(tmp_path_factory):
         folder / "works.ipynb", "import sys, time; began = time.time()", log.format(entry), log.format(entry),
         "print(seed, profile, sys.executable)",
     )  # fmt: skip
-    fails = write_notebook(folder / "fails.ipynb", "print('fine')", "raise ValueError('two\\nlines')", "print('never')")
+    fails = write_notebook(
+        folder / "fails.ipynb", "print('fine')", "raise ValueError('two\\nlines')", "print('never')"
+    )
     slow = write_notebook(folder / "slow.ipynb", "print('fine')", "import time; time.sleep(600)")
     out = folder / "out"
     out.mkdir()
@@ -241,7 +262,10 @@ def test_only_the_complete_page_is_left(runs):
 def test_errors_name_notebook_cell_and_cause(runs):
     _, found = runs
     assert found["works"][1] is None and found["works"][0] > 0
-    assert found["fails"][1] == "fails: cell 4 ('raise ValueError('two\\nlines')') failed with ValueError: two lines"
+    assert (
+        found["fails"][1]
+        == "fails: cell 4 ('raise ValueError('two\\nlines')') failed with ValueError: two lines"
+    )
     assert "slow: the cell 'import time; time.sleep(600)' took longer than 20 s" in found["slow"][1]
 
 
@@ -261,7 +285,11 @@ def test_provenance_block(runs):
         assert words in block, words
     assert block.count("ab" * 32) == 1
     record = notebook.metadata["jpo"]
-    assert record["parameters"]["seed"] == 7 and record["parameters"]["rate"] == 0.1 and record["given"] == {"seed": 7}
+    assert (
+        record["parameters"]["seed"] == 7
+        and record["parameters"]["rate"] == 0.1
+        and record["given"] == {"seed": 7}
+    )
     assert record["results"] == [{"path": "_build/studies/x.nc", "sha256": "ab" * 32}]
     assert str(runs[0].parent) not in text.replace(sys.executable, "")
     assert "papermill" not in notebook.metadata
@@ -288,7 +316,18 @@ def test_tables_survive_any_value():
 
 
 def test_papermill_alone_runs_a_notebook_too(page, tmp_path):
-    command = [sys.executable, "-m", "papermill", "-k", "python3", "-p", "seed", "3", str(page), str(tmp_path / "out.ipynb")]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        "-k",
+        "python3",
+        "-p",
+        "seed",
+        "3",
+        str(page),
+        str(tmp_path / "out.ipynb"),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     assert nbformat.read(tmp_path / "out.ipynb", 4).cells[-1].outputs[0].text == "3\n"
 
@@ -301,6 +340,11 @@ def test_output_folder_may_be_new_and_have_spaces(tmp_path):
 
 def test_no_label_is_given_twice():
     """Found here in a second; a build would find it after minutes."""
-    found = [label for path in sorted((PACKAGE.parent / "notebooks").glob("*.ipynb"))
-             for label in re.findall(r'(?:label=\\"|"name": ")((?:figure|table)-s?\d+)', path.read_text(encoding="utf-8"))]
+    found = [
+        label
+        for path in sorted((PACKAGE.parent / "notebooks").glob("*.ipynb"))
+        for label in re.findall(
+            r'(?:label=\\"|"name": ")((?:figure|table)-s?\d+)', path.read_text(encoding="utf-8")
+        )
+    ]
     assert len(found) > 40 and sorted(found) == sorted(set(found))

@@ -35,7 +35,10 @@ def test_reading_time_counts_prose_and_figures_and_leaves_out_code():
 def test_formulas_in_a_line_are_read_and_displayed_ones_are_not():
     block = nodes.math_block("", "a + b + c + d")
     assert reading_time.words_of(page(block)) == reading_time.words_of(page())
-    assert reading_time.words_of(page(nodes.paragraph("", "", nodes.math("", "x")))) == reading_time.words_of(page()) + 1
+    assert (
+        reading_time.words_of(page(nodes.paragraph("", "", nodes.math("", "x"))))
+        == reading_time.words_of(page()) + 1
+    )
 
 
 def valleys(losses):
@@ -59,7 +62,13 @@ def test_the_preview_is_the_same_file_each_time(tmp_path):
     assert tuple(int.from_bytes(data[k : k + 4], "big") for k in (16, 20)) == social_preview.SIZE
 
 
-@pytest.mark.parametrize("base, expected", [("", "../_static/social-preview.png"), ("https://example.org/book", "https://example.org/book/_static/social-preview.png")])
+@pytest.mark.parametrize(
+    "base, expected",
+    [
+        ("", "../_static/social-preview.png"),
+        ("https://example.org/book", "https://example.org/book/_static/social-preview.png"),
+    ],
+)
 def test_the_preview_has_a_full_address_once_there_is_one(base, expected):
     class App:
         class config:
@@ -75,7 +84,11 @@ def test_the_citation_on_the_page_is_that_of_the_file():
     cff = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     text = (ROOT / "book" / "references.md").read_text(encoding="utf-8")
     entry = re.search(r"@software\{.*?\n\}", text, re.DOTALL)[0]
-    assert cff["title"] in entry and cff["license"] in entry and all(author["name"] in entry for author in cff["authors"])
+    assert (
+        cff["title"] in entry
+        and cff["license"] in entry
+        and all(author["name"] in entry for author in cff["authors"])
+    )
     paper = (ROOT / "book" / "references.bib").read_text(encoding="utf-8").split("@")[1]
     assert cff["preferred-citation"]["title"] in paper and paper.startswith("misc{holl2024unreasonable")
 

@@ -16,11 +16,15 @@ from jpo_lib.solvers.refinement import first_problems, refinement_starts
 def bumpy(**changes):
     """One unknown with a valley at the truth y and wrong ones beside it."""
     arguments = dict(
-        name="bumpy", dimension=1, simulate=lambda x, context: x,
+        name="bumpy",
+        dimension=1,
+        simulate=lambda x, context: x,
         loss=lambda output, y: jnp.sum(jnp.square(output - y) + 0.2 * (1 - jnp.cos(12 * (output - y)))),
-        sample_x=lambda key: jax.random.uniform(key, (1,), minval=-1.0, maxval=1.0), sample_x0=lambda key: jnp.zeros(1),
+        sample_x=lambda key: jax.random.uniform(key, (1,), minval=-1.0, maxval=1.0),
+        sample_x0=lambda key: jnp.zeros(1),
         sample_restart=lambda key: jax.random.uniform(key, (1,), minval=-1.0, maxval=1.0),
-        threshold=lambda output, y: 1e-6, bounds=((-1.0,), (1.0,)),
+        threshold=lambda output, y: 1e-6,
+        bounds=((-1.0,), (1.0,)),
     )
     return jpo.InverseProblem(**{**arguments, **changes})
 
@@ -42,7 +46,9 @@ def test_a_problem_keeps_its_precision_whatever_the_flag():
             for name in ("x", "y", "loss", "x_true", "threshold"):
                 if hasattr(one, name):
                     assert getattr(one, name).dtype == dtype
-                    np.testing.assert_array_equal(np.asarray(getattr(one, name)), np.asarray(getattr(other, name)))
+                    np.testing.assert_array_equal(
+                        np.asarray(getattr(one, name)), np.asarray(getattr(other, name))
+                    )
         assert outcomes[0][0][2:4].y.dtype == dtype
     # In float64 the solution is exact beyond what float32 can hold.
     data, refined, _ = both(bumpy(float64=True))
@@ -67,7 +73,9 @@ def test_a_training_loss_is_descended_and_never_reported():
     honest, result = jpo.solve(plain, data, solver), jpo.solve(lured, data, solver)
     np.testing.assert_allclose(result.extras["x_final"], 0.5, atol=0.02)
     assert np.abs(honest.extras["x_final"] - data.x_true).max() < 0.1
-    np.testing.assert_allclose(result.loss, jax.vmap(plain.objective)(jnp.asarray(result.x), None, data.y), atol=1e-6)
+    np.testing.assert_allclose(
+        result.loss, jax.vmap(plain.objective)(jnp.asarray(result.x), None, data.y), atol=1e-6
+    )
     assert (result.num_evaluations == 301).all()  # one simulation gives both losses
     # The best point is chosen by the loss: on its way to 0.5 the network passes closer to many truths.
     assert (result.loss <= np.square(0.5 - np.asarray(data.x_true[:, 0])) + 1e-3).all()
@@ -81,12 +89,17 @@ def test_restarts_are_used_in_their_order():
     result = jpo.solve(problem, data, jpo.MultiStart(single, num_starts=3), restarts=points)
     np.testing.assert_allclose(result.x, data.x_true)
     losses = [jax.vmap(problem.objective)(x, None, data.y) for x in (data.x0, points[:, 0], points[:, 1])]
-    np.testing.assert_allclose(result.loss_history, np.minimum.accumulate(np.stack(losses, 1), axis=1), atol=1e-5)
+    np.testing.assert_allclose(
+        result.loss_history, np.minimum.accumulate(np.stack(losses, 1), axis=1), atol=1e-5
+    )
     # Beyond the given points they are drawn from the distribution of restarts, not from that of x0 (always 0).
     many = jpo.solve(problem, data, jpo.MultiStart(single, num_starts=40), restarts=points[:, :1])
     assert len(np.unique(many.x)) == 5 and not np.isin(many.x, [0.0, 0.3]).all()
-    for bad, words in ((points[:, 0], "restarts: expected shape"), (np.zeros((5, 3, 1)), "1 <= K < num_starts = 3"),
-                       (points[:2], "restarts: expected shape (5, 2, 1)")):
+    for bad, words in (
+        (points[:, 0], "restarts: expected shape"),
+        (np.zeros((5, 3, 1)), "1 <= K < num_starts = 3"),
+        (points[:2], "restarts: expected shape (5, 2, 1)"),
+    ):
         with pytest.raises(ValueError) as caught:
             jpo.solve(problem, data, jpo.MultiStart(single, num_starts=3), restarts=bad)
         assert words in str(caught.value) and "\n" not in str(caught.value)
@@ -102,8 +115,12 @@ def test_refinement_continues_only_what_is_unsolved():
     assert starts.shape == (2, 64, 6, 1) and np.abs(starts).max() <= 1.0
     moved = np.any(joint.x != joint.extras["x_final"], axis=-1)
     np.testing.assert_array_equal(starts[:, :, 0][moved], joint.extras["x_final"][moved])
-    assert np.all(starts[:, :, 0][~moved] != joint.x[~moved])  # to run from the same point again would gain nothing
-    once = jpo.solve(problem, data, jpo.BFGS(max_evaluations=25, stop_when_solved=True), x0=joint.x, seed=[0, 1])
+    assert np.all(
+        starts[:, :, 0][~moved] != joint.x[~moved]
+    )  # to run from the same point again would gain nothing
+    once = jpo.solve(
+        problem, data, jpo.BFGS(max_evaluations=25, stop_when_solved=True), x0=joint.x, seed=[0, 1]
+    )
     thrice = jpo.refine(problem, data, joint, num_starts=7, spread=0.3)
     np.testing.assert_array_equal(thrice.num_evaluations[once.solved], once.num_evaluations[once.solved])
     assert (thrice.num_evaluations[~once.solved] > once.num_evaluations[~once.solved]).all()
@@ -111,7 +128,9 @@ def test_refinement_continues_only_what_is_unsolved():
     total = jpo.continued(joint, thrice)
     np.testing.assert_array_equal(total.num_evaluations, joint.num_evaluations + thrice.num_evaluations)
     np.testing.assert_array_equal(total.loss, np.minimum(joint.loss, thrice.loss))
-    with pytest.raises(ValueError, match="joint: expected the result of a JointOptimization, got that of BFGS"):
+    with pytest.raises(
+        ValueError, match="joint: expected the result of a JointOptimization, got that of BFGS"
+    ):
         refinement_starts(problem, once, 1)
 
 
@@ -123,15 +142,29 @@ def test_a_group_may_be_larger_than_what_is_reported():
     np.testing.assert_array_equal(small.x_true, large.x_true)
     assert small.sizes["problem"] == large.sizes["problem"] == 16
     assert list(small.solver.values) == ["Joint", "JointRefined", "JointRestarted", "NetworkStart"]
-    assert (small.num_evaluations.sel(solver="Joint") == 9).all() and (large.num_evaluations.sel(solver="Joint") == 3).all()
-    np.testing.assert_array_equal(first_problems(jpo.solve(problem, problem.sample_dataset(64, 5), jpo.JointOptimization(
-        group_size=64, **options), seed=[0, 1]), 16).loss, large.loss.sel(solver="Joint"))
+    assert (small.num_evaluations.sel(solver="Joint") == 9).all() and (
+        large.num_evaluations.sel(solver="Joint") == 3
+    ).all()
+    np.testing.assert_array_equal(
+        first_problems(
+            jpo.solve(
+                problem,
+                problem.sample_dataset(64, 5),
+                jpo.JointOptimization(group_size=64, **options),
+                seed=[0, 1],
+            ),
+            16,
+        ).loss,
+        large.loss.sel(solver="Joint"),
+    )
 
 
 def test_profiles_may_leave_a_study_out_and_groups_may_exceed_the_problems():
     assert studies.plan("kuramoto_sivashinsky_t40", "smoke") == []
     cells = studies.plan("kuramoto_sivashinsky_t40", "paper", seed=3)
-    assert {c.group_size for c in cells} == {None, 256, 1024, 4096} and {c.num_problems for c in cells} == {256}
+    assert {c.group_size for c in cells} == {None, 256, 1024, 4096} and {c.num_problems for c in cells} == {
+        256
+    }
     assert cells[0].settings == {"horizon": 40.0}
     with pytest.raises(ValueError, match="group_sizes: expected divisors of the 256 problems, got 300"):
         studies.plan("kuramoto_sivashinsky_t40", "paper", group_sizes=[300])

@@ -25,7 +25,9 @@ def test_problem_i_does_not_depend_on_how_many_there_are(problem):
 
 
 def test_different_seeds_give_different_problems(problem):
-    assert not np.any(np.asarray(problem.sample_dataset(8, 0).x_true) == np.asarray(problem.sample_dataset(8, 1).x_true))
+    assert not np.any(
+        np.asarray(problem.sample_dataset(8, 0).x_true) == np.asarray(problem.sample_dataset(8, 1).x_true)
+    )
 
 
 def test_waveform_and_noise_have_their_closed_forms(problem):
@@ -53,7 +55,10 @@ def test_gradient_agrees_with_central_differences_in_float64():
 
 def test_shifting_the_truth_shifts_the_signal(problem):
     step = 64.0 / 256
-    one, other = problem.simulate(jnp.array([30.0]), None), problem.simulate(jnp.array([30.0 + 4 * step]), None)
+    one, other = (
+        problem.simulate(jnp.array([30.0]), None),
+        problem.simulate(jnp.array([30.0 + 4 * step]), None),
+    )
     np.testing.assert_allclose(other[4:], one[:-4], atol=1e-5)
 
 
@@ -68,15 +73,18 @@ def test_equal_settings_give_the_same_problem_object():
     assert jpo.wave_packet() is jpo.wave_packet() and jpo.wave_packet(noise=0.2) is not jpo.wave_packet()
 
 
-@pytest.mark.parametrize("change, words", [
-    (dict(width=-1.0), "width: expected a finite number above zero, got -1.0"),
-    (dict(width=float("nan")), "width: expected a finite number"),
-    (dict(num_points=15), "num_points: expected a whole number of at least 16, got 15"),
-    (dict(num_points=255), "num_points: expected an even number, got 255"),
-    (dict(num_points=32), "num_points: expected at least 65 samples"),
-    (dict(noise=-0.1), "noise: expected a finite number of at least 0"),
-    (dict(prior_lower=50.0, prior_upper=40.0), "expected 0 <= lower < upper"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (dict(width=-1.0), "width: expected a finite number above zero, got -1.0"),
+        (dict(width=float("nan")), "width: expected a finite number"),
+        (dict(num_points=15), "num_points: expected a whole number of at least 16, got 15"),
+        (dict(num_points=255), "num_points: expected an even number, got 255"),
+        (dict(num_points=32), "num_points: expected at least 65 samples"),
+        (dict(noise=-0.1), "noise: expected a finite number of at least 0"),
+        (dict(prior_lower=50.0, prior_upper=40.0), "expected 0 <= lower < upper"),
+    ],
+)
 def test_bad_settings_are_refused_in_one_sentence(change, words):
     with pytest.raises(ValueError) as caught:
         jpo.wave_packet(**change)
@@ -120,7 +128,9 @@ def test_selection_keeps_the_axis_of_problems(problem, count, keep):
 def test_no_stream_of_random_numbers_repeats_another(problem):
     """A restart drawn from the stream of the data would hand the solution to the solver. It happened once."""
     data = problem.sample_dataset(64, seed=5)
-    result = jpo.solve(problem, data, jpo.MultiStart(jpo.BFGS(max_evaluations=1), num_starts=24, max_evaluations=24), seed=5)
+    result = jpo.solve(
+        problem, data, jpo.MultiStart(jpo.BFGS(max_evaluations=1), num_starts=24, max_evaluations=24), seed=5
+    )
     # With one evaluation for each start, the best point is one of the starts.
     distance = np.abs(result.x - np.asarray(data.x_true))
     assert distance.min() > 0.0 and np.median(distance) > 0.05

@@ -12,12 +12,26 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 # A sentence speaks of results when it holds one of these words.
-RESULT = re.compile(r"\b(solv\w*|better|worse|cheap\w*|cost\w*|evaluations?|faster|slower|rate|rates|error|errors|agree\w*|aligned|alignment|seconds|minutes)\b|%", re.I)
+RESULT = re.compile(
+    r"\b(solv\w*|better|worse|cheap\w*|cost\w*|evaluations?|faster|slower|rate|rates|error|errors|agree\w*|aligned|alignment|seconds|minutes)\b|%",
+    re.I,
+)
 # Not a measured number: what is defined, referred to, or written as code or as a formula.
 EXPLAINED = [
-    r"\{glue(:\w+)?\}`[^`]*`", r"\{(numref|doc|cite|cite:\w+|prf:ref|eq|ref|source|term)\}`[^`]*`", r"`[^`]*`", r"\$\$.*?\$\$", r"\$[^$]*\$",
-    r"\]\([^)]*\)", r"<[^>]*>", r"(Figures?|Tables?|Theorems?|Eqs?\.|Chapters?|Sections?|Python|CUDA|Jupyter Book|MIT|CC BY|C[1-5]|arXiv)[\s(]*[\d.]+[a-d]?( (and|to) [\d.]+)?",
-    r"\b95 %", r"\b2-?[dD]\b", r"\b(19|20)\d\d\b", r"\b\d+-bit\b", r"\bfloat(32|64)\b", r"\bSHA-256\b",
+    r"\{glue(:\w+)?\}`[^`]*`",
+    r"\{(numref|doc|cite|cite:\w+|prf:ref|eq|ref|source|term)\}`[^`]*`",
+    r"`[^`]*`",
+    r"\$\$.*?\$\$",
+    r"\$[^$]*\$",
+    r"\]\([^)]*\)",
+    r"<[^>]*>",
+    r"(Figures?|Tables?|Theorems?|Eqs?\.|Chapters?|Sections?|Python|CUDA|Jupyter Book|MIT|CC BY|C[1-5]|arXiv)[\s(]*[\d.]+[a-d]?( (and|to) [\d.]+)?",
+    r"\b95 %",
+    r"\b2-?[dD]\b",
+    r"\b(19|20)\d\d\b",
+    r"\b\d+-bit\b",
+    r"\bfloat(32|64)\b",
+    r"\bSHA-256\b",
 ]
 
 
@@ -64,15 +78,25 @@ def test_every_exception_is_still_needed():
     sentences = {}
     for place, text in texts():
         sentences.setdefault(place, []).extend(typed_numbers(text))
-    unused = {place: known for place, all_known in CHOSEN.items() for known in all_known
-              if not any(known in sentence for sentence in sentences.get(place, []))}
+    unused = {
+        place: known
+        for place, all_known in CHOSEN.items()
+        for known in all_known
+        if not any(known in sentence for sentence in sentences.get(place, []))
+    }
     assert not unused
 
 
-@pytest.mark.parametrize("text, typed", [
-    ("JPO solves 97 % of the problems.", True), ("JPO solves {glue:text}`refined-solved` of the problems.", False),
-    ("It needs 14 evaluations with $n = 4096$.", True), ("The grid has 128 points.", False),
-    ("A 95 % interval of the solved rate.", False), ("{numref}`figure-7` shows which are solved.", False),
-])
+@pytest.mark.parametrize(
+    "text, typed",
+    [
+        ("JPO solves 97 % of the problems.", True),
+        ("JPO solves {glue:text}`refined-solved` of the problems.", False),
+        ("It needs 14 evaluations with $n = 4096$.", True),
+        ("The grid has 128 points.", False),
+        ("A 95 % interval of the solved rate.", False),
+        ("{numref}`figure-7` shows which are solved.", False),
+    ],
+)
 def test_the_test_itself(text, typed):
     assert bool(list(typed_numbers(text))) == typed

@@ -15,16 +15,28 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import page_symbols  # noqa: E402
 
 
-@pytest.mark.parametrize("query, expected", [
-    ("MultiStart", "api.html"), ("group_size", "api.html"), ("wilson_interval", "api.html"),
-    ("γ", "notation.html"), ("gamma", "notation.html"), ("t_0", "notation.html"), ("crossing point", "glossary.html"),
-])
+@pytest.mark.parametrize(
+    "query, expected",
+    [
+        ("MultiStart", "api.html"),
+        ("group_size", "api.html"),
+        ("wilson_interval", "api.html"),
+        ("γ", "notation.html"),
+        ("gamma", "notation.html"),
+        ("t_0", "notation.html"),
+        ("crossing point", "glossary.html"),
+    ],
+)
 def test_the_search_finds_names_letters_and_terms(browser, site, query, expected):  # noqa: F811
     page = browser.new_page()
     page.goto(f"{site}search.html?q={quote(query)}", wait_until="load")
     page.wait_for_selector("#search-results ul.search li a", timeout=20_000)
-    page.wait_for_function("() => !document.querySelector('#search-results .search-summary')?.textContent.includes('Searching')")
-    found = page.eval_on_selector_all("#search-results ul.search li > a", "links => links.map(a => a.getAttribute('href'))")
+    page.wait_for_function(
+        "() => !document.querySelector('#search-results .search-summary')?.textContent.includes('Searching')"
+    )
+    found = page.eval_on_selector_all(
+        "#search-results ul.search li > a", "links => links.map(a => a.getAttribute('href'))"
+    )
     page.close()
     assert any(link.split("#")[0].split("?")[0].endswith(expected) for link in found), found
 
@@ -36,9 +48,14 @@ def test_previous_and_next_lead_through_the_whole_book(pages, chapters, book_fol
         visited.append(name)
         text = (book_folder / name).read_text(encoding="utf-8")
         folder = name.rpartition("/")[0]
-        links = dict((kind, href) for kind, href in re.findall(r'class="(left-prev|right-next)"\s+href="([^"]+)"', text))
+        links = dict(
+            (kind, href)
+            for kind, href in re.findall(r'class="(left-prev|right-next)"\s+href="([^"]+)"', text)
+        )
         if len(visited) > 1:
-            assert resolve(folder, links["left-prev"]) == visited[-2], f"{name}: previous leads to {links['left-prev']}"
+            assert resolve(folder, links["left-prev"]) == visited[-2], (
+                f"{name}: previous leads to {links['left-prev']}"
+            )
         name = resolve(folder, links["right-next"]) if "right-next" in links else None
     assert sorted(visited) == sorted(chapters)
 
@@ -69,7 +86,11 @@ def test_each_page_names_the_preview_picture(pages, chapters, book_folder):  # n
     for name in chapters:
         text = (book_folder / name).read_text(encoding="utf-8")
         address = re.search(r'<meta property="og:image" content="([^"]+)"', text)[1]
-        assert address.startswith("http") or (book_folder / name).parent.joinpath(address).resolve() == (book_folder / "_static" / "social-preview.png").resolve()
+        assert (
+            address.startswith("http")
+            or (book_folder / name).parent.joinpath(address).resolve()
+            == (book_folder / "_static" / "social-preview.png").resolve()
+        )
 
 
 def test_terms_lead_to_the_glossary(book_folder, pages):  # noqa: F811
@@ -94,7 +115,9 @@ def test_links_show_what_they_lead_to(browser, site):  # noqa: F811
     link.focus()
     box = page.locator(".preview[role=tooltip]")
     box.wait_for()
-    assert "One network predicts the parameters" in box.inner_text() and link.get_attribute("aria-describedby") == box.get_attribute("id")
+    assert "One network predicts the parameters" in box.inner_text() and link.get_attribute(
+        "aria-describedby"
+    ) == box.get_attribute("id")
     assert box.locator("mjx-container").count() >= 1, "a formula in it is not set"
     page.keyboard.press("Escape")
     assert box.count() == 0 and link.get_attribute("aria-describedby") is None
@@ -103,7 +126,9 @@ def test_links_show_what_they_lead_to(browser, site):  # noqa: F811
     link.hover()
     box.wait_for()
     assert box.locator("img").count() == 1 and "Figure 3" in box.inner_text()
-    assert page.evaluate("() => new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size === document.querySelectorAll('[id]').length")
+    assert page.evaluate(
+        "() => new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size === document.querySelectorAll('[id]').length"
+    )
     box.hover()
     page.wait_for_timeout(600)
     assert box.count() == 1, "it closes under the pointer"

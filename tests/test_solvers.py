@@ -17,9 +17,14 @@ from jpo_lib.problem import Status
 def analytic(loss, dimension=2, name="analytic", **rest):
     """A problem whose loss is a given function of x and of the target y (dimension,)."""
     return jpo.InverseProblem(
-        name=name, dimension=dimension, simulate=lambda x, context: x, loss=loss,
+        name=name,
+        dimension=dimension,
+        simulate=lambda x, context: x,
+        loss=loss,
         sample_x=lambda key: jax.random.uniform(key, (dimension,), minval=-2.0, maxval=2.0),
-        threshold=lambda output, y: 1e-6, bounds=((-2.0,) * dimension, (2.0,) * dimension), **rest,
+        threshold=lambda output, y: 1e-6,
+        bounds=((-2.0,) * dimension, (2.0,) * dimension),
+        **rest,
     )
 
 
@@ -40,8 +45,12 @@ def scipy_loop(problem, data, **options):
 
     evaluate(np.asarray(data.x0[0]), data.y[0])
     start = time.perf_counter()
-    found = [scipy.optimize.minimize(evaluate, np.asarray(x0, float), args=(y,), jac=True, method="BFGS", options=options)
-             for x0, y in zip(data.x0, data.y)]
+    found = [
+        scipy.optimize.minimize(
+            evaluate, np.asarray(x0, float), args=(y,), jac=True, method="BFGS", options=options
+        )
+        for x0, y in zip(data.x0, data.y)
+    ]
     return np.array([f.x for f in found]), np.array([f.fun for f in found]), time.perf_counter() - start
 
 
@@ -63,8 +72,15 @@ def test_bfgs_walks_the_valley_of_rosenbrock_in_float64_like_scipy():
         np.testing.assert_allclose(ours.x, 1.0, atol=1e-4)
         # The same algorithm takes about the same number of evaluations.
         function = jax.jit(jax.value_and_grad(problem.objective))
-        counts = [scipy.optimize.minimize(lambda z, y=y: tuple(np.asarray(v, float) for v in function(jnp.asarray(z), None, y)),
-                                          np.asarray(x0), jac=True, method="BFGS").nfev for x0, y in zip(data.x0, data.y)]
+        counts = [
+            scipy.optimize.minimize(
+                lambda z, y=y: tuple(np.asarray(v, float) for v in function(jnp.asarray(z), None, y)),
+                np.asarray(x0),
+                jac=True,
+                method="BFGS",
+            ).nfev
+            for x0, y in zip(data.x0, data.y)
+        ]
         assert abs(np.mean(ours.num_evaluations) / np.mean(counts) - 1) < 0.1
 
 
@@ -103,7 +119,9 @@ def test_gradient_descent_contracts_as_its_closed_form_says():
     result = jpo.solve(QUADRATIC, data, jpo.GradientDescent(learning_rate=rate, max_evaluations=steps))
     # After k steps the error is (1 - r h)^k of the first, for each curvature h; the best point is the last one.
     factor = (1 - rate * np.array([1.0, 10.0])) ** (steps - 1)
-    np.testing.assert_allclose(result.x, data.x_true + factor * (np.asarray(data.x0) - data.x_true), atol=1e-5)
+    np.testing.assert_allclose(
+        result.x, data.x_true + factor * (np.asarray(data.x0) - data.x_true), atol=1e-5
+    )
     assert (result.num_evaluations == steps).all() and (result.status == Status.BUDGET_SPENT).all()
 
 
@@ -147,7 +165,9 @@ def test_multi_start_stops_when_solved_and_respects_its_limits():
     np.testing.assert_array_equal(result.status == Status.SOLVED, result.solved)
     # The last evaluation of a solved problem is the one that solved it.
     last = np.take_along_axis(result.loss_history, result.num_evaluations[:, None] - 1, axis=1)[:, 0]
-    before = np.take_along_axis(result.loss_history, np.maximum(result.num_evaluations[:, None] - 2, 0), axis=1)[:, 0]
+    before = np.take_along_axis(
+        result.loss_history, np.maximum(result.num_evaluations[:, None] - 2, 0), axis=1
+    )[:, 0]
     threshold = np.asarray(data.threshold)
     assert (last < threshold)[result.solved].all()
     assert (before >= threshold)[result.solved & (result.num_evaluations > 1)].all()
@@ -165,7 +185,12 @@ def test_the_best_point_is_kept(seed):
         result = jpo.solve(ROSENBROCK, data, solver)
         start = jax.vmap(ROSENBROCK.objective)(data.x0, None, data.y)
         assert (result.loss <= np.asarray(start) * (1 + 1e-4)).all()  # round-off between two programs
-        np.testing.assert_allclose(jax.vmap(ROSENBROCK.objective)(jnp.asarray(result.x), None, data.y), result.loss, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(
+            jax.vmap(ROSENBROCK.objective)(jnp.asarray(result.x), None, data.y),
+            result.loss,
+            rtol=1e-3,
+            atol=1e-6,
+        )
         assert (np.diff(result.loss_history, axis=1) <= 0).all()
 
 
@@ -189,18 +214,39 @@ def test_equal_runs_give_equal_bits():
     assert one.identical(two)
 
 
-@pytest.mark.parametrize("make, words", [
-    (lambda: jpo.BFGS(max_evaluations=0), "max_evaluations: expected a whole number of at least 1, got 0"),
-    (lambda: jpo.BFGS(gradient_tolerance=-1.0), "gradient_tolerance: expected a finite number above zero"),
-    (lambda: jpo.Adam(learning_rate=float("nan")), "learning_rate: expected a finite number above zero"),
-    (lambda: jpo.MultiStart(num_starts=0), "num_starts: expected a whole number"),
-    (lambda: jpo.MultiStart(solver=jpo.MultiStart()), "solver: expected a solver of single problems"),
-    (lambda: jpo.solve(QUADRATIC, QUADRATIC.sample_dataset(2, 0), "BFGS"), "solver: expected one of BFGS"),
-    (lambda: jpo.solve(QUADRATIC, QUADRATIC.sample_dataset(2, 0), jpo.BFGS(), seed=-1), "seed: expected a whole number"),
-    (lambda: jpo.solve(QUADRATIC, QUADRATIC.sample_dataset(2, 0), jpo.BFGS(), seed=[1, 1]), "no seed twice"),
-    (lambda: jpo.solve(QUADRATIC, QUADRATIC.sample_dataset(2, 0), jpo.BFGS(), x0=np.zeros((3, 2))), "x0: expected shape (2, 2), got (3, 2)"),
-    (lambda: jpo.solve(QUADRATIC, None, jpo.BFGS()), "data: expected a Dataset"),
-])
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (
+            lambda: jpo.BFGS(max_evaluations=0),
+            "max_evaluations: expected a whole number of at least 1, got 0",
+        ),
+        (
+            lambda: jpo.BFGS(gradient_tolerance=-1.0),
+            "gradient_tolerance: expected a finite number above zero",
+        ),
+        (lambda: jpo.Adam(learning_rate=float("nan")), "learning_rate: expected a finite number above zero"),
+        (lambda: jpo.MultiStart(num_starts=0), "num_starts: expected a whole number"),
+        (lambda: jpo.MultiStart(solver=jpo.MultiStart()), "solver: expected a solver of single problems"),
+        (
+            lambda: jpo.solve(QUADRATIC, QUADRATIC.sample_dataset(2, 0), "BFGS"),
+            "solver: expected one of BFGS",
+        ),
+        (
+            lambda: jpo.solve(QUADRATIC, QUADRATIC.sample_dataset(2, 0), jpo.BFGS(), seed=-1),
+            "seed: expected a whole number",
+        ),
+        (
+            lambda: jpo.solve(QUADRATIC, QUADRATIC.sample_dataset(2, 0), jpo.BFGS(), seed=[1, 1]),
+            "no seed twice",
+        ),
+        (
+            lambda: jpo.solve(QUADRATIC, QUADRATIC.sample_dataset(2, 0), jpo.BFGS(), x0=np.zeros((3, 2))),
+            "x0: expected shape (2, 2), got (3, 2)",
+        ),
+        (lambda: jpo.solve(QUADRATIC, None, jpo.BFGS()), "data: expected a Dataset"),
+    ],
+)
 def test_bad_input_is_refused_in_one_sentence(make, words):
     with pytest.raises(ValueError) as caught:
         make()

@@ -50,7 +50,9 @@ def test_manifests_keep_the_time_of_all_processors_together(cells, computed):
     for cell in cells:
         manifest = json.loads(result_file(computed, cell).with_suffix(".json").read_text())
         cores, seconds = int(manifest["machine"].split()[-2]), manifest["seconds"]
-        assert 0 < seconds["processor"] <= 1.05 * cores * seconds["total"] + 0.05  # clocks tick, and the total is rounded
+        assert (
+            0 < seconds["processor"] <= 1.05 * cores * seconds["total"] + 0.05
+        )  # clocks tick, and the total is rounded
 
 
 def test_valid_files_are_loaded_and_not_computed(cells, folder, capsys, monkeypatch):
@@ -59,7 +61,9 @@ def test_valid_files_are_loaded_and_not_computed(cells, folder, capsys, monkeypa
     assert list(loaded) == [c.name for c in cells] and "3 of 3" in capsys.readouterr().out
 
 
-def test_two_processes_compute_what_one_does_and_each_does_a_part(cells, computed, tmp_path, monkeypatch, capsys):
+def test_two_processes_compute_what_one_does_and_each_does_a_part(
+    cells, computed, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setenv("JPO_PROCESSES", "2")
     here, compute = [], studies.run_cell
 
@@ -93,7 +97,11 @@ def test_what_a_helper_fails_to_do_is_done_here(monkeypatch):
 def test_an_error_ends_the_helpers(monkeypatch, tmp_path):
     monkeypatch.setenv("JPO_PROCESSES", "2")
     note = tmp_path / "process"
-    helper = [sys.executable, "-c", f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); print('ready', flush=True); input(); time.sleep(600)"]
+    helper = [
+        sys.executable,
+        "-c",
+        f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); print('ready', flush=True); input(); time.sleep(600)",
+    ]
 
     def fail(item):
         while not (note.is_file() and note.read_text()):
@@ -107,7 +115,12 @@ def test_an_error_ends_the_helpers(monkeypatch, tmp_path):
 
 
 def test_a_helper_ends_with_the_input_of_its_starter(tmp_path):
-    helper = subprocess.Popen([sys.executable, "-m", "jpo_book.studies.worker", str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    helper = subprocess.Popen(
+        [sys.executable, "-m", "jpo_book.studies.worker", str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert helper.stdout.readline() == "ready\n"
     helper.stdin.close()  # as when its starter is killed
     assert helper.wait(timeout=60) == 0
@@ -143,10 +156,19 @@ def spoil(folder, cell, how):
         manifest.write_text(json.dumps({"hello": 1}))
 
 
-@pytest.mark.parametrize("how, state", [
-    ("truncated", "damaged"), ("one byte", "damaged"), ("no manifest", "damaged"), ("no result", "damaged"),
-    ("torn manifest", "damaged"), ("other code", "stale"), ("other settings", "foreign"), ("other format", "foreign"),
-])
+@pytest.mark.parametrize(
+    "how, state",
+    [
+        ("truncated", "damaged"),
+        ("one byte", "damaged"),
+        ("no manifest", "damaged"),
+        ("no result", "damaged"),
+        ("torn manifest", "damaged"),
+        ("other code", "stale"),
+        ("other settings", "foreign"),
+        ("other format", "foreign"),
+    ],
+)
 def test_every_flaw_is_noticed(cells, folder, how, state):
     spoil(folder, cells[0], how)
     assert studies.check(cells[0], folder).partition(":")[0] == state
@@ -164,7 +186,9 @@ def test_damaged_files_are_computed_again_and_foreign_ones_refused(cells, folder
 
 
 def test_a_failed_write_leaves_nothing(cells, tmp_path, monkeypatch):
-    monkeypatch.setattr(store.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        store.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(OSError):
         studies.run_cell(cells[-1], tmp_path)
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
@@ -177,13 +201,22 @@ def test_a_changed_setting_changes_the_name(cells):
     assert {c.name for c in studies.plan("wave_packet", "smoke", group_sizes=[16])} < {c.name for c in cells}
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (("wave_paket", "smoke", {}), "study: expected one of"),
-    (("wave_packet", "huge", {}), "profile: expected one of laptop, paper, published, smoke, got 'huge'"),
-    (("wave_packet", "smoke", {"group_sizes": [3]}), "expected divisors of the 16 problems, got 3; the nearest is 2"),
-    (("wave_packet", "smoke", {"num_problems": 0}), "num_problems: expected a whole number of at least 1, got 0"),
-    (("wave_packet", "smoke", {"seed": -1}), "seed: expected a whole number"),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("wave_paket", "smoke", {}), "study: expected one of"),
+        (("wave_packet", "huge", {}), "profile: expected one of laptop, paper, published, smoke, got 'huge'"),
+        (
+            ("wave_packet", "smoke", {"group_sizes": [3]}),
+            "expected divisors of the 16 problems, got 3; the nearest is 2",
+        ),
+        (
+            ("wave_packet", "smoke", {"num_problems": 0}),
+            "num_problems: expected a whole number of at least 1, got 0",
+        ),
+        (("wave_packet", "smoke", {"seed": -1}), "seed: expected a whole number"),
+    ],
+)
 def test_bad_plans_are_refused(arguments, words):
     problem, profile, rest = arguments
     with pytest.raises(ValueError) as caught:
@@ -199,25 +232,39 @@ def test_all_reference_results_are_valid():
     states = {}
     for path in REFERENCES:
         cell = studies.Cell.model_validate(json.loads(path.with_suffix(".json").read_text())["cell"])
-        states[path.name] = studies.check(cell, path.parents[1]) if path.stem == Path(cell.name).name else "foreign: another name"
+        states[path.name] = (
+            studies.check(cell, path.parents[1])
+            if path.stem == Path(cell.name).name
+            else "foreign: another name"
+        )
     assert len(states) > 300 and {name: state for name, state in states.items() if state != "valid"} == {}
 
 
 def test_files_open_with_programs_that_are_older(cells, computed):
     """Debian's ncdump, built on HDF5 1.10: a file in the newest format would be "bad version number for layout message"."""
     if shutil.which("ncdump") is None:
-        (pytest.fail if os.environ.get("JPO_REQUIRE_BROWSER") == "1" else pytest.skip)("no ncdump: install it (on Debian: apt install netcdf-bin)")
+        (pytest.fail if os.environ.get("JPO_REQUIRE_BROWSER") == "1" else pytest.skip)(
+            "no ncdump: install it (on Debian: apt install netcdf-bin)"
+        )
     for path in [*REFERENCES, *(result_file(computed, cell) for cell in cells)]:
         done = subprocess.run(["ncdump", "-h", str(path)], capture_output=True, text=True)
         assert done.returncode == 0 and done.stdout.startswith("netcdf "), f"{path.name}: {done.stderr}"
-    loss = subprocess.run(["ncdump", "-v", "loss", str(path)], capture_output=True, text=True, check=True).stdout
+    loss = subprocess.run(
+        ["ncdump", "-v", "loss", str(path)], capture_output=True, text=True, check=True
+    ).stdout
     assert loss.count("data:") == 1 and " loss =" in loss
 
 
 def test_combined_results_agree_with_the_cells(cells, computed):
     loaded = studies.load_or_run(cells, computed, quiet=True)
     classical, joint = studies.combine(cells, loaded)
-    assert dict(joint.loss.sizes) == {"data_seed": 1, "group_size": 2, "solver": 3, "network_seed": 2, "problem": 16}
+    assert dict(joint.loss.sizes) == {
+        "data_seed": 1,
+        "group_size": 2,
+        "solver": 3,
+        "network_seed": 2,
+        "problem": 16,
+    }
     for cell in cells:
         part = loaded[cell.name]
         whole = classical if cell.kind == "classical" else joint.sel(group_size=cell.group_size)
@@ -227,11 +274,24 @@ def test_combined_results_agree_with_the_cells(cells, computed):
     np.testing.assert_allclose(history[..., -1], joint.loss, rtol=1 / 512)
     # Refinement never loses what was found, and its evaluations include the training.
     assert bool((joint.loss.sel(solver="JointRefined") <= joint.loss.sel(solver="Joint")).all())
-    assert bool((joint.num_evaluations.sel(solver="JointRefined") > joint.num_evaluations.sel(solver="Joint")).all())
+    assert bool(
+        (joint.num_evaluations.sel(solver="JointRefined") > joint.num_evaluations.sel(solver="Joint")).all()
+    )
 
 
-VARIED = {"problem": "wave_packet", "num_problems": 8, "group_sizes": [8], "num_data_seeds": 1, "num_network_seeds": 1, "joint": {"num_steps": 3}, "variants": {
-    "as it is": {}, "one input less": {"joint": {"inputs": "identifiers"}}, "more noise": {"settings": {"noise": 0.2}, "group_sizes": [1, 8]}}}
+VARIED = {
+    "problem": "wave_packet",
+    "num_problems": 8,
+    "group_sizes": [8],
+    "num_data_seeds": 1,
+    "num_network_seeds": 1,
+    "joint": {"num_steps": 3},
+    "variants": {
+        "as it is": {},
+        "one input less": {"joint": {"inputs": "identifiers"}},
+        "more noise": {"settings": {"noise": 0.2}, "group_sizes": [1, 8]},
+    },
+}
 
 
 def test_variants_that_leave_the_problem_as_it_is_share_the_classical_results(monkeypatch):
@@ -239,24 +299,46 @@ def test_variants_that_leave_the_problem_as_it_is_share_the_classical_results(mo
     monkeypatch.setattr(planning, "load_profile", lambda profile: {"varied": VARIED})
     cells = studies.plan("varied", "smoke")
     assert [(c.kind, c.variant, c.group_size) for c in cells] == [
-        ("classical", "", None), ("joint", "as it is", 8), ("joint", "one input less", 8),
-        ("classical", "more noise", None), ("joint", "more noise", 1), ("joint", "more noise", 8)]
-    assert cells[2].options == {"num_steps": 3, "inputs": "identifiers"} and cells[5].settings == {"noise": 0.2}
-    loaded = {c.name: store.xr.Dataset({"loss": ("problem", np.full(8, float(k)))}) for k, c in enumerate(cells)}
+        ("classical", "", None),
+        ("joint", "as it is", 8),
+        ("joint", "one input less", 8),
+        ("classical", "more noise", None),
+        ("joint", "more noise", 1),
+        ("joint", "more noise", 8),
+    ]
+    assert cells[2].options == {"num_steps": 3, "inputs": "identifiers"} and cells[5].settings == {
+        "noise": 0.2
+    }
+    loaded = {
+        c.name: store.xr.Dataset({"loss": ("problem", np.full(8, float(k)))}) for k, c in enumerate(cells)
+    }
     combined = studies.combine_variants(cells, loaded)
-    assert {name: float(classical.loss.mean()) for name, (classical, _) in combined.items()} == {"as it is": 0, "one input less": 0, "more noise": 3}
+    assert {name: float(classical.loss.mean()) for name, (classical, _) in combined.items()} == {
+        "as it is": 0,
+        "one input less": 0,
+        "more noise": 3,
+    }
     assert combined["more noise"][1].loss.mean("problem").values.tolist() == [[4.0, 5.0]]
     assert combined["one input less"][1].loss.dims == ("data_seed", "group_size", "problem")
 
 
 def test_a_variant_that_changes_something_unknown_is_refused(monkeypatch):
     monkeypatch.setattr(planning, "STUDIES", ["varied"])
-    monkeypatch.setattr(planning, "load_profile", lambda profile: {"varied": {**VARIED, "variants": {"wrong": {"sizes": [1]}}}})
-    with pytest.raises(ValueError, match="expected a variant that changes settings, joint, classical, group_sizes, got \\['sizes'\\]"):
+    monkeypatch.setattr(
+        planning,
+        "load_profile",
+        lambda profile: {"varied": {**VARIED, "variants": {"wrong": {"sizes": [1]}}}},
+    )
+    with pytest.raises(
+        ValueError,
+        match="expected a variant that changes settings, joint, classical, group_sizes, got \\['sizes'\\]",
+    ):
         studies.plan("varied", "smoke")
 
 
-def test_reference_results_are_taken_where_results_are_missing_and_nowhere_else(cells, folder, tmp_path, monkeypatch):
+def test_reference_results_are_taken_where_results_are_missing_and_nowhere_else(
+    cells, folder, tmp_path, monkeypatch
+):
     monkeypatch.setattr(store, "reference_folder", lambda: folder)
     spoil(folder, cells[0], "one byte")
     place = tmp_path / "new"
@@ -270,28 +352,52 @@ def test_reference_results_are_taken_where_results_are_missing_and_nowhere_else(
 def test_the_paper_profile_has_enough_seeds_and_problems_for_the_main_figures(name):
     profile = studies.load_profile("paper")
     for settings in (profile[name], profile[f"{name}_cost"]):
-        assert settings["num_network_seeds"] >= 5 and settings["num_data_seeds"] >= 2 and settings["num_problems"] >= 256
+        assert (
+            settings["num_network_seeds"] >= 5
+            and settings["num_data_seeds"] >= 2
+            and settings["num_problems"] >= 256
+        )
 
 
-@pytest.mark.parametrize("name", ["wave_packet", "billiards", "kuramoto_sivashinsky", "navier_stokes", "wave_packet_cost", "billiards_cost"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "wave_packet",
+        "billiards",
+        "kuramoto_sivashinsky",
+        "navier_stokes",
+        "wave_packet_cost",
+        "billiards_cost",
+    ],
+)
 def test_the_laptop_profile_has_enough_seeds_for_a_verdict(name):
     from jpo_book.analysis.rules import LEAST_DATA_SEEDS, LEAST_NETWORK_SEEDS
 
     settings = studies.load_profile("laptop")[name]
-    assert settings["num_network_seeds"] >= LEAST_NETWORK_SEEDS and settings["num_data_seeds"] >= LEAST_DATA_SEEDS
+    assert (
+        settings["num_network_seeds"] >= LEAST_NETWORK_SEEDS
+        and settings["num_data_seeds"] >= LEAST_DATA_SEEDS
+    )
 
 
-def test_a_mixed_profile_takes_complete_reference_results_and_else_the_last_profile(cells, computed, tmp_path, monkeypatch):
+def test_a_mixed_profile_takes_complete_reference_results_and_else_the_last_profile(
+    cells, computed, tmp_path, monkeypatch
+):
     """`published` with the smoke profile in the place of `paper`, whose results are here."""
     mixed = {"first_of": ["smoke", "laptop"]}
     read = planning._read_profile
     monkeypatch.setattr(planning, "_read_profile", lambda name: mixed if name == "published" else read(name))
     monkeypatch.setattr(planning, "reference_folder", lambda: computed)
     assert studies.plan("wave_packet", "published") == cells
-    assert studies.plan("wave_packet", "published", seed=1) == studies.plan("wave_packet", "laptop", seed=1)  # other data are not there
+    assert studies.plan("wave_packet", "published", seed=1) == studies.plan(
+        "wave_packet", "laptop", seed=1
+    )  # other data are not there
     assert studies.plan("billiards", "published") == studies.plan("billiards", "laptop")
     profile = studies.load_profile("published")
-    assert profile["wave_packet"] == read("smoke")["wave_packet"] and profile["billiards"] == read("laptop")["billiards"]
+    assert (
+        profile["wave_packet"] == read("smoke")["wave_packet"]
+        and profile["billiards"] == read("laptop")["billiards"]
+    )
     incomplete = shutil.copytree(computed, tmp_path / "incomplete")
     result_file(incomplete, cells[0]).unlink()
     monkeypatch.setattr(planning, "reference_folder", lambda: incomplete)
@@ -321,7 +427,9 @@ def test_result_files_keep_every_bit_and_are_the_same_each_time(tmp_path):
     read = read_netcdf(tmp_path / "a.nc")
     assert read.loss_history.dims == results.loss_history.dims
     assert read.identical(results) and all(read[name].dtype == results[name].dtype for name in results)
-    assert xr.load_dataset(tmp_path / "a.nc").transpose(..., "evaluation").identical(results), "others find the same by the names of dimensions"
+    assert xr.load_dataset(tmp_path / "a.nc").transpose(..., "evaluation").identical(results), (
+        "others find the same by the names of dimensions"
+    )
 
 
 @given(st.floats(1e-30, 1e30))

@@ -20,7 +20,9 @@ def results(solved, at, total, training=0, networks=None, solver="MultiStart"):
     good = np.broadcast_to(np.arange(N) < solved, shape)
     names = ["BFGS", solver] if networks is None else ["Joint", "JointRefined"]
     both = {
-        "loss": np.where(good, 1e-9, 1.0), "solved": good, "solved_at": np.where(good, training + at, 0),
+        "loss": np.where(good, 1e-9, 1.0),
+        "solved": good,
+        "solved_at": np.where(good, training + at, 0),
         "num_evaluations": np.where(good, training + at, training + total),
     }
     arrays = {name: (("solver", *dims), np.stack([values, values])) for name, values in both.items()}
@@ -32,7 +34,9 @@ def results(solved, at, total, training=0, networks=None, solver="MultiStart"):
 
 def test_a_cell_worked_out_by_hand():
     opponent = results(solved=20, at=10, total=30)  # spends (20 * 10 + 20 * 30) / 40 = 20
-    cell = validity.compare_cell(opponent, results(solved=30, at=3, total=7, training=2, networks=3), num_resamples=200)
+    cell = validity.compare_cell(
+        opponent, results(solved=30, at=3, total=7, training=2, networks=3), num_resamples=200
+    )
     # Ten problems more are solved, and those that both or neither solve tie; (30 * 5 + 10 * 9) / 40 = 6 evaluations.
     assert cell["advantage"] == pytest.approx(0.25) and cell["difference"] == pytest.approx(0.25)
     assert cell["cost_ratio"] == pytest.approx(6 / 20)
@@ -44,17 +48,25 @@ def test_a_cell_worked_out_by_hand():
         assert cell[f"{name}_low"] < cell[name] < cell[f"{name}_high"]
 
 
-@pytest.mark.parametrize("joint, pays", [
-    (dict(solved=20, at=10, total=30), 0),  # the same at the same cost
-    (dict(solved=20, at=8, total=30, training=4), 0),  # the same, dearer
-    (dict(solved=22, at=8, total=24), 1),  # more, cheaper
-    (dict(solved=20, at=8, total=24), 0),  # the same, cheaper: but at this cost the opponent has solved them, too
-    (dict(solved=18, at=1, total=2), 1),  # fewer, but more than the opponent at this cost
-    (dict(solved=18, at=12, total=22), 0),  # fewer, and not more than the opponent at this cost
-    (dict(solved=40, at=60, total=60), 0),  # more, but dearer: the opponent could have gone on
-])
+@pytest.mark.parametrize(
+    "joint, pays",
+    [
+        (dict(solved=20, at=10, total=30), 0),  # the same at the same cost
+        (dict(solved=20, at=8, total=30, training=4), 0),  # the same, dearer
+        (dict(solved=22, at=8, total=24), 1),  # more, cheaper
+        (
+            dict(solved=20, at=8, total=24),
+            0,
+        ),  # the same, cheaper: but at this cost the opponent has solved them, too
+        (dict(solved=18, at=1, total=2), 1),  # fewer, but more than the opponent at this cost
+        (dict(solved=18, at=12, total=22), 0),  # fewer, and not more than the opponent at this cost
+        (dict(solved=40, at=60, total=60), 0),  # more, but dearer: the opponent could have gone on
+    ],
+)
 def test_joint_optimization_pays_only_where_it_solves_more_at_equal_cost(joint, pays):
-    cell = validity.compare_cell(results(solved=20, at=10, total=30), results(networks=2, **joint), num_resamples=50)
+    cell = validity.compare_cell(
+        results(solved=20, at=10, total=30), results(networks=2, **joint), num_resamples=50
+    )
     assert cell["pays"] == pays
 
 
@@ -67,14 +79,21 @@ def test_every_cell_of_a_validity_study_has_a_place_in_a_map(profile):
             places = [place for m in own if (place := m.place(cell))]
             assert places, f"{cell.name} is on no map"
             labels.setdefault(places[0], set()).add(cell.variant)
-            assert cell.kind == "classical" or all(cell.group_size in m.sizes for m in own if m.place(cell)), cell.name
-        assert all(len(variants) == 1 for variants in labels.values()), f"{name}: two variants share a row, {labels}"
+            assert cell.kind == "classical" or all(
+                cell.group_size in m.sizes for m in own if m.place(cell)
+            ), cell.name
+        assert all(len(variants) == 1 for variants in labels.values()), (
+            f"{name}: two variants share a row, {labels}"
+        )
 
 
 def test_the_usual_setting_is_a_row_of_both_maps_of_the_wave_packet_and_others_of_one():
     first, second = validity.MAPS[:2]
     usual = studies.plan("wave_packet", "smoke")[0]
-    assert first.place(usual) == (pytest.approx(32 / (2 * np.pi)), "5.1") and second.place(usual) == (0.1, "0.1")
+    assert first.place(usual) == (pytest.approx(32 / (2 * np.pi)), "5.1") and second.place(usual) == (
+        0.1,
+        "0.1",
+    )
     for cell in studies.plan("wave_packet_validity", "paper"):
         assert (first.place(cell) is None) != (second.place(cell) is None)
 
@@ -102,7 +121,14 @@ def test_cells_that_were_not_computed_are_there_and_say_so(some_map):
     assert some_map.difficulty.values.tolist() == ["0.1", "0.3"]
     computed = some_map.advantage.notnull()
     assert int(computed.sum()) == 1 and bool(computed.sel(difficulty="0.3", group_size=1))
-    assert validity.count_cells([some_map]) == {"cells": 8, "computed": 1, "ahead": 1, "behind": 0, "pays": 1, "perhaps": 0}
+    assert validity.count_cells([some_map]) == {
+        "cells": 8,
+        "computed": 1,
+        "ahead": 1,
+        "behind": 0,
+        "pays": 1,
+        "perhaps": 0,
+    }
     fig = figures.plot_validity([some_map])
     left, right = fig.axes[:2]
     for axis in (left, right):
@@ -112,7 +138,11 @@ def test_cells_that_were_not_computed_are_there_and_say_so(some_map):
     assert len(left.patches) == 0 and len(right.patches) == 1
     plt.close(fig)
     rows = validity.rows_of([some_map])
-    assert len(rows) == 8 and sum(row[5] != "" for row in rows) == 1 and all(len(row) == len(validity.HEADER) for row in rows)
+    assert (
+        len(rows) == 8
+        and sum(row[5] != "" for row in rows) == 1
+        and all(len(row) == len(validity.HEADER) for row in rows)
+    )
 
 
 def test_a_map_without_any_cell_is_refused():
@@ -121,11 +151,18 @@ def test_a_map_without_any_cell_is_refused():
 
 
 def test_the_table_of_all_results_has_every_method_and_n_with_its_seeds():
-    joint = xr.concat([results(30, 3, 7, networks=3), results(36, 3, 7, networks=3)], "group_size").assign_coords(group_size=[1, 16])
+    joint = xr.concat(
+        [results(30, 3, 7, networks=3), results(36, 3, 7, networks=3)], "group_size"
+    ).assign_coords(group_size=[1, 16])
     records = tables.ledger_records("shots", results(20, 10, 30), joint)
     assert [(r["solver"], r["n"], r["data_sets"], r["networks"]) for r in records] == [
-        ("BFGS", "", 2, ""), ("multi-start BFGS", "", 2, ""),
-        ("JPO", 1, 2, 3), ("JPO", 16, 2, 3), ("JPO, refined", 1, 2, 3), ("JPO, refined", 16, 2, 3)]
+        ("BFGS", "", 2, ""),
+        ("multi-start BFGS", "", 2, ""),
+        ("JPO", 1, 2, 3),
+        ("JPO", 16, 2, 3),
+        ("JPO, refined", 1, 2, 3),
+        ("JPO, refined", 16, 2, 3),
+    ]
     for record in records:
         assert record["better"] + record["tie"] + record["worse"] == pytest.approx(1)
         assert all(record[f"{rate}_low"] <= record[rate] <= record[f"{rate}_high"] for rate in tables.RATES)

@@ -21,13 +21,16 @@ def notebook(tmp_path, code):
     return path
 
 
-@pytest.mark.parametrize("code, names", [
-    ('studies.load_or_run(studies.plan("a", profile))', ["a"]),
-    ('tables.of(studies.plan("a", profile), studies.plan(\n    "b_c"))', ["a", "b_c"]),
-    ('studies.plan(f"b_{name}", profile)', ["b_c", "b_d"]),
-    ("studies.load_or_run(cells)", ["a", "b_c", "b_d"]),
-    ("print(1)", []),
-])
+@pytest.mark.parametrize(
+    "code, names",
+    [
+        ('studies.load_or_run(studies.plan("a", profile))', ["a"]),
+        ('tables.of(studies.plan("a", profile), studies.plan(\n    "b_c"))', ["a", "b_c"]),
+        ('studies.plan(f"b_{name}", profile)', ["b_c", "b_d"]),
+        ("studies.load_or_run(cells)", ["a", "b_c", "b_d"]),
+        ("print(1)", []),
+    ],
+)
 def test_studies_are_found_in_the_code(tmp_path, code, names):
     assert inputs.studies_of(notebook(tmp_path, code), ["a", "b_c", "b_d"]) == names
 
@@ -42,9 +45,15 @@ def test_a_long_build_says_how_far_it_is():
     expected = {"large": 90, "small": 5, "smaller": 1, "other": 24}
     took = {"small": 1200.0, "smaller": 600.0, "other": 5400.0}
     assert build.progress(expected, took, 7200.0, 2).split() == (
-        "3 of 4 missing studies computed in 2.0 h, 25% of the expected work; about 3.0 h to go".split())
-    assert build.progress(expected, took, 7200.0).split() == "3 of 4 missing studies computed in 2.0 h, 25% of the expected work".split()
-    assert build.progress(expected, {}, 600.0, 2).split() == "0 of 4 missing studies computed in 10 min".split()
+        "3 of 4 missing studies computed in 2.0 h, 25% of the expected work; about 3.0 h to go".split()
+    )
+    assert (
+        build.progress(expected, took, 7200.0).split()
+        == "3 of 4 missing studies computed in 2.0 h, 25% of the expected work".split()
+    )
+    assert (
+        build.progress(expected, {}, 600.0, 2).split() == "0 of 4 missing studies computed in 10 min".split()
+    )
 
 
 def test_only_studies_that_this_build_has_computed_count(tmp_path, monkeypatch, capsys):
@@ -59,4 +68,7 @@ def test_only_studies_that_this_build_has_computed_count(tmp_path, monkeypatch, 
         give_up = time.monotonic() + 10
         while "1 of 3" not in (out := capsys.readouterr().out) and time.monotonic() < give_up:
             time.sleep(0.02)
-    assert "1 of 3 missing studies computed in 0 min, 33% of the expected work; about 1 min to go" in out and "2 of 3" not in out
+    assert (
+        "1 of 3 missing studies computed in 0 min, 33% of the expected work; about 1 min to go" in out
+        and "2 of 3" not in out
+    )

@@ -51,24 +51,38 @@ def check_name(option, what, name, known):
 
 
 def check_profile(name):
-    check_name("PROFILE", "a profile", name, sorted(path.stem for path in (ROOT / "jpo_book" / "studies" / "profiles").glob("*.yaml")))
+    check_name(
+        "PROFILE",
+        "a profile",
+        name,
+        sorted(path.stem for path in (ROOT / "jpo_book" / "studies" / "profiles").glob("*.yaml")),
+    )
 
 
 def find_executor(name):
     """The folder of an executor's settings: one of workflow/profiles by its name, or any other by its path."""
     if "/" not in name:
-        check_name("EXECUTOR", "an executor", name, sorted(path.parent.name for path in EXECUTORS.glob("*/config.yaml")))
+        check_name(
+            "EXECUTOR",
+            "an executor",
+            name,
+            sorted(path.parent.name for path in EXECUTORS.glob("*/config.yaml")),
+        )
         return EXECUTORS / name
     folder = Path(name).expanduser().resolve()
     if not (folder / "config.yaml").is_file():
-        raise Failure(f"expected a folder with a config.yaml as EXECUTOR, got '{name}': copy one of workflow/profiles.")
+        raise Failure(
+            f"expected a folder with a config.yaml as EXECUTOR, got '{name}': copy one of workflow/profiles."
+        )
     return folder
 
 
 def check_gpus(text):
     """Number of GPUs for each study."""
     if not text.isascii() or not text.isdigit():
-        raise Failure(f"expected the number of GPUs for each study, got '{text}': write GPU=1, or leave it out for none.")
+        raise Failure(
+            f"expected the number of GPUs for each study, got '{text}': write GPU=1, or leave it out for none."
+        )
     return int(text)
 
 
@@ -80,11 +94,17 @@ class Place:
         self.here = self.folder == EXECUTORS / "local"
         # One more than there are cores: while one waits, for files or for a kernel to start, another computes.
         self.num_processes = usable_cores() + 1 if self.here else None
-        self.studies_at_once = 1 if self.here and self.gpus else self.num_processes  # None where this is not known
+        self.studies_at_once = (
+            1 if self.here and self.gpus else self.num_processes
+        )  # None where this is not known
 
     def options(self):
         """Arguments for Snakemake. Here, studies that need a GPU take turns on those of this machine."""
-        here = ["--cores", str(self.num_processes), *(["--resources", f"gpu={self.gpus}"] if self.gpus else [])]
+        here = [
+            "--cores",
+            str(self.num_processes),
+            *(["--resources", f"gpu={self.gpus}"] if self.gpus else []),
+        ]
         return ["--workflow-profile", str(self.folder), *(here if self.here else [])]
 
 
@@ -104,7 +124,9 @@ def only_build():
                 break
             except BlockingIOError:
                 if time.monotonic() > give_up:
-                    raise Failure("another build is running in this folder: wait until it ends, then try again.") from None
+                    raise Failure(
+                        "another build is running in this folder: wait until it ends, then try again."
+                    ) from None
                 time.sleep(0.2)
         lock.seek(0)
         unfinished = lock.read().strip()
@@ -130,7 +152,11 @@ def environment(place=None):
     }
     where = {}
     if place:
-        where = {"JPO_STUDIES_AT_ONCE": str(place.studies_at_once)} if place.here else {"JPO_EXECUTOR": str(place.folder)}
+        where = (
+            {"JPO_STUDIES_AT_ONCE": str(place.studies_at_once)}
+            if place.here
+            else {"JPO_EXECUTOR": str(place.folder)}
+        )
     return {**settings, **os.environ, **where, "JPO_BUILD": f"{socket.gethostname()}:{os.getpid()}"}
 
 
@@ -147,7 +173,9 @@ def state_of_outputs(profile):
     for folder in (PAGES, EXECUTED, ROOT / "book" / "_generated"):
         for path in sorted(folder.rglob("*")):
             if path.is_file():
-                total.update(str(path.relative_to(ROOT)).encode() + hashlib.sha256(path.read_bytes()).digest())
+                total.update(
+                    str(path.relative_to(ROOT)).encode() + hashlib.sha256(path.read_bytes()).digest()
+                )
     for path in [*sorted(studies_folder().rglob("*")), BUILD / "ledger.json"]:
         status = path.stat()
         if not path.is_dir():
@@ -200,7 +228,10 @@ def plan_studies(profile, place):
     Returns {path without ending: state}, and {the same: minutes to ask for}, one each where nothing is known of them.
     """
     command = [sys.executable, "-m", "jpo_book.cli", "study", "--profile", profile, "--list", "--json"]
-    if profile in ("paper", "published"):  # their results are in git as far as they have been computed; other profiles start from scratch
+    if profile in (
+        "paper",
+        "published",
+    ):  # their results are in git as far as they have been computed; other profiles start from scratch
         command.append("--adopt")
     if profile in LONG or not place.here:
         command.append("--requests")
@@ -219,7 +250,9 @@ def plan_studies(profile, place):
         if state not in counts:
             print(f"          {name} is computed again ({state})", flush=True)
     folder = os.path.relpath(studies_folder(), ROOT)
-    minutes = {os.path.join(folder, cell["name"]): cell.get("requests", {}).get("minutes", 1) for cell in cells}
+    minutes = {
+        os.path.join(folder, cell["name"]): cell.get("requests", {}).get("minutes", 1) for cell in cells
+    }
     return {os.path.join(folder, name): state for name, state in states.items()}, minutes
 
 
@@ -245,7 +278,9 @@ def progress(expected, took, seconds, num_at_once=None):
     if not done:
         return line
     rest = (total - done) / done * sum(took.values())
-    return f"{line}, {done / total:.0%} of the expected work" + (f"; about {in_words(rest / num_at_once)} to go" if num_at_once else "")
+    return f"{line}, {done / total:.0%} of the expected work" + (
+        f"; about {in_words(rest / num_at_once)} to go" if num_at_once else ""
+    )
 
 
 @contextlib.contextmanager
@@ -280,7 +315,9 @@ def update_book(profile, place, unfinished):
     states, minutes = plan_studies(profile, place)
     LOG.unlink(missing_ok=True)
     config = ["--config", f"profile={profile}", f"plan={PLAN.relative_to(ROOT)}", f"gpus={place.gpus}"]
-    valid = [f"{path}{ending}" for path, state in states.items() if state == "valid" for ending in (".nc", ".json")]
+    valid = [
+        f"{path}{ending}" for path, state in states.items() if state == "valid" for ending in (".nc", ".json")
+    ]
     if unfinished is not None and valid and (ROOT / ".snakemake").is_dir():
         # The kill may have come between the end of a study and Snakemake's note of it: the study's own check counts.
         snakemake("--cleanup-metadata", *valid, *config)
@@ -288,18 +325,29 @@ def update_book(profile, place, unfinished):
     redo = [f"{path}.nc" for path, state in states.items() if state not in ("valid", "missing")]
     options = [*place.options(), *config, *(["--forcerun", *redo] if redo else [])]
     if not place.here:
-        print(f"jobs      go to {place.folder.name}; Snakemake's reports are in {LOG.relative_to(ROOT)}", flush=True)
-    with reports({path: minutes[path] for path, state in states.items() if state != "valid"}, place.studies_at_once):
-        failed = snakemake(*options, *(["--quiet", "progress", "rules", "host"] if place.here else []), place=place)
+        print(
+            f"jobs      go to {place.folder.name}; Snakemake's reports are in {LOG.relative_to(ROOT)}",
+            flush=True,
+        )
+    with reports(
+        {path: minutes[path] for path, state in states.items() if state != "valid"}, place.studies_at_once
+    ):
+        failed = snakemake(
+            *options, *(["--quiet", "progress", "rules", "host"] if place.here else []), place=place
+        )
     if failed:
         own = re.sub(r"\x1b\[[0-9;]*m", "", LOG.read_text(errors="replace")).strip().splitlines()
         if not any("CalledProcessError" in line for line in own):  # then no step has said what is wrong
             print("\n".join(own[-15:]), file=sys.stderr)
-        raise Failure(f"the book is not complete because a step failed: see above, and {LOG.relative_to(ROOT)}.")
+        raise Failure(
+            f"the book is not complete because a step failed: see above, and {LOG.relative_to(ROOT)}."
+        )
 
 
 def main(arguments):
-    profile, executor, gpus = (given or usual for given, usual in zip([*arguments, "", "", ""], ("laptop", "local", "0")))
+    profile, executor, gpus = (
+        given or usual for given, usual in zip([*arguments, "", "", ""], ("laptop", "local", "0"))
+    )
     check_profile(profile)
     place = Place(executor, gpus)
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
@@ -325,6 +373,8 @@ if __name__ == "__main__":
     except Failure as failure:
         sys.exit(f"make book: {failure}")
     except OSError as error:
-        sys.exit(f"make book: {error.strerror or error}: {error.filename or ROOT}; correct this and try again.")
+        sys.exit(
+            f"make book: {error.strerror or error}: {error.filename or ROOT}; correct this and try again."
+        )
     except KeyboardInterrupt:
         sys.exit(130)

@@ -41,7 +41,13 @@ def run(*command):
     variables.pop("PYTHONHOME", None)
     variables.pop("PYTHONPATH", None)
     done = subprocess.run(
-        command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command,
+        cwd=ROOT,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     )
     if done.returncode:
         raise subprocess.CalledProcessError(done.returncode, command, done.stdout)
@@ -66,7 +72,9 @@ def read_stamp():
     try:
         with open(STAMP, encoding="utf-8") as file:
             stamp = json.load(file)
-        version = subprocess.check_output([PYTHON, "-c", "import platform; print(platform.python_version())"], text=True)
+        version = subprocess.check_output(
+            [PYTHON, "-c", "import platform; print(platform.python_version())"], text=True
+        )
         return stamp if version.strip() == stamp["python"] else None
     except (OSError, ValueError, KeyError, subprocess.CalledProcessError):
         return None
@@ -84,7 +92,9 @@ def create():
     """An empty environment that holds pip and uv."""
     if os.path.lexists(VENV):
         if not os.path.exists(os.path.join(VENV, "pyvenv.cfg")):
-            raise Failure("{} is not a Python environment: move it away, then run {} again.".format(FOLDER, COMMAND))
+            raise Failure(
+                "{} is not a Python environment: move it away, then run {} again.".format(FOLDER, COMMAND)
+            )
         shutil.rmtree(VENV)
     run(sys.executable, "-m", "venv", VENV)
     with open(os.path.join(VENV, "pyvenv.cfg"), "a", encoding="utf-8") as file:
@@ -123,7 +133,9 @@ def wait_for(lock, seconds=3.0):
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > give_up:
-                raise Failure("another make env is running in this folder: wait until it ends, then try again.")
+                raise Failure(
+                    "another make env is running in this folder: wait until it ends, then try again."
+                )
             time.sleep(0.1)
 
 
@@ -148,7 +160,12 @@ def make(accelerator):
         install_lock(accelerator)
     install_package()
     write_stamp(wanted)
-    print("{}: {}ready ({:.0f} s)".format(COMMAND, FOLDER + " " if FOLDER != ".venv" else "", time.monotonic() - started), flush=True)
+    print(
+        "{}: {}ready ({:.0f} s)".format(
+            COMMAND, FOLDER + " " if FOLDER != ".venv" else "", time.monotonic() - started
+        ),
+        flush=True,
+    )
 
 
 def main(arguments):

@@ -17,7 +17,9 @@ def locked_versions(lock="cpu.lock", python=PYTHON):
     machine = {"python_version": python, "python_full_version": f"{python}.1", "sys_platform": "linux"}
     return {
         name.lower(): version
-        for name, version, marker in re.findall(r"^([\w.-]+)==([\w.+!]+)(?: ; ([^\\\n]+))?", text, re.MULTILINE)
+        for name, version, marker in re.findall(
+            r"^([\w.-]+)==([\w.+!]+)(?: ; ([^\\\n]+))?", text, re.MULTILINE
+        )
         if not marker or Marker(marker).evaluate(machine)
     }
 
@@ -25,7 +27,10 @@ def locked_versions(lock="cpu.lock", python=PYTHON):
 def direct_dependencies(extras=EXTRAS):
     """Names of the packages that pyproject.toml asks for."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
+    wanted = [
+        *project["dependencies"],
+        *(line for extra in extras for line in project["optional-dependencies"][extra]),
+    ]
     return [re.match(r"[\w.-]+", line)[0].lower() for line in wanted]
 
 

@@ -13,7 +13,15 @@ UNKNOWN = {"minutes": 120, "memory_mb": 4000}
 START_MINUTES = 20
 
 # Parts of the library that no notebook can see.
-AFTER_NOTEBOOKS = {"cli.py", "cost_estimate.py", "cost_pages.py", "ledger.py", "ledger_pages.py", "workflow_plan.py", "items.yaml"}
+AFTER_NOTEBOOKS = {
+    "cli.py",
+    "cost_estimate.py",
+    "cost_pages.py",
+    "ledger.py",
+    "ledger_pages.py",
+    "workflow_plan.py",
+    "items.yaml",
+}
 TIMINGS = "results/timings"  # of studies, for the estimate of what others cost
 BUILT = {"_executed", "_generated", "__pycache__"}
 
@@ -31,14 +39,22 @@ def files_below(folder, *endings):
 
 def library_sources():
     """Code and data of the library and of the book, and the results of attempts, benchmarks and timings that pages show."""
-    data = [*files_below("results/attempts", ".csv"), *files_below("benchmarks/results", ".json"), *files_below(TIMINGS, ".json")]
+    data = [
+        *files_below("results/attempts", ".csv"),
+        *files_below("benchmarks/results", ".json"),
+        *files_below(TIMINGS, ".json"),
+    ]
     code = [path for package in ("jpo_lib", "jpo_book") for path in files_below(package, ".py", ".yaml")]
     return [*code, *data]
 
 
 def notebook_library_sources():
     """The part of the library on which the pages of the notebooks depend."""
-    return [path for path in library_sources() if Path(path).name not in AFTER_NOTEBOOKS and not path.startswith(TIMINGS)]
+    return [
+        path
+        for path in library_sources()
+        if Path(path).name not in AFTER_NOTEBOOKS and not path.startswith(TIMINGS)
+    ]
 
 
 def book_sources():
@@ -58,7 +74,12 @@ def studies_folder():
 
 def all_sources():
     """Everything of the clone that a build reads."""
-    return [*library_sources(), *files_below("notebooks", ".ipynb"), *book_sources(), *files_below("workflow")]
+    return [
+        *library_sources(),
+        *files_below("notebooks", ".ipynb"),
+        *book_sources(),
+        *files_below("workflow"),
+    ]
 
 
 def content_hash(paths):
@@ -88,4 +109,7 @@ def studies_of(notebook, studies):
 def requested(cells):
     """Minutes and memory in MB that a job for these cells asks for: the sum of their times, the most memory of any."""
     each = [cell.get("requests", UNKNOWN) for cell in cells]
-    return {"minutes": START_MINUTES + sum(one["minutes"] for one in each), "memory_mb": max(one["memory_mb"] for one in each)}
+    return {
+        "minutes": START_MINUTES + sum(one["minutes"] for one in each),
+        "memory_mb": max(one["memory_mb"] for one in each),
+    }

@@ -39,7 +39,11 @@ def module_of(requirement):
 
 def extra_requirements(notebook):
     """Packages that the notebook imports and that the library alone does not bring, such as diffrax."""
-    code = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code" and cell.get("id") != CELL_ID)
+    code = "\n".join(
+        "".join(cell["source"])
+        for cell in notebook["cells"]
+        if cell["cell_type"] == "code" and cell.get("id") != CELL_ID
+    )
     imported = set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE))
     always = {module_of(line) for line in PROJECT["dependencies"]}
     optional = (line for lines in PROJECT["optional-dependencies"].values() for line in lines)
@@ -51,8 +55,14 @@ def launch_cell(notebook, address, branch):
     library = f"{PROJECT['name']} @ git+{address.rstrip('/')}@{branch}"
     requirements = ", ".join(json.dumps(one) for one in [library, *extra_requirements(notebook)])
     source = START + (INSTALL.format(requirements=requirements) if address else REFUSE)
-    return {"cell_type": "code", "execution_count": None, "id": CELL_ID, "metadata": {"tags": ["remove-cell"]}, "outputs": [],
-            "source": source.rstrip("\n").splitlines(keepends=True)}
+    return {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": CELL_ID,
+        "metadata": {"tags": ["remove-cell"]},
+        "outputs": [],
+        "source": source.rstrip("\n").splitlines(keepends=True),
+    }
 
 
 def with_launch_cell(text, repository):
@@ -60,7 +70,9 @@ def with_launch_cell(text, repository):
     notebook = json.loads(text)
     notebook["cells"] = [cell for cell in notebook["cells"] if cell.get("id") != CELL_ID]
     first = next(k for k, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code")
-    notebook["cells"].insert(first, launch_cell(notebook, repository.get("url") or "", repository.get("branch") or "main"))
+    notebook["cells"].insert(
+        first, launch_cell(notebook, repository.get("url") or "", repository.get("branch") or "main")
+    )
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 

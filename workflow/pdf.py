@@ -22,8 +22,10 @@ TARGET = PAGES / "book.pdf"
 MARK = '<div class="pdf-download"></div>'
 LINK = '<div class="pdf-download"><a href="book.pdf" download>The whole book as PDF</a> ({size} MB)</div>'
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-FOOTER = ('<div style="width: 100%; font: 8px sans-serif; color: #555; text-align: center">'
-          '<span class="pageNumber"></span> / <span class="totalPages"></span></div>')
+FOOTER = (
+    '<div style="width: 100%; font: 8px sans-serif; color: #555; text-align: center">'
+    '<span class="pageNumber"></span> / <span class="totalPages"></span></div>'
+)
 # Links between chapters become links within the document, the gallery would repeat the figures, and pictures that wait for
 # the reader are fetched now.
 PREPARE = """async () => {
@@ -42,8 +44,13 @@ def single_page(scratch):
     start = "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", start, "build", "book", "--config", "_config.yml", "--builder", "singlehtml",
                "--path-output", str(scratch.relative_to(ROOT)), "--quiet"]  # fmt: skip
-    settings = {**os.environ, "JPO_LEDGER": "made"}  # by the book that must be there: the claims are not judged again
-    done = subprocess.run(command, cwd=ROOT, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    settings = {
+        **os.environ,
+        "JPO_LEDGER": "made",
+    }  # by the book that must be there: the claims are not judged again
+    done = subprocess.run(
+        command, cwd=ROOT, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     folder = scratch / "_build" / "singlehtml"
     if done.returncode or not (folder / "index.html").is_file():
         raise Failure(f"the chapters could not be put on one page:\n{done.stdout[-3000:]}")
@@ -54,7 +61,9 @@ def print_page(folder, target):
     """Print the page with Chromium. It is served from this machine, since scripts do not load from files."""
     program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
     if program is None:
-        raise Failure("expected Chromium, got none: install it (on Debian: apt install chromium) and try again.")
+        raise Failure(
+            "expected Chromium, got none: install it (on Debian: apt install chromium) and try again."
+        )
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -64,18 +73,36 @@ def print_page(folder, target):
         def log_message(self, *arguments):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--headless", "--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(color_scheme="light", reduced_motion="reduce", viewport={"width": 1000, "height": 1400})
+        browser = playwright.chromium.launch(
+            executable_path=program, args=["--headless", "--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(
+            color_scheme="light", reduced_motion="reduce", viewport={"width": 1000, "height": 1400}
+        )
         page.set_default_timeout(300_000)
         page.goto(f"http://127.0.0.1:{server.server_port}/index.html", wait_until="load")
         page.emulate_media(media="print")
-        page.evaluate("() => { document.documentElement.dataset.theme = 'light'; document.documentElement.dataset.mode = 'light'; }")
+        page.evaluate(
+            "() => { document.documentElement.dataset.theme = 'light'; document.documentElement.dataset.mode = 'light'; }"
+        )
         page.evaluate(PREPARE)
-        page.pdf(path=str(target), format="A4", print_background=True, display_header_footer=True, header_template="<span></span>",
-                 footer_template=FOOTER, margin={"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}, tagged=True, outline=True, scale=0.8)
+        page.pdf(
+            path=str(target),
+            format="A4",
+            print_background=True,
+            display_header_footer=True,
+            header_template="<span></span>",
+            footer_template=FOOTER,
+            margin={"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"},
+            tagged=True,
+            outline=True,
+            scale=0.8,
+        )
         browser.close()
     server.shutdown()
 
@@ -86,7 +113,9 @@ def offer(target):
     text = index.read_text(encoding="utf-8")
     if MARK in text:
         new = index.with_suffix(".new")
-        new.write_text(text.replace(MARK, LINK.format(size=f"{target.stat().st_size / 1e6:.0f}")), encoding="utf-8")
+        new.write_text(
+            text.replace(MARK, LINK.format(size=f"{target.stat().st_size / 1e6:.0f}")), encoding="utf-8"
+        )
         os.replace(new, index)
     profile = (BUILD / "profile.txt").read_text()
     stamp = json.loads(STAMP.read_text())
@@ -118,4 +147,6 @@ if __name__ == "__main__":
     except Failure as failure:
         sys.exit(f"make pdf: {failure}")
     except OSError as error:
-        sys.exit(f"make pdf: {error.strerror or error}: {error.filename or ROOT}; correct this and try again.")
+        sys.exit(
+            f"make pdf: {error.strerror or error}: {error.filename or ROOT}; correct this and try again."
+        )

@@ -21,7 +21,9 @@ def main():
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     new = scratch / "_build" / "html"
     if done.returncode or not (new / "index.html").is_file():
-        sys.exit(done.stdout.strip() + "\nThe book has the errors above: correct them and run make book again.")
+        sys.exit(
+            done.stdout.strip() + "\nThe book has the errors above: correct them and run make book again."
+        )
     place, old = ROOT / "_build" / "html", ROOT / "_build" / "html.old"
     shutil.rmtree(old, ignore_errors=True)
     if place.exists():

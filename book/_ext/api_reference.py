@@ -23,7 +23,12 @@ from jpo_book import studies
 
 PUBLIC = {**dict.fromkeys(jpo_lib.__all__, jpo_lib), "load_or_run": studies, "plan": studies}
 INLINE = re.compile(r"`([^`]+)`|doi:(10\.\d{4,}/[^\s,;]+[^\s,;.])|arXiv (\d{4}\.\d{4,5})")
-TITLES = {"Returns": "Returns", "Raises": "Raises", "Result extras": "In the result's extras", "Source": "Source"}
+TITLES = {
+    "Returns": "Returns",
+    "Raises": "Raises",
+    "Result extras": "In the result's extras",
+    "Source": "Source",
+}
 
 
 def inline(text: str) -> list[nodes.Node]:
@@ -36,7 +41,9 @@ def inline(text: str) -> list[nodes.Node]:
             name = re.match(r"(?:jpo_lib\.|jpo_book\.studies\.)?(\w+)", match[1])
             literal = nodes.literal(match[1], match[1])
             known = name is not None and name[1] in PUBLIC
-            found.append(nodes.reference("", "", literal, refid=anchor(name[1]), internal=True) if known else literal)
+            found.append(
+                nodes.reference("", "", literal, refid=anchor(name[1]), internal=True) if known else literal
+            )
         else:
             address = f"https://doi.org/{match[2]}" if match[2] else f"https://arxiv.org/abs/{match[3]}"
             found.append(nodes.reference("", match[0], refuri=address))
@@ -55,7 +62,9 @@ def definitions(entries: dict[str, list[nodes.Node]], *classes: str) -> nodes.de
     """A list of names, as code, and what they mean."""
     result = nodes.definition_list(classes=["api-list", *classes])
     for name, content in entries.items():
-        terms = [node for part in name.split(", ") for node in (nodes.Text(", "), nodes.literal(part, part))][1:]
+        terms = [node for part in name.split(", ") for node in (nodes.Text(", "), nodes.literal(part, part))][
+            1:
+        ]
         result += nodes.definition_list_item("", nodes.term("", "", *terms), nodes.definition("", *content))
     return result
 

@@ -43,8 +43,10 @@ def name_cells(app: Sphinx, doctree: nodes.document) -> None:
 
 def open_fold(writer, node: HideCodeCellNode) -> None:
     # Our own markup: the default one gives every fold the same name to a screen reader.
-    writer.body.append(f'<details class="code-fold {" ".join(node["classes"])}">\n'
-                       f'<summary>{escape(node["prompt_show"])}</summary>\n')
+    writer.body.append(
+        f'<details class="code-fold {" ".join(node["classes"])}">\n'
+        f"<summary>{escape(node['prompt_show'])}</summary>\n"
+    )
 
 
 def close_fold(writer, node: HideCodeCellNode) -> None:

@@ -65,8 +65,13 @@ def parse(text: str) -> Docstring:
             current = None
             body.append(line)
     blocks = re.split(r"\n\s*\n", "\n".join(body).strip())
-    paragraphs = [(block.startswith("    "), inspect.cleandoc(block) if block.startswith("    ") else " ".join(block.split()))
-                  for block in blocks[1:]]
+    paragraphs = [
+        (
+            block.startswith("    "),
+            inspect.cleandoc(block) if block.startswith("    ") else " ".join(block.split()),
+        )
+        for block in blocks[1:]
+    ]
     listed = sections.pop("Arguments", None) or sections.pop("Attributes", None) or []
     return Docstring(
         first=" ".join(line.strip() for line in blocks[0].splitlines()).replace(";  ", ";   "),

@@ -39,21 +39,33 @@ def label_of(cell: dict) -> str | None:
 
 def carried_data(notebook: dict) -> dict[str, str]:
     """The CSV that figures carry, and some tables, by label."""
-    return {label_of(cell): cell["metadata"]["figure_data"] for cell in notebook["cells"] if "figure_data" in cell["metadata"]}
+    return {
+        label_of(cell): cell["metadata"]["figure_data"]
+        for cell in notebook["cells"]
+        if "figure_data" in cell["metadata"]
+    }
 
 
 def data_of_table(table: nodes.table) -> str:
     """The cells of a table as CSV, with the signs that programs read."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
-        [entry.astext().translate(PLAIN) for entry in row.findall(nodes.entry)] for row in table.findall(nodes.row))
+        [entry.astext().translate(PLAIN) for entry in row.findall(nodes.entry)]
+        for row in table.findall(nodes.row)
+    )
     return text.getvalue()
 
 
 def command_of(record: dict) -> str:
     """What runs the notebook with the same parameters again."""
     given = {name: value for name, value in record.get("given", {}).items() if name != "profile"}
-    parts = ["jpo", "run", Path(record["notebook"]).stem, "--profile", str(record["parameters"].get("profile", "laptop"))]
+    parts = [
+        "jpo",
+        "run",
+        Path(record["notebook"]).stem,
+        "--profile",
+        str(record["parameters"].get("profile", "laptop")),
+    ]
     for name, value in given.items():
         parts += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
     return shlex.join(parts)
@@ -61,14 +73,19 @@ def command_of(record: dict) -> str:
 
 def launch_links(app: Sphinx, notebook: str) -> list[str]:
     """Links that open the source notebook elsewhere; none while the address of the repository is unknown."""
-    address, branch = app.config.jpo_repository, app.config.html_theme_options.get("repository_branch") or "main"
+    address, branch = (
+        app.config.jpo_repository,
+        app.config.html_theme_options.get("repository_branch") or "main",
+    )
     if not address:
         return []
     links = [f'<a href="{escape(address)}/blob/{branch}/{notebook}">Source</a>']
     host, _, owner = address.partition("//")[2].partition("/")
     if host == "github.com":
-        links += [f'<a href="https://colab.research.google.com/github/{owner}/blob/{branch}/{notebook}">Colab</a>',
-                  f'<a href="https://mybinder.org/v2/gh/{owner}/{branch}?labpath={notebook}">Binder</a>']
+        links += [
+            f'<a href="https://colab.research.google.com/github/{owner}/blob/{branch}/{notebook}">Colab</a>',
+            f'<a href="https://mybinder.org/v2/gh/{owner}/{branch}?labpath={notebook}">Binder</a>',
+        ]
     return links
 
 
@@ -77,11 +94,18 @@ def row(app: Sphinx, record: dict, label: str, name: str, has_data: bool) -> nod
     up = app.builder.get_relative_uri(app.env.docname, "index").rpartition("/")[0]
     up = f"{up}/" if up else ""
     command, commit = command_of(record), record.get("commit") or ""
-    parts = [f'<span>{escape(Path(record["notebook"]).name)}</span>', *launch_links(app, record["notebook"]),
-             '<a href="#provenance">Parameters</a>']
+    parts = [
+        f"<span>{escape(Path(record['notebook']).name)}</span>",
+        *launch_links(app, record["notebook"]),
+        '<a href="#provenance">Parameters</a>',
+    ]
     if has_data:
-        parts.append(f'<a href="{up}{FOLDER}/{label}.csv" download>Data <span class="visually-hidden">of {escape(name)}, </span>(CSV)</a>')
-    parts.append(f'<details><summary>Rerun<span class="visually-hidden"> {escape(name)}</span></summary><code>.venv/bin/{escape(command)}</code></details>')
+        parts.append(
+            f'<a href="{up}{FOLDER}/{label}.csv" download>Data <span class="visually-hidden">of {escape(name)}, </span>(CSV)</a>'
+        )
+    parts.append(
+        f'<details><summary>Rerun<span class="visually-hidden"> {escape(name)}</span></summary><code>.venv/bin/{escape(command)}</code></details>'
+    )
     if commit:
         parts.append(f'<span title="{escape(commit)}">commit {escape(commit[:8])}</span>')
     return nodes.raw("", f'<div class="origin">{" ".join(parts)}</div>', format="html")
@@ -95,9 +119,18 @@ def add_rows(app: Sphinx, doctree: nodes.document) -> None:
     record = notebook["metadata"].get("jpo")
     if not record:
         return
-    block = next((n for n in doctree.findall(nodes.Element) if "provenance" in [*n.get("classes", []), *n.get("container_classes", [])]), None)
+    block = next(
+        (
+            n
+            for n in doctree.findall(nodes.Element)
+            if "provenance" in [*n.get("classes", []), *n.get("container_classes", [])]
+        ),
+        None,
+    )
     if block is not None:
-        block.parent.insert(block.parent.index(block), nodes.raw("", '<span id="provenance"></span>', format="html"))
+        block.parent.insert(
+            block.parent.index(block), nodes.raw("", '<span id="provenance"></span>', format="html")
+        )
     carried = carried_data(notebook)
     data = app.env.jpo_item_data = getattr(app.env, "jpo_item_data", {})
     for node in list(doctree.findall(lambda n: isinstance(n, (nodes.figure, nodes.table)))):
@@ -111,7 +144,10 @@ def add_rows(app: Sphinx, doctree: nodes.document) -> None:
             data[label] = text
         kind, supplement, number = LABEL.match(label).groups()
         position = node.parent.index(node) + 1
-        node.parent.insert(position, row(app, record, label, f"{kind.capitalize()} {supplement.upper()}{number}", text is not None))
+        node.parent.insert(
+            position,
+            row(app, record, label, f"{kind.capitalize()} {supplement.upper()}{number}", text is not None),
+        )
 
 
 def write_data(app: Sphinx, error: Exception | None) -> None:

@@ -22,7 +22,9 @@ def write_fragments(app: Sphinx) -> None:
 
     root = Path(app.srcdir).parent
     if os.environ.get("JPO_LEDGER") == "made":
-        ledger.write_fragments(root, json.loads((root / "_build" / "ledger.json").read_text(encoding="utf-8")))
+        ledger.write_fragments(
+            root, json.loads((root / "_build" / "ledger.json").read_text(encoding="utf-8"))
+        )
     else:
         ledger.write_ledger(root)
     costs = Path(app.srcdir) / "_generated" / "cost_estimate.md"

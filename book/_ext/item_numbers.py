@@ -34,7 +34,9 @@ def restore_counted(app: Sphinx, env: BuildEnvironment) -> list[str]:
 def use_labels(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """After Sphinx has counted: replace the numbers; return the pages whose numbers are new."""
     env.jpo_counted_numbers = env.toc_fignumbers
-    label_of = {(doc, node_id): label for label, (doc, node_id) in env.domaindata["std"]["anonlabels"].items()}
+    label_of = {
+        (doc, node_id): label for label, (doc, node_id) in env.domaindata["std"]["anonlabels"].items()
+    }
     shown: Numbers = {}
     for doc, kinds in env.toc_fignumbers.items():
         for kind, numbers in kinds.items():
@@ -43,7 +45,10 @@ def use_labels(app: Sphinx, env: BuildEnvironment) -> list[str]:
                 if number is None and kind in ("figure", "table"):
                     LOGGER.warning(
                         f"Expected a label such as {kind}-3 or {kind}-s1 on a {kind} with a caption, got "
-                        f"{node_id!r}; label it, or drop the caption.", location=doc, type="jpo")
+                        f"{node_id!r}; label it, or drop the caption.",
+                        location=doc,
+                        type="jpo",
+                    )
                 shown.setdefault(doc, {}).setdefault(kind, {})[node_id] = number or counted
     before = getattr(env, "jpo_shown_numbers", {})
     env.toc_fignumbers = env.jpo_shown_numbers = shown

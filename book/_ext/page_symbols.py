@@ -50,5 +50,7 @@ def add_symbols(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 
 
 def setup(app: Sphinx) -> dict:
-    app.connect("doctree-resolved", add_symbols, priority=950)  # after the reading time, which does not count them
+    app.connect(
+        "doctree-resolved", add_symbols, priority=950
+    )  # after the reading time, which does not count them
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -19,7 +19,11 @@ def words_of(node: nodes.Node) -> int:
     """Words that a reader reads: not code, not its output, not what is folded away."""
     if isinstance(node, nodes.Text):
         return len(WORD.findall(node.astext()))
-    folded = isinstance(node, nodes.Element) and ("provenance" in node.get("classes", []) or "hide_mode" in node or "dropdown" in node.get("classes", []))
+    folded = isinstance(node, nodes.Element) and (
+        "provenance" in node.get("classes", [])
+        or "hide_mode" in node
+        or "dropdown" in node.get("classes", [])
+    )
     if isinstance(node, SKIPPED) or folded:
         return sum(words_of(caption) for caption in node.findall(nodes.caption)) if folded else 0
     return sum(words_of(child) for child in node.children)
@@ -39,7 +43,9 @@ def add_reading_time(app: Sphinx, doctree: nodes.document, docname: str) -> None
     if title is None:
         return
     minutes = minutes_of(doctree)
-    line = nodes.paragraph("", f"{minutes} minute{'s' if minutes > 1 else ''} to read", classes=["reading-time"])
+    line = nodes.paragraph(
+        "", f"{minutes} minute{'s' if minutes > 1 else ''} to read", classes=["reading-time"]
+    )
     title.parent.insert(title.parent.index(title) + 1, line)
 
 

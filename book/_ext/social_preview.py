@@ -23,7 +23,10 @@ def loss_curves(num_problems: int = 256, num_points: int = 600):
     """l_i(x) = x^2 / 2 + 0.7 sin(k_i x + f_i): x (M,) and losses (n, M), dimensionless."""
     generator = np.random.default_rng(0)
     x = np.linspace(-3, 3, num_points)
-    frequency, phase = generator.uniform(4, 9, (num_problems, 1)), generator.uniform(0, 2 * np.pi, (num_problems, 1))
+    frequency, phase = (
+        generator.uniform(4, 9, (num_problems, 1)),
+        generator.uniform(0, 2 * np.pi, (num_problems, 1)),
+    )
     return x, 0.5 * x**2 + 0.7 * np.sin(frequency * x + phase)
 
 
@@ -40,7 +43,16 @@ def draw(path: Path, title: str, subtitle: str) -> None:
         if len(lines[-1]) + len(word) > 22:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
-    figure.text(0.055, 0.62, "\n".join(lines), fontsize=46, family="serif", color="#12303f", va="center", linespacing=1.2)
+    figure.text(
+        0.055,
+        0.62,
+        "\n".join(lines),
+        fontsize=46,
+        family="serif",
+        color="#12303f",
+        va="center",
+        linespacing=1.2,
+    )
     figure.text(0.055, 0.22, subtitle, fontsize=20, color="#46515c", va="center", linespacing=1.4)
     axis = figure.add_axes((0.58, 0.12, 0.38, 0.76))
     for one in losses[:12]:
@@ -54,7 +66,11 @@ def draw(path: Path, title: str, subtitle: str) -> None:
 
 def make_picture(app: Sphinx) -> None:
     if app.builder.format == "html":
-        draw(Path(app.outdir) / "_static" / NAME, app.config.html_title, "one network, many problems,\neverything computed anew")
+        draw(
+            Path(app.outdir) / "_static" / NAME,
+            app.config.html_title,
+            "one network, many problems,\neverything computed anew",
+        )
 
 
 def name_picture(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
@@ -63,9 +79,15 @@ def name_picture(app: Sphinx, pagename: str, templatename: str, context: dict, d
     place = f"_static/{NAME}"
     address = urljoin(base.rstrip("/") + "/", place) if base else context["pathto"](place, 1)
     title = context.get("title") or app.config.html_title
-    tags = {"og:type": "article", "og:title": _plain(title), "og:site_name": _plain(app.config.html_title), "og:image": address,
-            "og:image:width": SIZE[0], "og:image:height": SIZE[1],
-            "og:image:alt": "Loss curves with many valleys, and their mean, which has one."}
+    tags = {
+        "og:type": "article",
+        "og:title": _plain(title),
+        "og:site_name": _plain(app.config.html_title),
+        "og:image": address,
+        "og:image:width": SIZE[0],
+        "og:image:height": SIZE[1],
+        "og:image:alt": "Loss curves with many valleys, and their mean, which has one.",
+    }
     lines = [f'<meta property="{name}" content="{value}" />' for name, value in tags.items()]
     lines.append('<meta name="twitter:card" content="summary_large_image" />')
     context["metatags"] = context.get("metatags", "") + "\n".join(["", *lines])

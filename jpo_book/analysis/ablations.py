@@ -20,18 +20,36 @@ from jpo_lib.metrics import Rate, outcome
 
 DEFAULT = "default"
 RESAMPLES = 500
-SUBJECTS = {"inputs": ("inputs",), "network": ("network", "group_size"), "training": ("learning_rate", "optimizer", "batch_size")}
+SUBJECTS = {
+    "inputs": ("inputs",),
+    "network": ("network", "group_size"),
+    "training": ("learning_rate", "optimizer", "batch_size"),
+}
 INPUTS = {"targets": "targets only", "targets+identifiers": "targets and γ", "identifiers": "γ only"}
 OPTIMIZERS = {"adam": "Adam", "rmsprop": "RMSprop", "sgd": "gradient descent"}
-HEADER = ["experiment", "change", "JPO solved", "JPO refined, solved (95 % interval)", "refined, better / tie / worse than the default",
-          "effect on the raw answers", "effect on the refined ones"]
+HEADER = [
+    "experiment",
+    "change",
+    "JPO solved",
+    "JPO refined, solved (95 % interval)",
+    "refined, better / tie / worse than the default",
+    "effect on the raw answers",
+    "effect on the refined ones",
+]
 
 
 def changes(cells: Iterable) -> dict[str, dict[str, Any]]:
     """What each variant of a study changed: options that differ from those of the default, by name, and the group size."""
-    options = {cell.variant: {**cell.options, "group_size": cell.group_size} for cell in cells if cell.kind == "joint"}
+    options = {
+        cell.variant: {**cell.options, "group_size": cell.group_size}
+        for cell in cells
+        if cell.kind == "joint"
+    }
     default = options[DEFAULT]
-    return {variant: {name: value for name, value in own.items() if default.get(name) != value} for variant, own in options.items()}
+    return {
+        variant: {name: value for name, value in own.items() if default.get(name) != value}
+        for variant, own in options.items()
+    }
 
 
 def label(change: Mapping[str, Any]) -> str:
@@ -44,8 +62,16 @@ def _words(name: str, value) -> str:
     if name == "inputs":
         return INPUTS[value]
     if name == "network":
-        rest = [f"{key} {number}" for key, number in value.items() if key not in ("architecture", "equivariant")]
-        return " with ".join([*([value["architecture"]] if "architecture" in value else []), *(["no symmetry"] if "equivariant" in value else []), *rest])
+        rest = [
+            f"{key} {number}" for key, number in value.items() if key not in ("architecture", "equivariant")
+        ]
+        return " with ".join(
+            [
+                *([value["architecture"]] if "architecture" in value else []),
+                *(["no symmetry"] if "equivariant" in value else []),
+                *rest,
+            ]
+        )
     if name == "group_size":
         return "a network per problem" if value == 1 else f"n = {value}"
     if name == "learning_rate":
@@ -55,22 +81,33 @@ def _words(name: str, value) -> str:
 
 def about(cells: Iterable, subject: str) -> dict[str, dict[str, Any]]:
     """The variants that changed a subject ("inputs", "network" or "training") and nothing else, the default first."""
-    return {variant: change for variant, change in changes(cells).items() if set(change) <= set(SUBJECTS[subject])}
+    return {
+        variant: change for variant, change in changes(cells).items() if set(change) <= set(SUBJECTS[subject])
+    }
 
 
-def rows_of(cells: Sequence, combined: Mapping[str, tuple[xr.Dataset, xr.Dataset]], subject: str) -> list[tuple[str, xr.Dataset]]:
+def rows_of(
+    cells: Sequence, combined: Mapping[str, tuple[xr.Dataset, xr.Dataset]], subject: str
+) -> list[tuple[str, xr.Dataset]]:
     """Label and results of the variants about a subject, for `figures.plot_variants`."""
     names = {DEFAULT: "targets only (default)"} if subject == "inputs" else {}
-    return [(names.get(variant, label(change)), combined[variant][1].isel(group_size=0, drop=True)) for variant, change in about(cells, subject).items()]
+    return [
+        (names.get(variant, label(change)), combined[variant][1].isel(group_size=0, drop=True))
+        for variant, change in about(cells, subject).items()
+    ]
 
 
-def rates_of(cells: Sequence, combined: Mapping, default_rate: float) -> dict[str, list[tuple[float, xr.Dataset]]]:
+def rates_of(
+    cells: Sequence, combined: Mapping, default_rate: float
+) -> dict[str, list[tuple[float, xr.Dataset]]]:
     """Learning rate and results by optimizer, for `figures.plot_rates`; variants that change the batch are left out."""
     points: dict[str, list] = {}
     for variant, change in about(cells, "training").items():
         if "batch_size" not in change:
             rate = change.get("learning_rate", default_rate)
-            points.setdefault(change.get("optimizer", "adam"), []).append((rate, combined[variant][1].isel(group_size=0, drop=True)))
+            points.setdefault(change.get("optimizer", "adam"), []).append(
+                (rate, combined[variant][1].isel(group_size=0, drop=True))
+            )
     return {optimizer: sorted(values, key=lambda point: point[0]) for optimizer, values in points.items()}
 
 
@@ -83,24 +120,50 @@ def effect(variant: xr.Dataset, default: xr.Dataset, solver: str = "JointRefined
     Returns:
         {"value", "low", "high", "verdict"}; the verdict is "better", "worse" or "not told apart".
     """
-    runs = [study.solved.sel(solver=solver).isel(group_size=0).transpose("data_seed", "network_seed", "problem").values for study in (variant, default)]
+    runs = [
+        study.solved.sel(solver=solver)
+        .isel(group_size=0)
+        .transpose("data_seed", "network_seed", "problem")
+        .values
+        for study in (variant, default)
+    ]
     difference = (runs[0].astype(float) - runs[1]).reshape(-1, runs[0].shape[-1])
     low, high = bootstrap_interval(difference, num_resamples=RESAMPLES)
     verdict = "better" if low > MARGIN else "worse" if high < -MARGIN else "not told apart"
     return {"value": float(difference.mean()), "low": low, "high": high, "verdict": verdict}
 
 
-def table_rows(title: str, cells: Sequence, combined: Mapping[str, tuple[xr.Dataset, xr.Dataset]]) -> list[list[str]]:
+def table_rows(
+    title: str, cells: Sequence, combined: Mapping[str, tuple[xr.Dataset, xr.Dataset]]
+) -> list[list[str]]:
     """A row for each variant of a study, see `HEADER`."""
     default = combined[DEFAULT][1]
     rows = []
     for variant, change in changes(cells).items():
         own = combined[variant][1]
         raw = own.solved.sel(solver="Joint")
-        signs = outcome(*(study.isel(group_size=0).sel(solver="JointRefined")[kind].values for study in (own, default) for kind in ("loss", "solved")))
-        effects = [""] * 2 if variant == DEFAULT else [_text(effect(own, default, solver)) for solver in ("Joint", "JointRefined")]
-        rows.append([title, label(change), percent(float(raw.mean())), _solved(own.sel(solver="JointRefined")),
-                     " / ".join(percent(float(np.mean(signs == sign))) for sign in (1, 0, -1)), *effects])
+        signs = outcome(
+            *(
+                study.isel(group_size=0).sel(solver="JointRefined")[kind].values
+                for study in (own, default)
+                for kind in ("loss", "solved")
+            )
+        )
+        effects = (
+            [""] * 2
+            if variant == DEFAULT
+            else [_text(effect(own, default, solver)) for solver in ("Joint", "JointRefined")]
+        )
+        rows.append(
+            [
+                title,
+                label(change),
+                percent(float(raw.mean())),
+                _solved(own.sel(solver="JointRefined")),
+                " / ".join(percent(float(np.mean(signs == sign))) for sign in (1, 0, -1)),
+                *effects,
+            ]
+        )
     return rows
 
 
@@ -125,14 +188,21 @@ def summaries(runs: Mapping[str, tuple[Sequence, Mapping]], subject: str, solver
     """`summary` for several experiments, each named."""
     each = {name: summary(cells, combined, subject, solver) for name, (cells, combined) in runs.items()}
     return {
-        verdict: "; ".join(f"{name}: {found[verdict]}" for name, found in each.items() if found[verdict] != "none") or "none"
+        verdict: "; ".join(
+            f"{name}: {found[verdict]}" for name, found in each.items() if found[verdict] != "none"
+        )
+        or "none"
         for verdict in ("better", "worse", "not told apart")
     }
 
 
 def _batches(cells: Sequence) -> dict[str, int | None]:
     """Batch size of the default, None, and of each variant that changed nothing else."""
-    return {variant: change.get("batch_size") for variant, change in about(cells, "training").items() if set(change) <= {"batch_size"}}
+    return {
+        variant: change.get("batch_size")
+        for variant, change in about(cells, "training").items()
+        if set(change) <= {"batch_size"}
+    }
 
 
 def batches_of(cells: Sequence, combined: Mapping) -> list[tuple[str, xr.Dataset]]:
@@ -141,7 +211,9 @@ def batches_of(cells: Sequence, combined: Mapping) -> list[tuple[str, xr.Dataset
     for variant, size in _batches(cells).items():
         study = combined[variant][1].isel(group_size=0, drop=True)
         spent = float(study.num_evaluations.sel(solver="Joint").mean())
-        rows.append((f"{DEFAULT if size is None else _words('batch_size', size)}: {spent:.0f} evaluations", study))
+        rows.append(
+            (f"{DEFAULT if size is None else _words('batch_size', size)}: {spent:.0f} evaluations", study)
+        )
     return rows
 
 
@@ -153,7 +225,10 @@ def smallest_batches(runs: Mapping[str, tuple[Sequence, Mapping]]) -> str:
         if sizes:
             smallest = min(sizes, key=sizes.__getitem__)
             refined = [combined[variant][1].sel(solver="JointRefined") for variant in (smallest, DEFAULT)]
-            own, default = (f"{_solved(study)} with {float(study.num_evaluations.mean()):.0f} evaluations per problem" for study in refined)
+            own, default = (
+                f"{_solved(study)} with {float(study.num_evaluations.mean()):.0f} evaluations per problem"
+                for study in refined
+            )
             found.append(f"{name}, {_words('batch_size', sizes[smallest])}: {own}, the default {default}")
     return "; ".join(found) or "none computed"
 
@@ -164,6 +239,14 @@ def sizes_rows(runs: Mapping[str, tuple[Sequence, Mapping]]) -> tuple[list[str],
     for name, (cells, combined) in runs.items():
         default = combined[DEFAULT][1]
         cell = next(cell for cell in cells if cell.variant == DEFAULT)
-        rows.append([name, str(cell.group_size), str(cell.options["num_steps"]), str(default.sizes["data_seed"]), str(default.sizes["network_seed"]),
-                     str(len(combined) - 1)])
+        rows.append(
+            [
+                name,
+                str(cell.group_size),
+                str(cell.options["num_steps"]),
+                str(default.sizes["data_seed"]),
+                str(default.sizes["network_seed"]),
+                str(len(combined) - 1),
+            ]
+        )
     return ["experiment", "problems n = N", "training steps", "data seeds", "network seeds", "variants"], rows

@@ -33,7 +33,11 @@ class Estimate(NamedTuple):
         return int(self.low > 0) - int(self.high < 0)
 
     def __str__(self) -> str:
-        return "not known" if np.isnan(self.value) else f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})".replace("-", "−")
+        return (
+            "not known"
+            if np.isnan(self.value)
+            else f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})".replace("-", "−")
+        )
 
 
 def not_solved(runs: xr.Dataset) -> xr.DataArray:
@@ -66,13 +70,22 @@ def mean_over_problems(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray
 def estimate_of_mean(values: xr.DataArray) -> Estimate:
     """`mean_over_problems` of a quantity without further dimensions; not known for fewer than two problems."""
     count = int(values.mean("network_seed").notnull().sum())
-    return Estimate(*(float(v) for v in mean_over_problems(values)), count) if count > 1 else Estimate(float("nan"), -1.0, 1.0, count)
+    return (
+        Estimate(*(float(v) for v in mean_over_problems(values)), count)
+        if count > 1
+        else Estimate(float("nan"), -1.0, 1.0, count)
+    )
 
 
 def late_unsolved(runs: xr.Dataset, name: str) -> xr.DataArray:
     """A quantity of the problems that are not solved yet, averaged over the second half of the training; missing for the others."""
     step = runs.step.values.reshape(-1, runs.sizes["recorded"])[0]
-    return runs[name].where(not_solved(runs)).isel(recorded=np.flatnonzero(step >= 0.5 * step[-1])).mean("recorded")
+    return (
+        runs[name]
+        .where(not_solved(runs))
+        .isel(recorded=np.flatnonzero(step >= 0.5 * step[-1]))
+        .mean("recorded")
+    )
 
 
 def _arrays(runs: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +112,9 @@ def _estimate(statistic, data, count: int, num_resamples: int) -> Estimate:
     if np.isnan(value):
         return Estimate(value, -1.0, 1.0, count)
     generator = np.random.default_rng(18)
-    again = np.array([statistic([_resampled(generator, arrays) for arrays in data]) for _ in range(num_resamples)])
+    again = np.array(
+        [statistic([_resampled(generator, arrays) for arrays in data]) for _ in range(num_resamples)]
+    )
     z, again = (np.arctanh(np.clip(v, -LARGEST, LARGEST)) for v in (value, again[~np.isnan(again)]))
     low, high = np.tanh(2 * z - np.quantile(again, [0.975, 0.025])) if again.size else (-1.0, 1.0)
     return Estimate(float(value), float(min(low, value)), float(max(high, value)), count)
@@ -123,8 +138,10 @@ def rank_correlation(first, second, groups=None) -> float:
     first, second = np.asarray(first, float), np.asarray(second, float)
     groups = np.zeros(first.shape) if groups is None else np.asarray(groups)
     if first.ndim != 1 or first.shape != second.shape or first.shape != groups.shape or first.size < 2:
-        raise ValueError(f"rank_correlation: expected equally many points, at least two, got shapes {first.shape}, {second.shape} "
-                         f"and {groups.shape}; pass one pair of numbers for each point.")
+        raise ValueError(
+            f"rank_correlation: expected equally many points, at least two, got shapes {first.shape}, {second.shape} "
+            f"and {groups.shape}; pass one pair of numbers for each point."
+        )
     # Round-off in a mean must not decide which of two equal numbers is the larger.
     ranks = np.zeros((2, first.size))
     for group in np.unique(groups):
@@ -136,7 +153,9 @@ def rank_correlation(first, second, groups=None) -> float:
     return float(ranks[0] @ ranks[1] / norms.prod()) if norms.all() else float("nan")
 
 
-def predicts_solved_rate(experiments: Mapping[str, xr.Dataset], within: bool, name: str = "alignment", num_resamples: int = 300) -> Estimate:
+def predicts_solved_rate(
+    experiments: Mapping[str, xr.Dataset], within: bool, name: str = "alignment", num_resamples: int = 300
+) -> Estimate:
     """Rank correlation of a run's mean early alignment with its solved rate after refinement; a point for each run and n.
 
     Arguments:
@@ -145,8 +164,11 @@ def predicts_solved_rate(experiments: Mapping[str, xr.Dataset], within: bool, na
         name: "alignment", or another quantity that was recorded.
         num_resamples: for the interval, in which network seeds and problems are drawn again.
     """
+
     def statistic(data):
-        points = [(alignment.mean(axis=-1).ravel(), solved.mean(axis=-1).ravel()) for alignment, solved in data]
+        points = [
+            (alignment.mean(axis=-1).ravel(), solved.mean(axis=-1).ravel()) for alignment, solved in data
+        ]
         groups = np.repeat(np.arange(len(points)), [len(p[0]) for p in points])
         return rank_correlation(*map(np.concatenate, zip(*points)), groups if within else None)
 
@@ -162,7 +184,9 @@ def ordered_pairs(values, solved) -> tuple[float, int]:
     ranks = rankdata(values, axis=-1)
     yes = solved.sum(axis=-1)
     no = solved.shape[-1] - yes
-    wins = (ranks * solved).sum(axis=-1) - yes * (yes + 1) / 2  # pairs won, ties count half (Mann & Whitney 1947)
+    wins = (ranks * solved).sum(axis=-1) - yes * (
+        yes + 1
+    ) / 2  # pairs won, ties count half (Mann & Whitney 1947)
     return float((2 * wins - yes * no).sum()), int((yes * no).sum())
 
 
@@ -180,6 +204,7 @@ def predicts_solved_problems(runs: xr.Dataset, name: str = "alignment", num_resa
 
     Source: Somers (1962), Am. Sociol. Rev. 27, doi:10.2307/2090408.
     """
+
     def statistic(data):
         total, pairs = ordered_pairs(*data[0])
         return total / pairs if pairs else float("nan")

@@ -21,8 +21,13 @@ def costs_of_runs(study: xr.Dataset, fraction: float, training: xr.DataArray | f
         training: T_i with the dimensions of the study, or 0.
     """
     return xr.apply_ufunc(
-        lambda *arrays: cost_to_solve(*arrays, fraction), study.solved_at, study.num_evaluations, xr.zeros_like(study.num_evaluations) + training,
-        input_core_dims=[["problem"]] * 3, vectorize=True, output_dtypes=[float],
+        lambda *arrays: cost_to_solve(*arrays, fraction),
+        study.solved_at,
+        study.num_evaluations,
+        xr.zeros_like(study.num_evaluations) + training,
+        input_core_dims=[["problem"]] * 3,
+        vectorize=True,
+        output_dtypes=[float],
     )
 
 
@@ -34,10 +39,18 @@ def refined_method(joint: xr.Dataset) -> str:
 def joint_costs(joint: xr.Dataset, fraction: float, method: str | None = None) -> xr.DataArray:
     """Costs of joint optimization with refinement, (data_seed, group_size, network_seed); its training counts in full."""
     method = method or refined_method(joint)
-    return costs_of_runs(joint.sel(solver=method, drop=True), fraction, joint.num_evaluations.sel(solver="Joint", drop=True))
+    return costs_of_runs(
+        joint.sel(solver=method, drop=True), fraction, joint.num_evaluations.sel(solver="Joint", drop=True)
+    )
 
 
-def crossing(joint: xr.Dataset, opponent: xr.Dataset, fraction: float, method: str | None = None, num_resamples: int = 500) -> dict[str, float]:
+def crossing(
+    joint: xr.Dataset,
+    opponent: xr.Dataset,
+    fraction: float,
+    method: str | None = None,
+    num_resamples: int = 500,
+) -> dict[str, float]:
     """n*: the smallest tested n from which on JPO solves a fraction p at no more cost than the opponent.
 
     Costs are averaged over data and network seeds; an n for which a run never solves the fraction does not count.
@@ -52,16 +65,37 @@ def crossing(joint: xr.Dataset, opponent: xr.Dataset, fraction: float, method: s
     sizes = joint.group_size.values
     arrays = {
         name: values.transpose("group_size", "data_seed", "network_seed", "problem").values
-        for name, values in (("at", refined.solved_at), ("total", refined.num_evaluations), ("training", training))
+        for name, values in (
+            ("at", refined.solved_at),
+            ("total", refined.num_evaluations),
+            ("training", training),
+        )
     }
-    rival = {name: opponent[name].transpose("data_seed", "problem").values for name in ("solved_at", "num_evaluations")}
+    rival = {
+        name: opponent[name].transpose("data_seed", "problem").values
+        for name in ("solved_at", "num_evaluations")
+    }
 
     def smallest(data, network, problems) -> float:
-        limit = np.mean([cost_to_solve(rival["solved_at"][d][problems], rival["num_evaluations"][d][problems], 0.0, fraction) for d in data])
+        limit = np.mean(
+            [
+                cost_to_solve(
+                    rival["solved_at"][d][problems], rival["num_evaluations"][d][problems], 0.0, fraction
+                )
+                for d in data
+            ]
+        )
         cheap = []
         for k in range(len(sizes)):
-            own = np.mean([cost_to_solve(*(arrays[name][k, d, s][problems] for name in ("at", "total", "training")), fraction)
-                           for d in data for s in network])
+            own = np.mean(
+                [
+                    cost_to_solve(
+                        *(arrays[name][k, d, s][problems] for name in ("at", "total", "training")), fraction
+                    )
+                    for d in data
+                    for s in network
+                ]
+            )
             cheap.append(bool(own <= limit) or bool(np.isfinite(own) and np.isnan(limit)))
         expensive = np.flatnonzero(~np.array(cheap))
         first = 0 if len(expensive) == 0 else expensive[-1] + 1
@@ -72,4 +106,9 @@ def crossing(joint: xr.Dataset, opponent: xr.Dataset, fraction: float, method: s
         return {"value": np.nan, "low": np.nan, "high": np.nan, "largest": float(sizes[-1])}
     drawn = arrays["at"].shape[1:]
     low, high = resampled_interval(smallest, drawn, num_resamples, method="nearest")
-    return {"value": smallest(range(drawn[0]), range(drawn[1]), slice(None)), "low": low, "high": high, "largest": float(sizes[-1])}
+    return {
+        "value": smallest(range(drawn[0]), range(drawn[1]), slice(None)),
+        "low": low,
+        "high": high,
+        "largest": float(sizes[-1]),
+    }

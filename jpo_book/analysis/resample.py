@@ -23,12 +23,16 @@ def resampled_interval(
     Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, doi:10.1201/9780429246593.
     """
     generator = np.random.default_rng(0)
-    draws = [statistic(*(generator.integers(size, size=size) for size in sizes)) for _ in range(num_resamples)]
+    draws = [
+        statistic(*(generator.integers(size, size=size) for size in sizes)) for _ in range(num_resamples)
+    ]
     low, high = np.percentile(draws, [2.5, 97.5], method=method)
     return float(low), float(high)
 
 
-def bootstrap_interval(values: np.ndarray, statistic: Callable[[np.ndarray], float] = np.mean, num_resamples: int = 2000) -> tuple[float, float]:
+def bootstrap_interval(
+    values: np.ndarray, statistic: Callable[[np.ndarray], float] = np.mean, num_resamples: int = 2000
+) -> tuple[float, float]:
     """95 % interval of a mean over runs and problems: both are drawn again with replacement.
 
     Arguments:
@@ -40,4 +44,6 @@ def bootstrap_interval(values: np.ndarray, statistic: Callable[[np.ndarray], flo
 
     Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, doi:10.1201/9780429246593.
     """
-    return resampled_interval(lambda runs, problems: statistic(values[np.ix_(runs, problems)]), values.shape, num_resamples)
+    return resampled_interval(
+        lambda runs, problems: statistic(values[np.ix_(runs, problems)]), values.shape, num_resamples
+    )

@@ -45,4 +45,9 @@ EFFECTS = {
     "C3": "the fraction of problems on which refined JPO is better than BFGS, minus the fraction on which it is worse",
     "C5": f"the cost of solving {100 * COST_LEVEL:g} % of the problems by multi-start BFGS, divided by that of refined JPO with the largest n",
 }
-THRESHOLDS = {"C1": MARGIN, "C2": MARGIN, "C3": MARGIN, "C5": 1.0}  # an interval above this counts for the claim
+THRESHOLDS = {
+    "C1": MARGIN,
+    "C2": MARGIN,
+    "C3": MARGIN,
+    "C5": 1.0,
+}  # an interval above this counts for the claim

@@ -64,7 +64,11 @@ def _range_of_prior(cell):
 def _noise(cell):
     periods, noise = _wave_packet(cell)
     usual = PROBLEMS[cell.problem]().settings
-    return (noise, f"{noise:g}") if math.isclose(periods, (usual["prior_upper"] - usual["prior_lower"]) / (2 * math.pi)) else None
+    return (
+        (noise, f"{noise:g}")
+        if math.isclose(periods, (usual["prior_upper"] - usual["prior_lower"]) / (2 * math.pi))
+        else None
+    )
 
 
 def _layout(cell):
@@ -93,14 +97,39 @@ WAVE_PACKET = ("wave_packet", "wave_packet_cost", "wave_packet_validity")
 MAPS = (
     Map("wave packet, range of $t_0$", "range (periods)", WAVE_PACKET, (1, 64, 256, 4096), _range_of_prior),
     Map("wave packet, noise", "standard deviation\n(dimensionless)", WAVE_PACKET, (1, 64, 256, 4096), _noise),
-    Map("billiards, other balls and cushions", "layout",
-        ("billiards", "billiards_cost", "billiards_blocked", "billiards_cushions", "billiards_rack", "billiards_validity"),
-        (1, 128, 256, 4096), _layout),
-    Map("Kuramoto–Sivashinsky, horizon", "T (dimensionless)",
-        ("kuramoto_sivashinsky", "kuramoto_sivashinsky_cost", "kuramoto_sivashinsky_t40", "kuramoto_sivashinsky_validity"),
-        (1, 256, 1024, 4096), _horizon),
-    Map("Navier–Stokes, horizon, flow and target", "T (dimensionless)", ("navier_stokes", "navier_stokes_cost", "navier_stokes_validity"),
-        (1, 16, 128, 512), _flow),
+    Map(
+        "billiards, other balls and cushions",
+        "layout",
+        (
+            "billiards",
+            "billiards_cost",
+            "billiards_blocked",
+            "billiards_cushions",
+            "billiards_rack",
+            "billiards_validity",
+        ),
+        (1, 128, 256, 4096),
+        _layout,
+    ),
+    Map(
+        "Kuramoto–Sivashinsky, horizon",
+        "T (dimensionless)",
+        (
+            "kuramoto_sivashinsky",
+            "kuramoto_sivashinsky_cost",
+            "kuramoto_sivashinsky_t40",
+            "kuramoto_sivashinsky_validity",
+        ),
+        (1, 256, 1024, 4096),
+        _horizon,
+    ),
+    Map(
+        "Navier–Stokes, horizon, flow and target",
+        "T (dimensionless)",
+        ("navier_stokes", "navier_stokes_cost", "navier_stokes_validity"),
+        (1, 16, 128, 512),
+        _flow,
+    ),
 )
 
 
@@ -117,19 +146,30 @@ def compare_cell(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 
         with _low and _high. pays: 1 or 0, whether JPO solves more at equal cost, with a cost ratio of at most 1; certainty: share
         of the resamples in which it does. num_problems: different problems, of all data sets; num_networks: network seeds.
     """
-    refined, best = joint.sel(solver="JointRefined", drop=True), joint.sel(solver=refined_method(joint), drop=True)
+    refined, best = (
+        joint.sel(solver="JointRefined", drop=True),
+        joint.sel(solver=refined_method(joint), drop=True),
+    )
     training = joint.num_evaluations.sel(solver="Joint", drop=True)
     bfgs, restarts = (classical.sel(solver=name, drop=True) for name in ("BFGS", "MultiStart"))
     shape = ("data_seed", "network_seed", "problem")
 
     def runs(values):
-        return (values + xr.zeros_like(training, dtype=float)).transpose(*shape).values.reshape(-1, training.sizes["problem"])
+        return (
+            (values + xr.zeros_like(training, dtype=float))
+            .transpose(*shape)
+            .values.reshape(-1, training.sizes["problem"])
+        )
 
     pair = xr.broadcast(refined.loss, refined.solved, bfgs.loss, bfgs.solved)
     parts = {
         "advantage": runs(pair[0].copy(data=outcome(*pair))),
         "solved": runs(best.solved.astype(float)),
-        "cost": runs(best.solved_at.copy(data=spent(*(v.values for v in xr.broadcast(best.solved_at, best.num_evaluations, training))))),
+        "cost": runs(
+            best.solved_at.copy(
+                data=spent(*(v.values for v in xr.broadcast(best.solved_at, best.num_evaluations, training)))
+            )
+        ),
     }
     rival_at = runs(restarts.solved_at)
     rival_spent = runs(restarts.solved_at.copy(data=spent(restarts.solved_at, restarts.num_evaluations, 0)))
@@ -143,24 +183,37 @@ def compare_cell(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 
         return np.vstack([np.ones(count), drawn]) / count
 
     of_runs, of_problems = weights(num_runs), weights(num_problems)
-    means = {name: np.einsum("kr,rp,kp->k", of_runs, values, of_problems, optimize=True) for name, values in parts.items()}
+    means = {
+        name: np.einsum("kr,rp,kp->k", of_runs, values, of_problems, optimize=True)
+        for name, values in parts.items()
+    }
     # Multi-start BFGS with each budget, (budgets, resamples): what it spends, and what it has solved by then.
-    costs, solved = (np.einsum("kr,brp,kp->bk", of_runs, values, of_problems, optimize=True)
-                     for values in (np.minimum(rival_spent, budgets), (rival_at > 0) & (rival_at <= budgets)))
+    costs, solved = (
+        np.einsum("kr,brp,kp->bk", of_runs, values, of_problems, optimize=True)
+        for values in (np.minimum(rival_spent, budgets), (rival_at > 0) & (rival_at <= budgets))
+    )
     # The first budget that costs no less than JPO: in doubt, multi-start BFGS gets a little more.
-    enough = np.where(costs[-1] < means["cost"], len(costs) - 1, np.argmax(costs >= means["cost"] - 1e-9, axis=0))
+    enough = np.where(
+        costs[-1] < means["cost"], len(costs) - 1, np.argmax(costs >= means["cost"] - 1e-9, axis=0)
+    )
     means["equal_cost"] = means["solved"] - np.take_along_axis(solved, enough[None], axis=0)[0]
     means["difference"], means["cost_ratio"] = means["solved"] - solved[-1], means["cost"] / costs[-1]
     pays = (means["equal_cost"] > 1e-9) & (means["cost_ratio"] <= 1)
-    result = {"pays": float(pays[0]), "certainty": float(pays[1:].mean()),
-              "num_problems": num_problems * training.sizes["data_seed"], "num_networks": training.sizes["network_seed"]}
+    result = {
+        "pays": float(pays[0]),
+        "certainty": float(pays[1:].mean()),
+        "num_problems": num_problems * training.sizes["data_seed"],
+        "num_networks": training.sizes["network_seed"],
+    }
     for name in VALUES:
         low, high = np.percentile(means[name][1:], [2.5, 97.5])
         result |= {name: float(means[name][0]), f"{name}_low": float(low), f"{name}_high": float(high)}
     return result
 
 
-def build_map(what: Map, plans: Mapping[str, Sequence[studies.Cell]], known: Sequence[studies.Cell] = ()) -> xr.Dataset:
+def build_map(
+    what: Map, plans: Mapping[str, Sequence[studies.Cell]], known: Sequence[studies.Cell] = ()
+) -> xr.Dataset:
     """All cells of a map: the variables of `compare_cell` with the axes difficulty and group_size, NaN where a cell was not computed.
 
     Arguments:
@@ -176,24 +229,43 @@ def build_map(what: Map, plans: Mapping[str, Sequence[studies.Cell]], known: Seq
             continue
         variants = {cell.variant: what.place(cell) for cell in cells if cell.kind == "joint"}
         places |= set(variants.values())
-        for variant, (classical, joint) in studies.combine_variants(cells, studies.load_or_run(cells, quiet=True)).items():
+        for variant, (classical, joint) in studies.combine_variants(
+            cells, studies.load_or_run(cells, quiet=True)
+        ).items():
             for size in set(what.sizes) & set(joint.group_size.values.tolist()):
-                found.setdefault((variants[variant], size), compare_cell(classical, joint.sel(group_size=size, drop=True)))
+                found.setdefault(
+                    (variants[variant], size), compare_cell(classical, joint.sel(group_size=size, drop=True))
+                )
     if not places:
-        raise ValueError(f"plans: expected at least one cell of {', '.join(what.studies)}, got none; plan one of these studies.")
+        raise ValueError(
+            f"plans: expected at least one cell of {', '.join(what.studies)}, got none; plan one of these studies."
+        )
     rows = sorted(places)
-    names = ("pays", "certainty", "num_problems", "num_networks", *(f"{v}{end}" for v in VALUES for end in ("", "_low", "_high")))
+    names = (
+        "pays",
+        "certainty",
+        "num_problems",
+        "num_networks",
+        *(f"{v}{end}" for v in VALUES for end in ("", "_low", "_high")),
+    )
     arrays = {
-        name: (("difficulty", "group_size"), np.array([[found.get((row, n), {}).get(name, np.nan) for n in what.sizes] for row in rows]))
+        name: (
+            ("difficulty", "group_size"),
+            np.array([[found.get((row, n), {}).get(name, np.nan) for n in what.sizes] for row in rows]),
+        )
         for name in names
     }
     coordinates = {"difficulty": [label for _, label in rows], "group_size": list(what.sizes)}
-    return xr.Dataset(arrays, coordinates, attrs={"title": what.title, "axis": what.axis, "confidence": CONFIDENCE})
+    return xr.Dataset(
+        arrays, coordinates, attrs={"title": what.title, "axis": what.axis, "confidence": CONFIDENCE}
+    )
 
 
 def build_maps(plans: Mapping[str, Sequence[studies.Cell]], seed: int = 0) -> list[xr.Dataset]:
     """The maps of all experiments; rows that only the profile "paper" computes are there and empty."""
-    known = [cell for name in plans for cell in studies.plan(name, "paper", seed=seed) if cell.kind == "joint"]
+    known = [
+        cell for name in plans for cell in studies.plan(name, "paper", seed=seed) if cell.kind == "joint"
+    ]
     return [build_map(what, plans, known) for what in MAPS]
 
 
@@ -209,7 +281,14 @@ def rows_of(maps: Sequence[xr.Dataset]) -> list[list[object]]:
             for size in one.group_size.values:
                 cell = one.sel(difficulty=label, group_size=size)
                 values = [float(cell[name]) for name in ("num_problems", "num_networks", *HEADER[5:])]
-                rows.append([one.title.replace("$", ""), str(label), int(size), *("" if np.isnan(v) else f"{v:.6g}" for v in values)])
+                rows.append(
+                    [
+                        one.title.replace("$", ""),
+                        str(label),
+                        int(size),
+                        *("" if np.isnan(v) else f"{v:.6g}" for v in values),
+                    ]
+                )
     return rows
 
 

@@ -24,7 +24,9 @@ class SoapState(NamedTuple):
     square: Any  # mean of the squared gradient, in these bases
 
 
-def scale_by_soap(decay: float = 0.95, decay_square: float = 0.95, epsilon: float = 1e-8) -> optax.GradientTransformation:
+def scale_by_soap(
+    decay: float = 0.95, decay_square: float = 0.95, epsilon: float = 1e-8
+) -> optax.GradientTransformation:
     """Adam in the eigenvectors of the gradient's second moments: G' = Q_L^T G Q_R, step = Q_L (m' / (sqrt(v') + eps)) Q_R^T.
 
     Q_L and Q_R diagonalize the running means of G G^T and G^T G. They are improved by one orthogonal iteration in each
@@ -62,14 +64,23 @@ def scale_by_soap(decay: float = 0.95, decay_square: float = 0.95, epsilon: floa
         del weights
         count = state.count + 1
         mean = jax.tree.map(lambda m, g: decay * m + (1 - decay) * g, state.mean, gradient)
-        left, right = (jax.tree.map(lambda old, g, axis=axis: second_moment(old, g, axis), moments, gradient)
-                       for axis, moments in enumerate((state.left, state.right)))
-        left_basis, right_basis = (jax.tree.map(improved, moments, old) for moments, old in ((left, state.left_basis), (right, state.right_basis)))
+        left, right = (
+            jax.tree.map(lambda old, g, axis=axis: second_moment(old, g, axis), moments, gradient)
+            for axis, moments in enumerate((state.left, state.right))
+        )
+        left_basis, right_basis = (
+            jax.tree.map(improved, moments, old)
+            for moments, old in ((left, state.left_basis), (right, state.right_basis))
+        )
         turned = jax.tree.map(rotated, gradient, left_basis, right_basis)
         square = jax.tree.map(lambda v, g: decay_square * v + (1 - decay_square) * g**2, state.square, turned)
 
         def step(m, v, left, right):
-            inner = rotated(m, left, right) / (1 - decay**count) / (jnp.sqrt(v / (1 - decay_square**count)) + epsilon)
+            inner = (
+                rotated(m, left, right)
+                / (1 - decay**count)
+                / (jnp.sqrt(v / (1 - decay_square**count)) + epsilon)
+            )
             return left @ inner @ right.T if m.ndim == 2 else inner
 
         steps = jax.tree.map(step, mean, square, left_basis, right_basis)
@@ -94,8 +105,14 @@ class Unrolled(eqx.Module):
 
     def __init__(self, key, problem: InverseProblem):
         first, second = jax.random.split(key)
-        self.first, self.second, self.problem = problem.make_network(first), problem.make_network(second), problem
+        self.first, self.second, self.problem = (
+            problem.make_network(first),
+            problem.make_network(second),
+            problem,
+        )
 
     def __call__(self, y, context, identifier=None):
-        guess = jnp.clip(self.first(y, context), *(np.asarray(bound, y.dtype) for bound in self.problem.bounds))
+        guess = jnp.clip(
+            self.first(y, context), *(np.asarray(bound, y.dtype) for bound in self.problem.bounds)
+        )
         return guess + self.second(y, self.problem.simulate(guess, context))

@@ -23,10 +23,16 @@ def plot_alignment(ax, runs: xr.Dataset) -> None:
     for name, size, label, color, marker, line in CURVES:
         chosen = runs.isel(group_size=size)
         steps = chosen.step.values.reshape(-1, chosen.sizes["recorded"])[0]
-        values = chosen[name].where(not_solved(chosen)).transpose("recorded", "data_seed", "network_seed", "problem")
+        values = (
+            chosen[name]
+            .where(not_solved(chosen))
+            .transpose("recorded", "data_seed", "network_seed", "problem")
+        )
         enough = values.notnull().sum(("data_seed", "network_seed", "problem")).values >= FEWEST
         single = values.mean("problem").stack(run=("data_seed", "network_seed"))
-        ax.plot(steps, np.where(enough[:, None], single.values, np.nan), color=color, linewidth=0.5, alpha=0.5)
+        ax.plot(
+            steps, np.where(enough[:, None], single.values, np.nan), color=color, linewidth=0.5, alpha=0.5
+        )
         middle, low, high = (np.where(enough, v.values, np.nan) for v in mean_over_problems(values))
         ax.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
         ax.plot(steps, middle, color=color, marker=marker, linestyle=line, label=label)
@@ -40,9 +46,17 @@ def plot_outcomes(ax, runs: xr.Dataset) -> None:
     alignment = early(runs).mean("problem")
     solved = runs.solved.sel(solver="JointRefined", drop=True).mean("problem")
     for position, size in enumerate(sizes):
-        color, marker = ("#0072B2", "o") if size == sizes[-1] else (SIZES[position % len(SIZES)], "^sDv"[position % 4])
-        ax.plot(*(v.sel(group_size=size).values.ravel() for v in (alignment, solved)), linestyle="none", color=color, marker=marker,
-                alpha=0.8, label=f"$n = {size}$")
+        color, marker = (
+            ("#0072B2", "o") if size == sizes[-1] else (SIZES[position % len(SIZES)], "^sDv"[position % 4])
+        )
+        ax.plot(
+            *(v.sel(group_size=size).values.ravel() for v in (alignment, solved)),
+            linestyle="none",
+            color=color,
+            marker=marker,
+            alpha=0.8,
+            label=f"$n = {size}$",
+        )
     ax.margins(x=0.15)
     ax.locator_params(axis="x", nbins=4)
     ax.set(xlabel="mean early alignment", ylim=(-0.03, 1.05))
@@ -57,7 +71,13 @@ def plot_coupling(ax, kernel, sort_by) -> object:
         sort_by: what the problems are sorted by, such as an unknown of the solution, shape (N,).
     """
     order = np.argsort(np.asarray(sort_by), kind="stable")
-    image = ax.imshow(coupling(np.asarray(kernel)[np.ix_(order, order)]), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+    image = ax.imshow(
+        coupling(np.asarray(kernel)[np.ix_(order, order)]),
+        cmap="RdBu_r",
+        vmin=-1,
+        vmax=1,
+        interpolation="nearest",
+    )
     ax.grid(False)
     last = len(order) - 1
     for axis in (ax.xaxis, ax.yaxis):

@@ -27,8 +27,17 @@ def _draw_balls(ax, positions, radius, colours, faint=False) -> None:
 
     for position, colour in zip(positions, colours):
         face = "none" if faint else colour
-        ax.add_patch(Circle(position, radius, facecolor=face, edgecolor="#444444", linewidth=0.5 if faint else 0.9,
-                            linestyle=":" if faint else "-", zorder=2 if faint else 4))
+        ax.add_patch(
+            Circle(
+                position,
+                radius,
+                facecolor=face,
+                edgecolor="#444444",
+                linewidth=0.5 if faint else 0.9,
+                linestyle=":" if faint else "-",
+                zorder=2 if faint else 4,
+            )
+        )
 
 
 def _draw_table(ax, problem) -> None:
@@ -36,7 +45,11 @@ def _draw_table(ax, problem) -> None:
 
     if problem.settings["cushions"]:
         length, width = problem.settings["table_length"], problem.settings["table_width"]
-        ax.add_patch(Rectangle((-length / 2, -width / 2), length, width, fill=False, edgecolor="#6b4f2a", linewidth=2.0))
+        ax.add_patch(
+            Rectangle(
+                (-length / 2, -width / 2), length, width, fill=False, edgecolor="#6b4f2a", linewidth=2.0
+            )
+        )
     ax.set_aspect("equal")
     ax.grid(False)
 
@@ -52,7 +65,11 @@ def shot_landscape(problem, y, speeds, angles):
     """
     from jpo_lib.solvers.evaluation import evaluation
 
-    shots = np.stack([np.cos(angles)[:, None] * speeds, np.sin(angles)[:, None] * speeds], axis=-1).reshape(-1, 2).astype(np.float32)
+    shots = (
+        np.stack([np.cos(angles)[:, None] * speeds, np.sin(angles)[:, None] * speeds], axis=-1)
+        .reshape(-1, 2)
+        .astype(np.float32)
+    )
     arguments = shots, None, np.broadcast_to(np.asarray(y, np.float32), shots.shape)
     loss, gradient = evaluation(problem).compiled(*arguments)[0](*arguments)
     shape = len(angles), len(speeds)
@@ -75,18 +92,35 @@ def plot_shot_landscape(ax, problem, y, points=(), shape: tuple[int, int] = (121
     loss, flat = shot_landscape(problem, y, speeds, angles)
     levels = np.where(flat, np.nan, np.log10(np.maximum(loss, 1e-4)))
     image = ax.pcolormesh(speeds, angles, levels, cmap="viridis", shading="nearest", rasterized=True)
-    with_hatch = ax.contourf(speeds, angles, flat.astype(float), levels=[0.5, 1.5], colors=["#d9d9d9"], hatches=["///"])
+    with_hatch = ax.contourf(
+        speeds, angles, flat.astype(float), levels=[0.5, 1.5], colors=["#d9d9d9"], hatches=["///"]
+    )
     with_hatch.set_edgecolor("#8a8a8a")
     with_hatch.set_linewidth(0.0)
     for x, label, marker, colour in points:
-        ax.plot(np.linalg.norm(x), np.arctan2(x[1], x[0]), marker, color=colour, markeredgecolor="white", markersize=8, markeredgewidth=0.8,
-                linestyle="none", label=label)
-    ax.set(xlabel="speed of the shot (dimensionless)", ylabel="angle of the shot (radians)",
-           ylim=(angles[0], angles[-1]), xlim=(speeds[0], speeds[-1]))
+        ax.plot(
+            np.linalg.norm(x),
+            np.arctan2(x[1], x[0]),
+            marker,
+            color=colour,
+            markeredgecolor="white",
+            markersize=8,
+            markeredgewidth=0.8,
+            linestyle="none",
+            label=label,
+        )
+    ax.set(
+        xlabel="speed of the shot (dimensionless)",
+        ylabel="angle of the shot (radians)",
+        ylim=(angles[0], angles[-1]),
+        xlim=(speeds[0], speeds[-1]),
+    )
     ax.grid(False)
     handles, labels = ax.get_legend_handles_labels()
     handles.append(Patch(facecolor="#d9d9d9", edgecolor="#8a8a8a", hatch="///", linewidth=0.0))
-    ax.legend(handles, [*labels, "gradient zero"], loc="upper left", fontsize=7, frameon=True, framealpha=0.85)
+    ax.legend(
+        handles, [*labels, "gradient zero"], loc="upper left", fontsize=7, frameon=True, framealpha=0.85
+    )
     ax.figure.colorbar(image, ax=ax, label="$\\log_{10}$ loss", pad=0.02, ticks=MaxNLocator(5, integer=True))
 
 
@@ -102,7 +136,12 @@ def plot_shot(ax, problem, x, y=None, colour: str = METHODS["Joint"][1]) -> None
     _draw_table(ax, problem)
     _draw_balls(ax, balls, radius, _colours(problem), faint=True)
     for ball in range(len(balls)):
-        ax.plot(*paths[:, ball].T, color=colour if ball == problem.settings["target_ball"] else "#777777", linewidth=1.3, zorder=3)
+        ax.plot(
+            *paths[:, ball].T,
+            color=colour if ball == problem.settings["target_ball"] else "#777777",
+            linewidth=1.3,
+            zorder=3,
+        )
     _draw_balls(ax, paths[-1], radius, _colours(problem))
     if y is not None:
         ax.plot(*np.asarray(y), "x", color="#000000", markersize=7, markeredgewidth=1.6, zorder=5)
@@ -115,7 +154,14 @@ def plot_shots(problem, data, classical: xr.Dataset, joint: xr.Dataset, count: i
     joint = joint.isel(network_seed=0)
     unsolved = np.flatnonzero(~classical.solved.sel(solver="BFGS").values[: len(data)])[:count]
     methods = ("BFGS", "Joint", "JointRefined")
-    fig, axes = plt.subplots(max(1, len(unsolved)), 3, figsize=(7.4, 1.75 * max(1, len(unsolved)) + 0.3), sharex=True, sharey=True, squeeze=False)
+    fig, axes = plt.subplots(
+        max(1, len(unsolved)),
+        3,
+        figsize=(7.4, 1.75 * max(1, len(unsolved)) + 0.3),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
     corners = [np.array(problem.settings["positions"])]
     for row, index in zip(axes, unsolved):
         for ax, method in zip(row, methods):
@@ -150,11 +196,18 @@ def film_of_shot(problem, x, y=None, num_frames: int = 36, window=None) -> Calla
     radius, balls = _radius_and_balls(problem)
     run = play(problem, jnp.asarray(x, jnp.float32))
     fine = 8
-    places = positions_at(run, np.linspace(0.0, float(run.times[-1]), fine * (num_frames - 1) + 1), problem.settings["deceleration"])
+    places = positions_at(
+        run,
+        np.linspace(0.0, float(run.times[-1]), fine * (num_frames - 1) + 1),
+        problem.settings["deceleration"],
+    )
     if window is None:
         low, high = places.min(axis=(0, 1)) - 2 * radius, places.max(axis=(0, 1)) + 2 * radius
         if problem.settings["cushions"]:
-            edge = np.array([problem.settings["table_length"], problem.settings["table_width"]]) / 2 + 0.2 * radius
+            edge = (
+                np.array([problem.settings["table_length"], problem.settings["table_width"]]) / 2
+                + 0.2 * radius
+            )
             low, high = -edge, edge
         window = (low[0], high[0], low[1], high[1])
 
@@ -164,7 +217,12 @@ def film_of_shot(problem, x, y=None, num_frames: int = 36, window=None) -> Calla
         _draw_table(ax, problem)
         so_far = places[: fine * k + 1]
         for ball in range(len(balls)):
-            ax.plot(*so_far[:, ball].T, color=TARGET if ball == problem.settings["target_ball"] else "#999999", linewidth=1.0, alpha=0.7)
+            ax.plot(
+                *so_far[:, ball].T,
+                color=TARGET if ball == problem.settings["target_ball"] else "#999999",
+                linewidth=1.0,
+                alpha=0.7,
+            )
         _draw_balls(ax, so_far[-1], radius, _colours(problem))
         if y is not None:
             ax.plot(*np.asarray(y), "x", color="#000000", markersize=9, markeredgewidth=1.8, zorder=5)

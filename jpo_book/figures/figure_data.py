@@ -50,8 +50,12 @@ def figure_data(figure) -> str:
     writer = csv.writer(table, lineterminator="\n")
     panels = [ax for ax in figure.axes if ax.axison or ax.images or ax.collections or ax.lines or ax.patches]
     for number, ax in enumerate(panels, 1):
-        title = " ".join(text for text in (ax.get_title("left"), ax.get_title(), ax.get_title("right")) if text)
-        table.write(f"# panel {number}: {_plain(title)}; x: {_plain(ax.get_xlabel())}; y: {_plain(ax.get_ylabel())}\n")
+        title = " ".join(
+            text for text in (ax.get_title("left"), ax.get_title(), ax.get_title("right")) if text
+        )
+        table.write(
+            f"# panel {number}: {_plain(title)}; x: {_plain(ax.get_xlabel())}; y: {_plain(ax.get_ylabel())}\n"
+        )
     writer.writerow(HEADER)
     for number, ax in enumerate(panels, 1):
         for series, points in _series(ax):
@@ -76,7 +80,11 @@ def _series(ax):
     for number, line in enumerate(ax.lines, 1):
         yield _name(line, "line", number), _numbers(np.column_stack(line.get_data(orig=False)))
     for number, item in enumerate(ax.collections, 1):
-        values = None if item.get_array() is None else np.ma.filled(np.ma.asarray(item.get_array(), float), np.nan).ravel()
+        values = (
+            None
+            if item.get_array() is None
+            else np.ma.filled(np.ma.asarray(item.get_array(), float), np.nan).ravel()
+        )
         if isinstance(item, QuadMesh):
             corners = np.asarray(item.get_coordinates())
             centres = (corners[:-1, :-1] + corners[1:, :-1] + corners[:-1, 1:] + corners[1:, 1:]) / 4
@@ -84,7 +92,10 @@ def _series(ax):
                 yield _name(item, "map", number), np.column_stack([centres.reshape(-1, 2), values])
         elif isinstance(item, PathCollection):
             points = _numbers(item.get_offsets())
-            yield _name(item, "points", number), points if values is None or len(values) != len(points) else np.column_stack([points, values])
+            yield (
+                _name(item, "points", number),
+                points if values is None or len(values) != len(points) else np.column_stack([points, values]),
+            )
         elif isinstance(item, LineCollection):
             for segment in item.get_segments():
                 yield _name(item, "segments", number), _numbers(segment)
@@ -97,11 +108,20 @@ def _series(ax):
             left, right, bottom, top = image.get_extent()
             rows, columns = values.shape
             x = left + (np.arange(columns) + 0.5) * (right - left) / columns
-            y = (bottom + (np.arange(rows) + 0.5) * (top - bottom) / rows) if image.origin == "lower" else (
-                top + (np.arange(rows) + 0.5) * (bottom - top) / rows)
-            yield _name(image, "map", number), np.column_stack([np.tile(x, rows), np.repeat(y, columns), values.ravel()])
+            y = (
+                (bottom + (np.arange(rows) + 0.5) * (top - bottom) / rows)
+                if image.origin == "lower"
+                else (top + (np.arange(rows) + 0.5) * (bottom - top) / rows)
+            )
+            yield (
+                _name(image, "map", number),
+                np.column_stack([np.tile(x, rows), np.repeat(y, columns), values.ravel()]),
+            )
     for number, patch in enumerate(ax.patches, 1):
-        yield _name(patch, "shape", number), _numbers(patch.get_patch_transform().transform(patch.get_path().vertices))
+        yield (
+            _name(patch, "shape", number),
+            _numbers(patch.get_patch_transform().transform(patch.get_path().vertices)),
+        )
 
 
 def _numbers(values) -> np.ndarray:

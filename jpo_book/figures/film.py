@@ -24,8 +24,17 @@ class Film:
         return {"text/html": self.player, "image/png": base64.b64encode(self.still).decode()}
 
 
-def show_film(draw: Callable, num_frames: int, *, figsize: tuple[float, float], alt: str, caption: str = "",
-              frames_per_second: float = 12.0, still: int | None = None, dots_per_inch: int = 110) -> Film:
+def show_film(
+    draw: Callable,
+    num_frames: int,
+    *,
+    figsize: tuple[float, float],
+    alt: str,
+    caption: str = "",
+    frames_per_second: float = 12.0,
+    still: int | None = None,
+    dots_per_inch: int = 110,
+) -> Film:
     """Draw a film frame by frame. It plays once when the reader presses the button, and a slider steps through it.
 
     Arguments:
@@ -46,10 +55,14 @@ def show_film(draw: Callable, num_frames: int, *, figsize: tuple[float, float], 
     from PIL import Image
 
     if not 2 <= num_frames <= 80:
-        raise ValueError(f"num_frames: expected 2 to 80, got {num_frames}; a film is one picture that holds all frames.")
+        raise ValueError(
+            f"num_frames: expected 2 to 80, got {num_frames}; a film is one picture that holds all frames."
+        )
     still = num_frames // 2 if still is None else still
     if not 0 <= still < num_frames:
-        raise ValueError(f"still: expected a frame between 0 and {num_frames - 1}, got {still}; choose one of them.")
+        raise ValueError(
+            f"still: expected a frame between 0 and {num_frames - 1}, got {still}; choose one of them."
+        )
     frames = []
     for k in range(num_frames):
         figure = Figure(figsize=figsize, dpi=dots_per_inch)
@@ -68,10 +81,19 @@ def show_film(draw: Callable, num_frames: int, *, figsize: tuple[float, float], 
     frames[still].save(still_bytes, "PNG", optimize=True)
     values = {
         # The same film gets the same name, so that equal runs give equal pages.
-        "NAME": "film-" + uuid.uuid5(uuid.NAMESPACE_OID, base64.b64encode(sheet_bytes.getvalue()).decode()).hex[:12],
-        "SHEET": base64.b64encode(sheet_bytes.getvalue()).decode(), "ALT": html.escape(alt, quote=True), "CAPTION": caption,
-        "WIDTH": width, "HEIGHT": height, "COLUMNS": columns, "ROWS": rows, "FRAMES": num_frames, "STILL": still,
-        "LAST": num_frames - 1, "RATE": f"{frames_per_second:g}",
+        "NAME": "film-"
+        + uuid.uuid5(uuid.NAMESPACE_OID, base64.b64encode(sheet_bytes.getvalue()).decode()).hex[:12],
+        "SHEET": base64.b64encode(sheet_bytes.getvalue()).decode(),
+        "ALT": html.escape(alt, quote=True),
+        "CAPTION": caption,
+        "WIDTH": width,
+        "HEIGHT": height,
+        "COLUMNS": columns,
+        "ROWS": rows,
+        "FRAMES": num_frames,
+        "STILL": still,
+        "LAST": num_frames - 1,
+        "RATE": f"{frames_per_second:g}",
     }
     player = TEMPLATE.read_text(encoding="utf-8")
     for name, value in values.items():

@@ -30,14 +30,26 @@ def _curves(ax, study: xr.Dataset, methods: Sequence[str], measure) -> None:
         label, color, marker, line = ANSWERS[method]
         values = measure(method).transpose("group_size", ...).values.reshape(len(sizes), -1)
         ax.fill_between(sizes, values.min(axis=1), values.max(axis=1), color=color, alpha=0.12, linewidth=0)
-        ax.plot(sizes, values.mean(axis=1), color=color, marker=marker, linestyle=line, label=label,
-                markerfacecolor="white" if line == "--" else color)
+        ax.plot(
+            sizes,
+            values.mean(axis=1),
+            color=color,
+            marker=marker,
+            linestyle=line,
+            label=label,
+            markerfacecolor="white" if line == "--" else color,
+        )
     group_size_axis(ax, sizes)
     ax.set_xlabel("training problems or pairs, n")
 
 
-def plot_answer_errors(ax, study: xr.Dataset, methods: Sequence[str] = ("JointLast", "JointUnseen", "SupervisedTraining", "SupervisedUnseen")) -> None:
+def plot_answer_errors(
+    ax,
+    study: xr.Dataset,
+    methods: Sequence[str] = ("JointLast", "JointUnseen", "SupervisedTraining", "SupervisedUnseen"),
+) -> None:
     """How far the raw answers are from being solutions: median of loss / solved threshold, against n; range over seeds as a band."""
+
     def error(method):
         threshold = study.threshold_unseen if "Unseen" in method else study.threshold
         return (study.loss.sel(solver=method, drop=True) / threshold).median("problem")
@@ -50,6 +62,7 @@ def plot_answer_errors(ax, study: xr.Dataset, methods: Sequence[str] = ("JointLa
 
 def plot_answers_solved(ax, study: xr.Dataset, methods: Sequence[str], levels: Sequence[str] = ()) -> None:
     """Fraction of problems solved against n, with the range over seeds as a band; `levels` do not depend on n."""
+
     def rate(method):
         return study.solved.sel(solver=method, drop=True).mean("problem")
 

@@ -24,8 +24,17 @@ def _motion(problem, x, u0) -> np.ndarray:
 def _space_time(ax, problem, states, limit: float, last: int | None = None):
     settings = problem.settings
     shown = states if last is None else np.where(np.arange(len(states))[:, None] <= last, states, np.nan)
-    return ax.imshow(shown.T, origin="lower", aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest",
-                     rasterized=True, extent=(0, settings["horizon"], 0, settings["domain_extent"]))
+    return ax.imshow(
+        shown.T,
+        origin="lower",
+        aspect="auto",
+        cmap="RdBu_r",
+        vmin=-limit,
+        vmax=limit,
+        interpolation="nearest",
+        rasterized=True,
+        extent=(0, settings["horizon"], 0, settings["domain_extent"]),
+    )
 
 
 def plot_trajectory(ax, problem, data, index: int = 0) -> None:
@@ -47,8 +56,13 @@ def film_of_trajectory(problem, data, index: int = 0, num_frames: int = 30):
         last = round(k * (len(states) - 1) / (num_frames - 1))
         left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
         left.plot(place, states[last], color=MEASURED)
-        left.set(xlim=(0, problem.settings["domain_extent"]), ylim=(-1.05 * limit, 1.05 * limit), xlabel="place $x$ (dimensionless)",
-                 ylabel="$u(x, t)$ (dimensionless)", title=f"$t$ = {last * problem.settings['dt']:.1f}")
+        left.set(
+            xlim=(0, problem.settings["domain_extent"]),
+            ylim=(-1.05 * limit, 1.05 * limit),
+            xlabel="place $x$ (dimensionless)",
+            ylabel="$u(x, t)$ (dimensionless)",
+            title=f"$t$ = {last * problem.settings['dt']:.1f}",
+        )
         _space_time(right, problem, states, limit, last)
         right.set(xlabel="time $t$ (dimensionless)", ylabel="place $x$ (dimensionless)")
         right.grid(False)
@@ -69,7 +83,9 @@ def beta_landscapes(problems, data, num_points: int = 401) -> xr.Dataset:
     beta = np.linspace(0.5, 1.5, num_points)
     truth, u0 = (np.asarray(values, np.float64) for values in (data.x_true, data.context))
     scaled = np.concatenate([np.tile(2 * (beta - 1), (len(truth), 1)), truth[:, 1:]], axis=1)
-    trials = np.stack([np.repeat(truth[:, :1], num_points + 1, axis=1), scaled], axis=2)  # the truth itself comes last
+    trials = np.stack(
+        [np.repeat(truth[:, :1], num_points + 1, axis=1), scaled], axis=2
+    )  # the truth itself comes last
     curves = []
     for problem in problems:
         with problem.precision():
@@ -80,8 +96,11 @@ def beta_landscapes(problems, data, num_points: int = 401) -> xr.Dataset:
     loss = np.stack(curves)
     valleys = np.sum((loss[..., 1:-1] < loss[..., :-2]) & (loss[..., 1:-1] < loss[..., 2:]), axis=-1)
     return xr.Dataset(
-        {"loss": (("horizon", "problem", "beta"), loss), "valleys": (("horizon", "problem"), valleys),
-         "true_beta": ("problem", 1 + 0.5 * truth[:, 1])},
+        {
+            "loss": (("horizon", "problem", "beta"), loss),
+            "valleys": (("horizon", "problem"), valleys),
+            "true_beta": ("problem", 1 + 0.5 * truth[:, 1]),
+        },
         coords={"beta": beta, "horizon": [p.settings["horizon"] for p in problems]},
     )
 
@@ -90,9 +109,16 @@ def plot_beta_landscapes(ax, landscapes: xr.Dataset, index: int = 0) -> None:
     """The loss of one problem against beta for several horizons."""
     for color, horizon in zip(HORIZON_COLORS, landscapes.horizon.values):
         curve = landscapes.loss.sel(horizon=horizon).isel(problem=index)
-        ax.plot(landscapes.beta, np.maximum(curve, 1e-4), color=color, linewidth=1.0, label=f"$T$ = {horizon:g}")
+        ax.plot(
+            landscapes.beta, np.maximum(curve, 1e-4), color=color, linewidth=1.0, label=f"$T$ = {horizon:g}"
+        )
     ax.axvline(float(landscapes.true_beta[index]), color="#777777", linewidth=0.8, linestyle=":")
-    ax.set(yscale="log", ylim=(5e-5, None), xlabel="trial $\\beta$ (dimensionless)", ylabel="loss / variance of $y$")
+    ax.set(
+        yscale="log",
+        ylim=(5e-5, None),
+        xlabel="trial $\\beta$ (dimensionless)",
+        ylabel="loss / variance of $y$",
+    )
     ax.legend(loc="lower right", ncols=2)
 
 
@@ -104,15 +130,29 @@ def plot_joint_landscape(ax, problem, data, index: int = 0, num_points: int = 61
     grid = np.stack(np.meshgrid(trial, trial), axis=-1).reshape(-1, 2).astype(data.x0.dtype)
     with problem.precision():
         loss = jax.jit(jax.vmap(problem.objective, (0, None, None)))(grid, data.context[index], data.y[index])
-    level = np.log10(np.maximum(np.asarray(loss).reshape(num_points, num_points) / float(np.var(np.asarray(data.y[index]))), 1e-4))
-    image = ax.contourf(trial, 1 + 0.5 * trial, level, levels=np.linspace(-3, 1, 17), cmap="viridis", extend="both")
+    level = np.log10(
+        np.maximum(
+            np.asarray(loss).reshape(num_points, num_points) / float(np.var(np.asarray(data.y[index]))), 1e-4
+        )
+    )
+    image = ax.contourf(
+        trial, 1 + 0.5 * trial, level, levels=np.linspace(-3, 1, 17), cmap="viridis", extend="both"
+    )
     image.set_rasterized(True)
     ax.figure.colorbar(image, ax=ax, label="$\\log_{10}$ (loss / variance of $y$)", ticks=[-3, -2, -1, 0, 1])
     alpha, beta = float(data.x_true[index, 0]), 1 + 0.5 * float(data.x_true[index, 1])
     ax.plot(alpha, beta, "*", color="white", markeredgecolor="black", markersize=11, label="truth")
     ax.plot(0, 1, "o", color="white", markeredgecolor="black", markersize=6, label="guess")
     if path is not None:
-        ax.plot(path[0], 1 + 0.5 * path[1], "X", color="#D55E00", markeredgecolor="white", markersize=9, label="end of BFGS")
+        ax.plot(
+            path[0],
+            1 + 0.5 * path[1],
+            "X",
+            color="#D55E00",
+            markeredgecolor="white",
+            markersize=9,
+            label="end of BFGS",
+        )
     ax.set(xlabel="trial $\\alpha$ (dimensionless)", ylabel="trial $\\beta$ (dimensionless)")
     ax.legend(loc="upper left", bbox_to_anchor=(0, 1.18), ncols=3, handletextpad=0.2, columnspacing=0.8)
     ax.grid(False)
@@ -132,13 +172,20 @@ def plot_final_states(problem, data, classical: xr.Dataset, joint: xr.Dataset, c
     with problem.precision():
         simulate = jax.jit(problem.simulate)
         rows = max(1, len(unsolved))
-        fig, axes = plt.subplots(rows, 3, figsize=(7.4, 1.5 * rows + 0.3), sharex=True, sharey=True, squeeze=False)
+        fig, axes = plt.subplots(
+            rows, 3, figsize=(7.4, 1.5 * rows + 0.3), sharex=True, sharey=True, squeeze=False
+        )
         for row, index in zip(axes, unsolved):
             for ax, method in zip(row, methods):
                 source = classical if method in classical.solver else joint
                 x = source.x.sel(solver=method).isel(problem=index).values
                 ax.plot(place, data.y[index], color="#aaaaaa", linewidth=2.5)
-                ax.plot(place, simulate(x.astype(data.x0.dtype), data.context[index]), color=METHODS[method][1], linewidth=1.2)
+                ax.plot(
+                    place,
+                    simulate(x.astype(data.x0.dtype), data.context[index]),
+                    color=METHODS[method][1],
+                    linewidth=1.2,
+                )
             row[0].set_ylabel(f"problem {index}\n$u$ (dimensionless)")
     for ax, method in zip(axes[0], methods):
         ax.set_title(METHODS[method][0])
@@ -157,16 +204,38 @@ def plot_cost(ax, attempts) -> None:
     _, color, marker, line = METHODS["MultiStart"]
     mean = restarts.groupby("attempt")[["evaluations", "solved"]].mean().sort_values("evaluations")
     ax.plot(restarts.evaluations, restarts.solved, marker=".", linestyle="none", color=color, alpha=0.5)
-    ax.plot(mean.evaluations, mean.solved, color=color, marker=marker, linestyle=line, label="multi-start BFGS, up to 50, 125 or 350")
+    ax.plot(
+        mean.evaluations,
+        mean.solved,
+        color=color,
+        marker=marker,
+        linestyle=line,
+        label="multi-start BFGS, up to 50, 125 or 350",
+    )
     single = attempts[attempts.attempt == "bfgs"]
-    ax.plot(single.evaluations.mean(), single.solved.mean(), METHODS["BFGS"][2], color=METHODS["BFGS"][1], label="BFGS")
+    ax.plot(
+        single.evaluations.mean(),
+        single.solved.mean(),
+        METHODS["BFGS"][2],
+        color=METHODS["BFGS"][1],
+        label="BFGS",
+    )
     joint = attempts[attempts.attempt == "recipe"]
     for color, (size, rows) in zip(("#56B4E9", "#0072B2", "#003f66"), joint.groupby("group_size")):
         ax.plot(rows.evaluations, rows.solved, marker=".", linestyle="none", color=color, alpha=0.5)
-        ax.plot([rows.evaluations_one_run.mean(), rows.evaluations.mean()], [rows.solved_one_run.mean(), rows.solved.mean()], marker="s",
-                color=color, label=f"JPO, $n$ = {size}: one run, then restarts")
-    ax.set(xscale="log", xlabel="evaluations of loss and gradient per problem, all counted",
-           ylabel="fraction of problems solved", ylim=(0, 1))
+        ax.plot(
+            [rows.evaluations_one_run.mean(), rows.evaluations.mean()],
+            [rows.solved_one_run.mean(), rows.solved.mean()],
+            marker="s",
+            color=color,
+            label=f"JPO, $n$ = {size}: one run, then restarts",
+        )
+    ax.set(
+        xscale="log",
+        xlabel="evaluations of loss and gradient per problem, all counted",
+        ylabel="fraction of problems solved",
+        ylim=(0, 1),
+    )
     ax.set_xticks([10, 20, 50, 100, 200], ["10", "20", "50", "100", "200"])
     ax.minorticks_off()
     ax.legend(loc="lower right")

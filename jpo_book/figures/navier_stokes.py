@@ -17,8 +17,15 @@ def _map(ax, field, limit: float, cmap: str = "RdBu_r", lower: float | None = No
     """One field f(x_i, y_j) as a picture: x to the right, y upwards. The last row and column repeat the first, as the box does."""
     closed = np.pad(np.asarray(field), ((0, 1), (0, 1)), mode="wrap")
     half = math.pi / np.shape(field)[0]
-    image = ax.imshow(closed.T, origin="lower", extent=(-half, BOX[1] + half, -half, BOX[3] + half), cmap=cmap,
-                      vmin=-limit if lower is None else lower, vmax=limit, interpolation="bicubic")
+    image = ax.imshow(
+        closed.T,
+        origin="lower",
+        extent=(-half, BOX[1] + half, -half, BOX[3] + half),
+        cmap=cmap,
+        vmin=-limit if lower is None else lower,
+        vmax=limit,
+        interpolation="bicubic",
+    )
     ax.set(xlim=BOX[:2], ylim=BOX[2:])
     ax.set_xticks(*TICKS)
     ax.set_yticks(*TICKS)
@@ -63,10 +70,17 @@ def plot_loss_map(ax, problem, data, index: int = 0, over: str = "position", num
         reach = 1.25 * problem.settings["force_upper"]
         grid = np.linspace(-reach, reach, num_points)
         # Beyond the largest force that the unknowns can express there is nothing to evaluate.
-        inverse = [np.array([a, b]) / math.sqrt(max(limit**2 - a**2 - b**2, 1e-6)) for a in grid for b in grid]
+        inverse = [
+            np.array([a, b]) / math.sqrt(max(limit**2 - a**2 - b**2, 1e-6)) for a in grid for b in grid
+        ]
         trial = [np.array([*truth[:2], *z]) for z in inverse]
-        mark, labels = limit * truth[2:] / math.sqrt(1 + truth[2:] @ truth[2:]), ("$F_x$ (length / time)", "$F_y$ (length / time)")
-    loss = jax.jit(jax.vmap(problem.objective, (0, None, None)))(jnp.asarray(np.array(trial), data.x0.dtype), None, data.y[index])
+        mark, labels = (
+            limit * truth[2:] / math.sqrt(1 + truth[2:] @ truth[2:]),
+            ("$F_x$ (length / time)", "$F_y$ (length / time)"),
+        )
+    loss = jax.jit(jax.vmap(problem.objective, (0, None, None)))(
+        jnp.asarray(np.array(trial), data.x0.dtype), None, data.y[index]
+    )
     values = np.log10(np.asarray(loss) + 1e-12).reshape(num_points, num_points)
     if over != "position":
         values = np.where(np.hypot(*np.meshgrid(grid, grid, indexing="ij")) < limit, values, np.nan)
@@ -79,8 +93,13 @@ def plot_loss_map(ax, problem, data, index: int = 0, over: str = "position", num
         ax.set_yticks(*TICKS)
     ax.set(xlabel=labels[0], ylabel=labels[1], aspect="equal")
     ax.grid(False)
-    ax.figure.colorbar(image, ax=ax, shrink=0.9, label="$\\log_{10} L$ (dimensionless)",
-                       ticks=[tick for tick in np.arange(-2, 4, 0.5) if levels[0] <= tick <= levels[-1]])
+    ax.figure.colorbar(
+        image,
+        ax=ax,
+        shrink=0.9,
+        label="$\\log_{10} L$ (dimensionless)",
+        ticks=[tick for tick in np.arange(-2, 4, 0.5) if levels[0] <= tick <= levels[-1]],
+    )
 
 
 def plot_flows(problem, data, classical: xr.Dataset, joint: xr.Dataset, count: int = 3):
@@ -97,7 +116,12 @@ def plot_flows(problem, data, classical: xr.Dataset, joint: xr.Dataset, count: i
     image = None
     for row, index in zip(axes, unsolved):
         sources = [classical if method in classical.solver else joint for method in methods]
-        x = np.stack([source.x.sel(solver=method).isel(problem=index).values for source, method in zip(sources, methods)])
+        x = np.stack(
+            [
+                source.x.sel(solver=method).isel(problem=index).values
+                for source, method in zip(sources, methods)
+            ]
+        )
         fields = [data.y[index], *simulate(x.astype(data.x0.dtype))]
         for ax, field in zip(row, fields):
             image = _map(ax, field, float(np.abs(data.y[unsolved]).max()))

@@ -32,14 +32,32 @@ def _plot(ax, measured, work: str, quantity: str) -> None:
     for number, (device, rows) in enumerate(measured.items()):
         line, fill = LINES[number % len(LINES)], FILLS[number % len(FILLS)]
         for problem, (label, colour, marker) in COLOURS.items():
-            chosen = sorted((r for r in rows if r["work"] == work and r["problem"] == problem and quantity in r), key=lambda r: r["n"])
+            chosen = sorted(
+                (r for r in rows if r["work"] == work and r["problem"] == problem and quantity in r),
+                key=lambda r: r["n"],
+            )
             if not chosen:
                 continue
             n, middle = [r["n"] for r in chosen], [r[quantity] for r in chosen]
             sizes.update(n)
-            ax.plot(n, middle, color=colour, marker=marker, fillstyle=fill, linestyle=line, label=f"{label}, {device}")
+            ax.plot(
+                n,
+                middle,
+                color=colour,
+                marker=marker,
+                fillstyle=fill,
+                linestyle=line,
+                label=f"{label}, {device}",
+            )
             if quantity == "seconds":
-                ax.vlines(n, [r["low"] for r in chosen], [r["high"] for r in chosen], color=colour, linewidth=1, alpha=0.6)
+                ax.vlines(
+                    n,
+                    [r["low"] for r in chosen],
+                    [r["high"] for r in chosen],
+                    color=colour,
+                    linewidth=1,
+                    alpha=0.6,
+                )
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
     ticks = sorted(sizes)
@@ -47,5 +65,13 @@ def _plot(ax, measured, work: str, quantity: str) -> None:
     ax.set_xticks(ticks, [str(n) for n in ticks])
     ax.tick_params(axis="x", which="minor", bottom=False)
     if not sizes:
-        ax.text(0.5, 0.5, "not measured: there is no benchmark file", transform=ax.transAxes, ha="center", va="center", fontsize=8)
+        ax.text(
+            0.5,
+            0.5,
+            "not measured: there is no benchmark file",
+            transform=ax.transAxes,
+            ha="center",
+            va="center",
+            fontsize=8,
+        )
     ax.set_xlabel("problems N (dimensionless)")

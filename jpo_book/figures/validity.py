@@ -26,7 +26,9 @@ def draw_map(ax, values: xr.Dataset, name: str):
 
     rows, columns = values[name].shape
     ax.set_facecolor(NOT_COMPUTED)
-    image = ax.imshow(np.ma.masked_invalid(values[name].values), cmap="RdBu", norm=Normalize(-1, 1), aspect="auto")
+    image = ax.imshow(
+        np.ma.masked_invalid(values[name].values), cmap="RdBu", norm=Normalize(-1, 1), aspect="auto"
+    )
     for row in range(rows):
         for column in range(columns):
             cell = values.isel(difficulty=row, group_size=column)
@@ -38,11 +40,28 @@ def draw_map(ax, values: xr.Dataset, name: str):
             if name == "equal_cost":
                 lines.append(f"({_signed(float(cell.difference))}, ×{_short(float(cell.cost_ratio))})")
             lines.append(f"{int(cell.num_problems)} × {int(cell.num_networks)}")
-            ax.text(column, row, "\n".join(lines), ha="center", va="center", fontsize=5.7, linespacing=1.2,
-                    color="white" if abs(value) > 0.62 else "black")
+            ax.text(
+                column,
+                row,
+                "\n".join(lines),
+                ha="center",
+                va="center",
+                fontsize=5.7,
+                linespacing=1.2,
+                color="white" if abs(value) > 0.62 else "black",
+            )
             if name == "equal_cost" and cell.pays == 1:
-                ax.add_patch(Rectangle((column - 0.45, row - 0.44), 0.9, 0.88, fill=False, edgecolor="black", linewidth=1.6,
-                                       linestyle="-" if cell.certainty >= values.attrs["confidence"] else (0, (2, 1.5))))
+                ax.add_patch(
+                    Rectangle(
+                        (column - 0.45, row - 0.44),
+                        0.9,
+                        0.88,
+                        fill=False,
+                        edgecolor="black",
+                        linewidth=1.6,
+                        linestyle="-" if cell.certainty >= values.attrs["confidence"] else (0, (2, 1.5)),
+                    )
+                )
     ax.set_xticks(range(columns), [str(n) for n in values.group_size.values])
     ax.set_yticks(range(rows), [str(label) for label in values.difficulty.values])
     ax.set_xticks(np.arange(columns - 1) + 0.5, minor=True)
@@ -71,7 +90,13 @@ def plot_validity(maps: Sequence[xr.Dataset]):
     import matplotlib.pyplot as plt
 
     heights = [m.sizes["difficulty"] + 0.9 for m in maps]
-    fig, axes = plt.subplots(len(maps), 2, figsize=(7.4, 0.42 * sum(heights) + 0.9), squeeze=False, gridspec_kw={"height_ratios": heights})
+    fig, axes = plt.subplots(
+        len(maps),
+        2,
+        figsize=(7.4, 0.42 * sum(heights) + 0.9),
+        squeeze=False,
+        gridspec_kw={"height_ratios": heights},
+    )
     for letter, (left, right), one in zip("abcdefgh", axes, maps):
         draw_map(left, one, "advantage")
         image = draw_map(right, one, "equal_cost")
@@ -83,6 +108,13 @@ def plot_validity(maps: Sequence[xr.Dataset]):
     for axis in axes[-1]:
         axis.set_xlabel("problems solved jointly, n (dimensionless)")
     for column, label in zip(axes.T, ("better minus worse", "difference of solved rates")):
-        fig.colorbar(image, ax=column.tolist(), location="bottom", aspect=40, pad=0.01, ticks=[-1, -0.5, 0, 0.5, 1],
-                     label=f"{label} (dimensionless)")
+        fig.colorbar(
+            image,
+            ax=column.tolist(),
+            location="bottom",
+            aspect=40,
+            pad=0.01,
+            ticks=[-1, -0.5, 0, 0.5, 1],
+            label=f"{label} (dimensionless)",
+        )
     return fig

@@ -8,8 +8,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 MARKERS = ("o", "s", "^", "D")
 
 
-def plot_convergence(ax, steps, errors: dict[str, np.ndarray], orders: dict[str, float], xlabel: str, ylabel: str,
-                     ticks=None) -> None:
+def plot_convergence(
+    ax, steps, errors: dict[str, np.ndarray], orders: dict[str, float], xlabel: str, ylabel: str, ticks=None
+) -> None:
     """Errors against step sizes on logarithmic axes, each with a line of the slope that theory promises.
 
     Arguments:
@@ -27,7 +28,13 @@ def plot_convergence(ax, steps, errors: dict[str, np.ndarray], orders: dict[str,
         if label in orders:
             # Anchored at the middle point: the ends show round-off on one side and too coarse steps on the other.
             middle = len(at) // 2
-            ax.loglog(at, values[middle] * (at / at[middle]) ** orders[label], color=colour, linewidth=1.0, alpha=0.7)
+            ax.loglog(
+                at,
+                values[middle] * (at / at[middle]) ** orders[label],
+                color=colour,
+                linewidth=1.0,
+                alpha=0.7,
+            )
     if ticks is not None:
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     for axis in (ax.xaxis, ax.yaxis):

@@ -41,13 +41,25 @@ def plot_signals(problem, data, classical: xr.Dataset, joint: xr.Dataset, count:
     joint = joint.isel(network_seed=0)
     unsolved = np.flatnonzero(~classical.solved.sel(solver="BFGS").values)[:count]
     methods = ("BFGS", "Joint", "JointRefined")
-    fig, axes = plt.subplots(max(1, len(unsolved)), 3, figsize=(7.4, 1.5 * max(1, len(unsolved)) + 0.3), sharex=True, sharey=True, squeeze=False)
+    fig, axes = plt.subplots(
+        max(1, len(unsolved)),
+        3,
+        figsize=(7.4, 1.5 * max(1, len(unsolved)) + 0.3),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
     for row, index in zip(axes, unsolved):
         for ax, method in zip(row, methods):
             source = classical if method in classical.solver else joint
             x = source.x.sel(solver=method).isel(problem=index).values
             ax.plot(times, data.y[index], ".", markersize=1.5, color="#aaaaaa")
-            ax.plot(times, problem.simulate(x.astype(data.x0.dtype), None), color=METHODS[method][1], linewidth=1.2)
+            ax.plot(
+                times,
+                problem.simulate(x.astype(data.x0.dtype), None),
+                color=METHODS[method][1],
+                linewidth=1.2,
+            )
         row[0].set_ylabel(f"problem {index}\n$u$ (dimensionless)")
     for ax, method in zip(axes[0], methods):
         ax.set_title(METHODS[method][0])

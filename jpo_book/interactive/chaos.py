@@ -19,7 +19,12 @@ LOW, HIGH = -6.0, 1.0  # log10 of the loss over the variance of y, in the data o
 
 
 def beta_landscape(
-    problem: InverseProblem, data: Dataset, index: int = 0, betas=BETAS, horizon: float = LARGEST_HORIZON, every: float = EVERY
+    problem: InverseProblem,
+    data: Dataset,
+    index: int = 0,
+    betas=BETAS,
+    horizon: float = LARGEST_HORIZON,
+    every: float = EVERY,
 ):
     """mean_j (u_j(T; beta) - u_j(T; beta*))^2 / var u(T; beta*) for T = every, 2 every, ..., horizon, at the true alpha.
 
@@ -39,7 +44,9 @@ def beta_landscape(
     with jax.enable_x64(True):
         u0 = jnp.asarray(np.asarray(data.context[index], np.float64))
         alpha, beta = coefficients_of(np.asarray(data.x_true[index], np.float64))
-        move = jax.jit(jax.vmap(lambda b: trajectory(u0, alpha, b, horizon=horizon, **settings)[stride::stride]))
+        move = jax.jit(
+            jax.vmap(lambda b: trajectory(u0, alpha, b, horizon=horizon, **settings)[stride::stride])
+        )
         states = np.asarray(move(jnp.concatenate([jnp.asarray(betas), jnp.asarray([beta])])))
     truth = states[-1]
     loss = np.mean((states[:-1] - truth) ** 2, axis=-1).T / np.var(truth, axis=-1)[:, None]
@@ -62,11 +69,15 @@ def turn_up_chaos(problem: InverseProblem, data: Dataset, *, index: int = 0) -> 
     settings = problem.settings
     num_points = settings.get("num_points", 0)
     if problem.name != "kuramoto_sivashinsky" or settings["order"] != 4 or num_points & (num_points - 1):
-        raise ValueError(f"problem: expected Kuramoto–Sivashinsky of order 4 with a power of two of grid points, got {problem.name!r} with "
-                         f"{num_points} points; the page integrates no other.")
+        raise ValueError(
+            f"problem: expected Kuramoto–Sivashinsky of order 4 with a power of two of grid points, got {problem.name!r} with "
+            f"{num_points} points; the page integrates no other."
+        )
     check_integer("index", index, 0)
     if index >= len(data):
-        raise ValueError(f"index: expected a problem from 0 to {len(data) - 1}, got {index}; choose one of the data set.")
+        raise ValueError(
+            f"index: expected a problem from 0 to {len(data) - 1}, got {index}; choose one of the data set."
+        )
     horizons, loss, _ = beta_landscape(problem, data, index)
     alpha, beta = (float(v) for v in coefficients_of(np.asarray(data.x_true[index], np.float64)))
     kept = kept_modes(num_points) + 1
@@ -74,24 +85,37 @@ def turn_up_chaos(problem: InverseProblem, data: Dataset, *, index: int = 0) -> 
     scheme = etdrk(k**2 - k**4, settings["dt"], 4)
     coefficients = np.stack([scheme.decay, scheme.decay_half, *scheme.stages])
     page = dict(
-        alpha=alpha, beta=beta, guess=1.0, u0=doubles(data.context[index]), coefficients=doubles(coefficients),
-        num_points=num_points, extent=settings["domain_extent"], dt=settings["dt"], forcing_mode=FORCING_MODE, solved=1e-3,
-        horizons=rounded(horizons, 6), first=int(np.searchsorted(horizons, settings["horizon"])),
+        alpha=alpha,
+        beta=beta,
+        guess=1.0,
+        u0=doubles(data.context[index]),
+        coefficients=doubles(coefficients),
+        num_points=num_points,
+        extent=settings["domain_extent"],
+        dt=settings["dt"],
+        forcing_mode=FORCING_MODE,
+        solved=1e-3,
+        horizons=rounded(horizons, 6),
+        first=int(np.searchsorted(horizons, settings["horizon"])),
         betas=[float(BETAS[0]), float(BETAS[-1]), len(BETAS)],
-        range=[LOW, HIGH], landscape=packed(np.log10(np.maximum(loss, 10.0**LOW)), LOW, HIGH),
+        range=[LOW, HIGH],
+        landscape=packed(np.log10(np.maximum(loss, 10.0**LOW)), LOW, HIGH),
         valleys=np.sum((loss[:, 1:-1] < loss[:, :-2]) & (loss[:, 1:-1] < loss[:, 2:]), axis=1).tolist(),
     )
     valleys = [page["valleys"][int(np.searchsorted(horizons, T))] for T in STILL_HORIZONS]
     return InteractiveFigure(
-        "turn-up-chaos", page, draw=lambda figure: _draw(figure, horizons, loss, beta), figsize=(7.4, 3.2),
+        "turn-up-chaos",
+        page,
+        draw=lambda figure: _draw(figure, horizons, loss, beta),
+        figsize=(7.4, 3.2),
         alt="Left: the loss against beta for motions of four lengths T. Right: the same as a map over beta and T. Along beta there are "
-            f"{valleys[0]} valley(s) at T = 10, {valleys[1]} at T = 20, {valleys[2]} at T = 40 and {valleys[3]} at T = 80.",
+        f"{valleys[0]} valley(s) at T = 10, {valleys[1]} at T = 20, {valleys[2]} at T = 40 and {valleys[3]} at T = 80.",
         caption="<strong>Turn up chaos.</strong> Move <i>T</i>, the length of the motion, and drag your <i>β</i> along the landscape. "
-                "Above: the loss, divided by the variance of the target, against <i>β</i>, with <i>α</i> at its true value; dashed line: "
-                "the truth; dotted line: below it a problem counts as solved; the arrow leads from your <i>β</i> down to the valley where "
-                "a descent along this curve ends. Below: the motion of the truth, that of your <i>β</i>, and their difference, blue below "
-                "zero and red above; place upwards, time to the right. The landscape was computed with the library, the motions are "
-                "integrated by your browser.",
+        "Above: the loss, divided by the variance of the target, against <i>β</i>, with <i>α</i> at its true value; dashed line: "
+        "the truth; dotted line: below it a problem counts as solved; the arrow leads from your <i>β</i> down to the valley where "
+        "a descent along this curve ends. Below: the motion of the truth, that of your <i>β</i>, and their difference, blue below "
+        "zero and red above; place upwards, time to the right. The landscape was computed with the library, the motions are "
+        "integrated by your browser.",
     )
 
 
@@ -106,7 +130,15 @@ def _draw(figure, horizons, loss, beta: float) -> None:
     left.axvline(beta, color="#777777", linewidth=0.9, linestyle="--")
     left.set(yscale="log", xlabel="trial $\\beta$ (dimensionless)", ylabel="loss / variance of $y$")
     left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8, frameon=False)
-    image = right.pcolormesh(BETAS, horizons, np.log10(np.maximum(loss, 1e-4)), cmap="viridis", vmin=-3, vmax=HIGH, shading="nearest")
+    image = right.pcolormesh(
+        BETAS,
+        horizons,
+        np.log10(np.maximum(loss, 1e-4)),
+        cmap="viridis",
+        vmin=-3,
+        vmax=HIGH,
+        shading="nearest",
+    )
     right.axvline(beta, color="white", linewidth=0.9, linestyle="--")
     right.set(xlabel="trial $\\beta$ (dimensionless)", ylabel="length of the motion $T$")
     right.grid(False)

@@ -26,11 +26,22 @@ class InteractiveFigure:
         alt: what the still picture shows, for readers who do not see it.
     """
 
-    def __init__(self, name: str, data: Mapping, *, draw: Callable, figsize: tuple[float, float], alt: str, caption: str):
+    def __init__(
+        self,
+        name: str,
+        data: Mapping,
+        *,
+        draw: Callable,
+        figsize: tuple[float, float],
+        alt: str,
+        caption: str,
+    ):
         self.name, self.data, self.alt = name, data, alt
         self._text = json.dumps(data, separators=(",", ":"), allow_nan=False)
         if len(self._text) > LARGEST:
-            raise ValueError(f"data: expected at most {LARGEST} bytes, got {len(self._text)}; round the numbers or take fewer of them.")
+            raise ValueError(
+                f"data: expected at most {LARGEST} bytes, got {len(self._text)}; round the numbers or take fewer of them."
+            )
         self._caption = caption
         self._picture = _paint(draw, figsize)
 
@@ -39,9 +50,13 @@ class InteractiveFigure:
         self._picture.save(webp, "WEBP", quality=85, method=4)
         self._picture.save(png, "PNG", optimize=True)
         values = {
-            "NAME": self.name, "DATA": self._text.replace("</", "<\\/"), "STILL": base64.b64encode(webp.getvalue()).decode(),
-            "WIDTH": self._picture.width, "HEIGHT": self._picture.height,
-            "ALT": html.escape(self.alt, quote=True), "CAPTION": self._caption,
+            "NAME": self.name,
+            "DATA": self._text.replace("</", "<\\/"),
+            "STILL": base64.b64encode(webp.getvalue()).decode(),
+            "WIDTH": self._picture.width,
+            "HEIGHT": self._picture.height,
+            "ALT": html.escape(self.alt, quote=True),
+            "CAPTION": self._caption,
         }
         page = TEMPLATE.read_text(encoding="utf-8")
         for name, value in values.items():

@@ -60,7 +60,9 @@ def follow(problem: InverseProblem, data: Dataset, method, x0=None) -> Descent:
         def update(state, loss, gradient):
             new = jax.vmap(method.update)(state, loss, gradient, environment)
             running = state.status == Status.RUNNING
-            return jax.tree.map(lambda a, b: jnp.where(running.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, state)
+            return jax.tree.map(
+                lambda a, b: jnp.where(running.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, state
+            )
 
         points, evaluated, losses, counts = [], [], [], np.zeros(len(data), int)
         for _ in range(method.max_evaluations):
@@ -81,7 +83,9 @@ def thinned(points, largest: int = 60, digits: int = 4) -> list:
     points = np.asarray(points, np.float64)
     length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     wanted = np.linspace(0.0, length[-1], largest)
-    chosen = np.unique(np.concatenate([[0], np.searchsorted(length, wanted), [len(points) - 1]]).clip(0, len(points) - 1))
+    chosen = np.unique(
+        np.concatenate([[0], np.searchsorted(length, wanted), [len(points) - 1]]).clip(0, len(points) - 1)
+    )
     kept = np.round(points[chosen], digits) + 0.0
     new = np.concatenate([[True], np.any(np.diff(kept, axis=0) != 0, axis=1)])
     return kept[new].tolist()

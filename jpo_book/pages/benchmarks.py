@@ -36,11 +36,21 @@ def read_benchmarks(folder: Path | None = None) -> list[dict[str, Any]]:
         except (ValueError, KeyError, TypeError):
             known = False
         if not known:
-            raise ValueError(f"{path.name}: expected a benchmark in the format {BENCHMARK_FORMAT}, got something else; run make bench again.")
+            raise ValueError(
+                f"{path.name}: expected a benchmark in the format {BENCHMARK_FORMAT}, got something else; run make bench again."
+            )
         found.append(benchmark)
         if os.environ.get("JPO_RESULTS_LOG"):
             with open(os.environ["JPO_RESULTS_LOG"], "a", encoding="utf-8") as log:
-                log.write(json.dumps({"path": f"benchmarks/results/{path.name}", "sha256": hashlib.sha256(content).hexdigest()}) + "\n")
+                log.write(
+                    json.dumps(
+                        {
+                            "path": f"benchmarks/results/{path.name}",
+                            "sha256": hashlib.sha256(content).hexdigest(),
+                        }
+                    )
+                    + "\n"
+                )
     return found
 
 
@@ -51,10 +61,20 @@ def of_processors(benchmark: Mapping[str, Any]) -> bool:
 
 def largest_evaluations(benchmark: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """{problem: the row that times one evaluation, for the largest batch}."""
-    return {row["problem"]: row for row in sorted(benchmark["scaling"], key=lambda row: row["n"]) if row["work"] == "evaluation"}
+    return {
+        row["problem"]: row
+        for row in sorted(benchmark["scaling"], key=lambda row: row["n"])
+        if row["work"] == "evaluation"
+    }
 
 
-BENCHMARK_HEADER = ["work", "ratio", "target reached", "this library", "beside it"]  # what matters most stays on a narrow screen
+BENCHMARK_HEADER = [
+    "work",
+    "ratio",
+    "target reached",
+    "this library",
+    "beside it",
+]  # what matters most stays on a narrow screen
 
 
 def benchmark_rows(benchmark: Mapping[str, Any]) -> list[list[str]]:
@@ -62,17 +82,31 @@ def benchmark_rows(benchmark: Mapping[str, Any]) -> list[list[str]]:
     rows = []
     for row in benchmark["rows"]:
         reached = {True: "yes", False: "**no**", None: ""}[row["reached"]]
-        processor_ratio = "" if row["processor_ratio"] is None else f"; of processor times {row['processor_ratio']:.3g}"
-        rows.append([
-            row["title"], ratio_text(row) + processor_ratio, ", ".join(part for part in (target_text(row["target"]), reached) if part),
-            _side_text(row["ours"]), f"{row['beside']}: {_side_text(row['peer'])}" if row["peer"] else row["beside"],
-        ])
+        processor_ratio = (
+            "" if row["processor_ratio"] is None else f"; of processor times {row['processor_ratio']:.3g}"
+        )
+        rows.append(
+            [
+                row["title"],
+                ratio_text(row) + processor_ratio,
+                ", ".join(part for part in (target_text(row["target"]), reached) if part),
+                _side_text(row["ours"]),
+                f"{row['beside']}: {_side_text(row['peer'])}" if row["peer"] else row["beside"],
+            ]
+        )
     return rows
 
 
 def _side_text(side: Mapping[str, Any]) -> str:
     """Time and accuracy of one side of a row."""
-    return "; ".join(part for part in ("" if side["seconds"] is None else duration(side["seconds"]), side.get("accuracy_text", "")) if part)
+    return "; ".join(
+        part
+        for part in (
+            "" if side["seconds"] is None else duration(side["seconds"]),
+            side.get("accuracy_text", ""),
+        )
+        if part
+    )
 
 
 def benchmark_tables(benchmarks: Sequence[Mapping[str, Any]], *, label: str):
@@ -83,12 +117,21 @@ def benchmark_tables(benchmarks: Sequence[Mapping[str, Any]], *, label: str):
     parts: list[str] = []
     for number, benchmark in enumerate(benchmark for benchmark in benchmarks if benchmark["rows"]):
         name = label if number == 0 else f"{label}-{number + 1}"
-        parts.append(markdown_table(BENCHMARK_HEADER, benchmark_rows(benchmark), label=name, caption=_caption(benchmark)).data)
+        parts.append(
+            markdown_table(
+                BENCHMARK_HEADER, benchmark_rows(benchmark), label=name, caption=_caption(benchmark)
+            ).data
+        )
         parts += [f"- *{row_name(row)}:* {row['note']}" for row in benchmark["rows"] if row["note"]]
         missed = [row for row in benchmark["rows"] if row["reached"] is False]
         if missed:
-            parts.append(f"**Why {len(missed)} targets are missed on {benchmark['machine']['name']}.** Measured in the same run, by `benchmarks/reasons.py`:")
-            parts += [f"- *{row_name(row)}:* {row.get('reason') or 'The reason has not been measured.'}" for row in missed]
+            parts.append(
+                f"**Why {len(missed)} targets are missed on {benchmark['machine']['name']}.** Measured in the same run, by `benchmarks/reasons.py`:"
+            )
+            parts += [
+                f"- *{row_name(row)}:* {row.get('reason') or 'The reason has not been measured.'}"
+                for row in missed
+            ]
     return Markdown("\n\n".join(parts) or "There is no file of a benchmark yet: `make bench` writes one.")
 
 
@@ -109,12 +152,22 @@ def accelerator_sentences(benchmarks: Sequence[Mapping[str, Any]]):
         here = largest_evaluations(benchmark)
         told = [
             f"{label} {duration(here[problem]['seconds'])} (N = {here[problem]['n']}"
-            + (f", {float(format(there[problem]['seconds'] / here[problem]['seconds'], '.2g')):g} times as fast" if problem in there else "") + ")"
-            for problem, (label, *_) in COLOURS.items() if problem in here
+            + (
+                f", {float(format(there[problem]['seconds'] / here[problem]['seconds'], '.2g')):g} times as fast"
+                if problem in there
+                else ""
+            )
+            + ")"
+            for problem, (label, *_) in COLOURS.items()
+            if problem in here
         ]
         beside = f", in brackets beside {on_processors['machine']['name']}" if there else ""
-        parts.append(f"- **{benchmark['machine']['name']}**, JAX {benchmark['versions']['jax']}: {'; '.join(told)}. Times are per problem{beside}.")
-    return Markdown("\n".join(parts) or "No accelerator has been measured yet: `python -m benchmarks.gpu` writes a file.")
+        parts.append(
+            f"- **{benchmark['machine']['name']}**, JAX {benchmark['versions']['jax']}: {'; '.join(told)}. Times are per problem{beside}."
+        )
+    return Markdown(
+        "\n".join(parts) or "No accelerator has been measured yet: `python -m benchmarks.gpu` writes a file."
+    )
 
 
 def row_name(row: Mapping[str, Any]) -> str:
@@ -127,9 +180,11 @@ def _caption(benchmark: Mapping[str, Any]) -> str:
     amount = "a short version" if benchmark["quick"] else "the full version"
     versions = ", ".join(f"{name} {version}" for name, version in benchmark["versions"].items())
     load = "" if machine.get("load") is None else f", {machine['load']:g} programs at a time"
-    return (f"Benchmarks on {machine['name']} ({machine['device']}, {machine['cores']} cores{load}), {amount}, {benchmark['created'][:10]}. "
-            f"Times are medians. A ratio with a target ≥ is the time there divided by the time here, with ≤ the time here divided by that "
-            f"there; in brackets the middle half of the single ratios. Processor times are the sum over all processors. {versions}")
+    return (
+        f"Benchmarks on {machine['name']} ({machine['device']}, {machine['cores']} cores{load}), {amount}, {benchmark['created'][:10]}. "
+        f"Times are medians. A ratio with a target ≥ is the time there divided by the time here, with ≤ the time here divided by that "
+        f"there; in brackets the middle half of the single ratios. Processor times are the sum over all processors. {versions}"
+    )
 
 
 def ratio_text(row: Mapping[str, Any]) -> str:
@@ -140,7 +195,12 @@ def ratio_text(row: Mapping[str, Any]) -> str:
     return f"{row['ratio']:.3g}{middle}"
 
 
-TARGETS = {"at_least": "≥ {:g}", "at_most": "≤ {:g}", "seconds_at_most": "≤ {:g} s", "new_programs": "{:g} new programs"}
+TARGETS = {
+    "at_least": "≥ {:g}",
+    "at_most": "≤ {:g}",
+    "seconds_at_most": "≤ {:g} s",
+    "new_programs": "{:g} new programs",
+}
 
 
 def target_text(target: Mapping[str, float] | None) -> str:

@@ -40,7 +40,12 @@ from jpo_lib.solvers import BFGS, Adam, GradientDescent, JointOptimization, Mult
 
 FORMAT = "jpo-times-1"
 PARTS = ("training", "solving")
-MEASURED, SCALED, BENCHMARK, UNKNOWN = "computed", "scaled", "benchmark", "unknown"  # what the time of a cell rests on
+MEASURED, SCALED, BENCHMARK, UNKNOWN = (
+    "computed",
+    "scaled",
+    "benchmark",
+    "unknown",
+)  # what the time of a cell rests on
 # How long one simulation takes, up to a factor for each problem. Time steps of the flow grow with its grid.
 SIZES = {
     "wave_packet": lambda s: s["num_points"],
@@ -114,8 +119,12 @@ def _budget(method: str, defaults: dict[str, Any]) -> int:
     if method in ("BFGS", "ClassicalStart"):
         return BFGS().max_evaluations
     if method in ("GradientDescent", "Adam"):
-        return {"GradientDescent": GradientDescent, "Adam": Adam}[method](**defaults.get(method, {})).max_evaluations
-    return MultiStart(**(defaults.get("MultiStart", {}) if method != "MultiStartAdam" else {})).max_evaluations
+        return {"GradientDescent": GradientDescent, "Adam": Adam}[method](
+            **defaults.get(method, {})
+        ).max_evaluations
+    return MultiStart(
+        **(defaults.get("MultiStart", {}) if method != "MultiStartAdam" else {})
+    ).max_evaluations
 
 
 # --- what was measured ------------------------------------------------------------------------------------------------
@@ -123,18 +132,30 @@ def _budget(method: str, defaults: dict[str, Any]) -> int:
 
 def busy_seconds(seconds: dict[str, float], cores: int | None) -> float:
     """Seconds for which a computed cell keeps all processors busy, from its manifest; on an accelerator (None) its share of the clock's."""
-    return seconds["total"] / seconds.get("at_once", 1) if cores is None else seconds.get("processor", cores * seconds["total"]) / cores
+    return (
+        seconds["total"] / seconds.get("at_once", 1)
+        if cores is None
+        else seconds.get("processor", cores * seconds["total"]) / cores
+    )
 
 
-def spent_seconds(cell: studies.Cell, seconds: dict[str, float], cores: int | None = None) -> dict[str, float]:
+def spent_seconds(
+    cell: studies.Cell, seconds: dict[str, float], cores: int | None = None
+) -> dict[str, float]:
     """The same by part: "start", "training" and "solving". How busy the processors are in each of them is not known."""
     runs = {name: value for name, value in seconds.items() if name.endswith(".run")}
     training = sum(runs.values()) if cell.kind not in ("classical", "joint") else runs.get("Joint.run", 0.0)
-    spent = {"training": training, "solving": sum(runs.values()) - training, "start": max(0.0, seconds["total"] - sum(runs.values()))}
+    spent = {
+        "training": training,
+        "solving": sum(runs.values()) - training,
+        "start": max(0.0, seconds["total"] - sum(runs.values())),
+    }
     return {part: value * busy_seconds(seconds, cores) / seconds["total"] for part, value in spent.items()}
 
 
-Times = dict[str, dict[str, tuple[studies.Cell, dict[str, float]]]]  # {hardware: {name of a cell: (cell, seconds of its parts)}}
+Times = dict[
+    str, dict[str, tuple[studies.Cell, dict[str, float]]]
+]  # {hardware: {name of a cell: (cell, seconds of its parts)}}
 
 
 @functools.lru_cache(maxsize=8)
@@ -145,7 +166,12 @@ def cells_of(profile: str) -> tuple[studies.Cell, ...]:
 
 def cells_that_tell() -> list[studies.Cell]:
     """The cells of all profiles but smoke, whose studies are too small to tell how long others take, and published, which mixes the others."""
-    return [cell for profile in studies.profiles() if profile not in ("smoke", "published") for cell in cells_of(profile)]
+    return [
+        cell
+        for profile in studies.profiles()
+        if profile not in ("smoke", "published")
+        for cell in cells_of(profile)
+    ]
 
 
 def computed(cells: Iterable[studies.Cell], folders: Sequence[Path] | None = None) -> Times:
@@ -181,12 +207,19 @@ def keep(times: Times, folder: Path) -> list[Path]:
     beside the results. So are those that no profile has anymore.
     """
     all_cells, written = cells_that_tell(), []
-    beside = {(machine, cell) for machine, known in computed(all_cells, [reference_folder()]).items() for cell in known}
+    beside = {
+        (machine, cell)
+        for machine, known in computed(all_cells, [reference_folder()]).items()
+        for cell in known
+    }
     wanted = {cell.name for cell in all_cells}
     for name, known in times.items():
         path = Path(folder) / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
-        merged = {cell: entry for cell, entry in {**kept(path.parent).get(name, {}), **known}.items()
-                  if cell in wanted and (name, cell) not in beside}
+        merged = {
+            cell: entry
+            for cell, entry in {**kept(path.parent).get(name, {}), **known}.items()
+            if cell in wanted and (name, cell) not in beside
+        }
         entries = [json.dumps({"cell": cell.model_dump(mode="json", exclude_defaults=True), "seconds": _what_tells(seconds)}, sort_keys=True, separators=(",", ":"))
                    for _, (cell, seconds) in sorted(merged.items())]  # fmt: skip
         head = json.dumps({"format": FORMAT, "hardware": name})
@@ -198,9 +231,16 @@ def keep(times: Times, folder: Path) -> list[Path]:
 
 def _what_tells(seconds: dict[str, float]) -> dict[str, float]:
     """The times that estimates use, with four digits: these files count among the results, whose size is limited."""
-    told = {part: value for part, value in seconds.items() if part in ("total", "processor", "at_once", "Joint.run")}
+    told = {
+        part: value
+        for part, value in seconds.items()
+        if part in ("total", "processor", "at_once", "Joint.run")
+    }
     solving = sum(value for part, value in seconds.items() if part.endswith(".run") and part != "Joint.run")
-    return {part: float(f"{value:.4g}") for part, value in {**told, **({"solving.run": solving} if solving else {})}.items()}
+    return {
+        part: float(f"{value:.4g}")
+        for part, value in {**told, **({"solving.run": solving} if solving else {})}.items()
+    }
 
 
 def kept(folder: Path) -> Times:
@@ -217,9 +257,13 @@ def kept(folder: Path) -> Times:
         except (ValueError, KeyError, TypeError):
             known = False
         if not known:
-            raise ValueError(f"{path.name}: expected times of studies in the format {FORMAT}, got something else; move it away.")
+            raise ValueError(
+                f"{path.name}: expected times of studies in the format {FORMAT}, got something else; move it away."
+            )
         cells = ((studies.Cell(**entry["cell"]), entry["seconds"]) for entry in content["studies"])
-        found.setdefault(content["hardware"], {}).update({cell.name: (cell, seconds) for cell, seconds in cells})
+        found.setdefault(content["hardware"], {}).update(
+            {cell.name: (cell, seconds) for cell, seconds in cells}
+        )
     return found
 
 
@@ -235,7 +279,10 @@ class Rates:
     """Seconds per unit of work on one kind of hardware."""
 
     def __init__(
-        self, known: dict[str, tuple[studies.Cell, dict[str, float]]], benchmark: dict[str, Any] | None = None, cores: int | None = None
+        self,
+        known: dict[str, tuple[studies.Cell, dict[str, float]]],
+        benchmark: dict[str, Any] | None = None,
+        cores: int | None = None,
     ):
         """
         Arguments:
@@ -244,16 +291,31 @@ class Rates:
             cores: number of processors, if the studies were computed on these; None on an accelerator.
         """
         self.known, self.cores = known, cores
-        self.at_once = max((int(seconds.get("at_once", 1)) for _, seconds in known.values()), default=1)  # studies that shared an accelerator
+        self.at_once = max(
+            (int(seconds.get("at_once", 1)) for _, seconds in known.values()), default=1
+        )  # studies that shared an accelerator
         groups: dict[tuple[str, str, float | None], dict] = {}
         for cell, seconds in known.values():
             for key in self._keys(cell):
-                groups.setdefault(key, {})[cell.name] = planned_work(cell), spent_seconds(cell, seconds, cores)
+                groups.setdefault(key, {})[cell.name] = (
+                    planned_work(cell),
+                    spent_seconds(cell, seconds, cores),
+                )
         if cores is not None:  # the clock is an upper bound only, for where nothing better is known
-            groups = {key: {name: pair for name, pair in pairs.items() if "processor" in known[name][1]} or pairs for key, pairs in groups.items()}
+            groups = {
+                key: {name: pair for name, pair in pairs.items() if "processor" in known[name][1]} or pairs
+                for key, pairs in groups.items()
+            }
         self.rates = {
-            key: {**{part: sum(s[part] for _, s in pairs.values()) / max(sum(w[part] for w, _ in pairs.values()), 1e-300) for part in PARTS},
-                  "start": float(np.median([s["start"] for _, s in pairs.values()])), "cells": frozenset(pairs)}
+            key: {
+                **{
+                    part: sum(s[part] for _, s in pairs.values())
+                    / max(sum(w[part] for w, _ in pairs.values()), 1e-300)
+                    for part in PARTS
+                },
+                "start": float(np.median([s["start"] for _, s in pairs.values()])),
+                "cells": frozenset(pairs),
+            }
             for key, pairs in groups.items()
         }
         self.evaluations = {} if benchmark is None else _evaluations(benchmark)
@@ -261,7 +323,11 @@ class Rates:
     @staticmethod
     def _keys(cell: studies.Cell) -> tuple[tuple[str, str, float | None], ...]:
         """The groups of a cell: those with simulations of equal size, whose times tell most, and all of the problem and kind."""
-        return (cell.problem, cell.kind, SIZES[cell.problem](family(cell)[0])), (cell.problem, cell.kind, None)
+        return (cell.problem, cell.kind, SIZES[cell.problem](family(cell)[0])), (
+            cell.problem,
+            cell.kind,
+            None,
+        )
 
     def group_of(self, cell: studies.Cell) -> tuple[str, str, float | None] | None:
         """The key in `rates` that a cell is estimated from, None if no cell tells anything about it."""
@@ -284,7 +350,10 @@ class Rates:
         """Estimate over time, for each timed cell that can be estimated from the cells of other studies alone; sorted."""
         ratios = []
         for left_out in dict.fromkeys(cell.study for cell, _ in self.known.values()):
-            others = Rates({name: entry for name, entry in self.known.items() if entry[0].study != left_out}, cores=self.cores)
+            others = Rates(
+                {name: entry for name, entry in self.known.items() if entry[0].study != left_out},
+                cores=self.cores,
+            )
             for cell, seconds in (entry for entry in self.known.values() if entry[0].study == left_out):
                 estimate = others.estimate(cell)
                 if estimate.basis == SCALED:
@@ -294,8 +363,10 @@ class Rates:
 
 def _evaluations(benchmark: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """{problem: (seconds of an evaluation of size 1, seconds of compilation)} from the largest batch of a benchmark."""
-    return {problem: (row["seconds"] / SIZES[problem](family_of(problem, "{}")[0]), 3 * row["compile_seconds"])
-            for problem, row in largest_evaluations(benchmark).items()}
+    return {
+        problem: (row["seconds"] / SIZES[problem](family_of(problem, "{}")[0]), 3 * row["compile_seconds"])
+        for problem, row in largest_evaluations(benchmark).items()
+    }
 
 
 def all_rates(cores: int | None = None) -> dict[str, Rates]:

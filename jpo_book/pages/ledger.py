@@ -29,7 +29,10 @@ KINDS = {"figures": "figure", "tables": "table", "theorems": "theorem", "claims"
 VERDICTS = ("reproduced", "partly", "not reproduced", "out of budget", "planned")
 LABEL_OPTION = re.compile(r"^\s*:(?:name|label):\s*([A-Za-z0-9_-]+)\s*$", re.MULTILINE)
 THEOREM_OPTION = re.compile(r"^\s*(?::label:|label:)\s*([A-Za-z0-9_-]+)\s*$", re.MULTILINE)
-IMAGE_TYPES = {"image/png": "png", "image/svg+xml": "svg"}  # for the gallery: figures carry a small PNG beside their SVG
+IMAGE_TYPES = {
+    "image/png": "png",
+    "image/svg+xml": "svg",
+}  # for the gallery: figures carry a small PNG beside their SVG
 
 Verdicts = Callable[[Path], list[dict[str, Any]]]
 
@@ -73,17 +76,28 @@ def build_ledger(root: Path | str, verdicts: Verdicts | None = None) -> dict[str
     for item in load_items():
         scan = scans.get(item["notebook"])
         entry: dict[str, Any] = {
-            "id": item["id"], "kind": item["kind"], "status": "planned", "title": item["title"],
-            "page": None, "anchor": None, "notebook": f"notebooks/{item['notebook']}.ipynb",
-            "parameters": {}, "results": [],
+            "id": item["id"],
+            "kind": item["kind"],
+            "status": "planned",
+            "title": item["title"],
+            "page": None,
+            "anchor": None,
+            "notebook": f"notebooks/{item['notebook']}.ipynb",
+            "parameters": {},
+            "results": [],
         }
         if item["kind"] in ("figure", "table"):
             # The page that holds the label decides, not the registry: notebooks may be regrouped.
             holder = next((stem for stem, s in scans.items() if item["label"] in s["labels"]), None)
             if holder is not None:
                 scan = scans[holder]
-                entry.update(status="built", page=f"_executed/{holder}.html", anchor=item["label"],
-                             notebook=f"notebooks/{holder}.ipynb", data=f"_data/{item['label']}.csv")
+                entry.update(
+                    status="built",
+                    page=f"_executed/{holder}.html",
+                    anchor=item["label"],
+                    notebook=f"notebooks/{holder}.ipynb",
+                    data=f"_data/{item['label']}.csv",
+                )
         elif item["kind"] == "theorem" and item["label"] in theorems:
             entry.update(status="built", page="proofs.html", anchor=item["label"])
         if item["kind"] == "claim":
@@ -146,15 +160,19 @@ def _scan_notebook(path: Path) -> dict[str, Any]:
         # A figure that is labelled but left no picture is not built.
         if figure.get("name") and image is not None:
             labels[figure["name"]] = {"image": image, "alt": (mystnb.get("image") or {}).get("alt", "")}
-        texts = [cell.get("source", "")] if cell.get("cell_type") == "markdown" else [
-            o["data"]["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})]
+        texts = (
+            [cell.get("source", "")]
+            if cell.get("cell_type") == "markdown"
+            else [o["data"]["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})]
+        )
         for text in texts:
             for label in LABEL_OPTION.findall(_joined(text)):
                 labels.setdefault(label, {"image": None, "alt": ""})
     own = metadata.get("jpo", {})
     parameters = own.get("parameters") or metadata.get("papermill", {}).get("parameters") or {}
-    results = sorted(({"path": r["path"], "sha256": r["sha256"]} for r in own.get("results", [])),
-                     key=lambda r: r["path"])
+    results = sorted(
+        ({"path": r["path"], "sha256": r["sha256"]} for r in own.get("results", [])), key=lambda r: r["path"]
+    )
     return {"labels": labels, "parameters": parameters, "results": results}
 
 
@@ -168,13 +186,22 @@ def _claim_fields(item: dict[str, Any], verdict: dict[str, Any] | None) -> dict[
         )
     return {
         "status": "planned" if word == "planned" else "built",
-        "page": "claims.html", "anchor": item["label"],
-        "results": sorted(({"path": r["path"], "sha256": r["sha256"]} for r in given.get("results") or []),
-                          key=lambda r: r["path"]),
-        "verdict": word, "effect": given.get("effect"), "interval": given.get("interval"),
-        "rule": given.get("rule") or item.get("rule"), "fair_baseline": given.get("fair_baseline"),
-        "words": given.get("words"), "note": given.get("note"), "by_experiment": given.get("by_experiment"),
-        "text": given.get("text") or item["text"], "notebooks": item.get("notebooks", [item["notebook"]]),
+        "page": "claims.html",
+        "anchor": item["label"],
+        "results": sorted(
+            ({"path": r["path"], "sha256": r["sha256"]} for r in given.get("results") or []),
+            key=lambda r: r["path"],
+        ),
+        "verdict": word,
+        "effect": given.get("effect"),
+        "interval": given.get("interval"),
+        "rule": given.get("rule") or item.get("rule"),
+        "fair_baseline": given.get("fair_baseline"),
+        "words": given.get("words"),
+        "note": given.get("note"),
+        "by_experiment": given.get("by_experiment"),
+        "text": given.get("text") or item["text"],
+        "notebooks": item.get("notebooks", [item["notebook"]]),
     }
 
 

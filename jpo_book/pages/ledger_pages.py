@@ -22,8 +22,14 @@ def fragments(ledger: dict[str, list[Item]], images: dict[str, dict[str, str]]) 
         "claims_table.md": _claims(items),
         "verdict_strip.md": _verdict_strip(items),
         "findings.md": _findings(items),
-        "held.md": _by_verdict(items, ("reproduced",), "None of the claims has been reproduced in this build."),
-        "not_held.md": _by_verdict(items, ("partly", "not reproduced", "out of budget", "planned"), "In this build there is no such claim."),
+        "held.md": _by_verdict(
+            items, ("reproduced",), "None of the claims has been reproduced in this build."
+        ),
+        "not_held.md": _by_verdict(
+            items,
+            ("partly", "not reproduced", "out of budget", "planned"),
+            "In this build there is no such claim.",
+        ),
         "gallery.md": _gallery(items, images),
     }
 
@@ -66,8 +72,10 @@ def _trial_notice(items: list[Item]) -> str:
     """A warning in front of verdicts that come from the trial size, whose numbers mean nothing."""
     if not any(i["parameters"].get("profile") == "smoke" for i in _built(items)):
         return ""
-    return (":::{warning}\nThis book was built with the profile `smoke`, which only shows that everything runs. "
-            "Its numbers and verdicts mean nothing.\n:::\n\n")
+    return (
+        ":::{warning}\nThis book was built with the profile `smoke`, which only shows that everything runs. "
+        "Its numbers and verdicts mean nothing.\n:::\n\n"
+    )
 
 
 def _link(item: Item) -> str:
@@ -81,8 +89,11 @@ def _link(item: Item) -> str:
 
 
 def _summary(items: list[Item]) -> str:
-    counts = [f"{len(_built(items, kind))} of {sum(i['kind'] == kind for i in items)} {name.lower()}"
-              for kind, name in HEADINGS.items() if kind != "claim"]
+    counts = [
+        f"{len(_built(items, kind))} of {sum(i['kind'] == kind for i in items)} {name.lower()}"
+        for kind, name in HEADINGS.items()
+        if kind != "claim"
+    ]
     tested = len(_built(items, "claim"))
     claims = sum(i["kind"] == "claim" for i in items)
     rest = "" if all(item["status"] == "built" for item in items) else " The other items are planned."
@@ -92,13 +103,26 @@ def _summary(items: list[Item]) -> str:
 def _ledger_table(items: list[Item]) -> str:
     lines = []
     for kind, heading in HEADINGS.items():
-        lines += [f"## {heading}", "", "::::{list-table}", ":header-rows: 1", ":widths: 14 46 18 22",
-                  ":class: ledger", "", "* - Item", "  - Content",
-                  "  - Verdict" if kind == "claim" else "  - Status", "  - Notebook"]
+        lines += [
+            f"## {heading}",
+            "",
+            "::::{list-table}",
+            ":header-rows: 1",
+            ":widths: 14 46 18 22",
+            ":class: ledger",
+            "",
+            "* - Item",
+            "  - Content",
+            "  - Verdict" if kind == "claim" else "  - Status",
+            "  - Notebook",
+        ]
         for item in (i for i in items if i["kind"] == kind):
-            lines += [f"* - {_link(item)}", f"  - {item['title']}",
-                      f"  - {badge(item.get('verdict', item['status']))}",
-                      f"  - {{source}}`{item['notebook']}`"]
+            lines += [
+                f"* - {_link(item)}",
+                f"  - {item['title']}",
+                f"  - {badge(item.get('verdict', item['status']))}",
+                f"  - {{source}}`{item['notebook']}`",
+            ]
         lines += ["::::", ""]
     return "\n".join(lines)
 
@@ -108,16 +132,30 @@ def _sources(items: list[Item]) -> str:
     lines = []
     for notebook in sorted({i["notebook"] for i in _built(items)}):
         mine = [i for i in _built(items) if i["notebook"] == notebook]
-        lines += [f"### {notebook.removeprefix('notebooks/')}", "",
-                  f"Source: {{source}}`{notebook}`. Items: {', '.join(map(_link, mine))}.", ""]
+        lines += [
+            f"### {notebook.removeprefix('notebooks/')}",
+            "",
+            f"Source: {{source}}`{notebook}`. Items: {', '.join(map(_link, mine))}.",
+            "",
+        ]
         parameters = next((i["parameters"] for i in mine if i["parameters"]), {})
         if parameters:
-            lines += ["Parameters: " + ", ".join(f"`{k} = {v!r}`" for k, v in sorted(parameters.items())) + ".", ""]
+            lines += [
+                "Parameters: " + ", ".join(f"`{k} = {v!r}`" for k, v in sorted(parameters.items())) + ".",
+                "",
+            ]
         files = {r["path"]: r["sha256"] for i in mine for r in i["results"]}
         if files:
-            lines += [f":::{{dropdown}} {len(files)} result file{'s' * (len(files) > 1)} with SHA-256",
-                      ":class-container: provenance", "", "```text",
-                      *[f"{digest}  {path}" for path, digest in sorted(files.items())], "```", ":::", ""]
+            lines += [
+                f":::{{dropdown}} {len(files)} result file{'s' * (len(files) > 1)} with SHA-256",
+                ":class-container: provenance",
+                "",
+                "```text",
+                *[f"{digest}  {path}" for path, digest in sorted(files.items())],
+                "```",
+                ":::",
+                "",
+            ]
         else:
             lines += ["This notebook reads no result files.", ""]
     return "\n".join(lines) if lines else "Nothing has been run yet.\n"
@@ -126,21 +164,51 @@ def _sources(items: list[Item]) -> str:
 def _claims(items: list[Item]) -> str:
     lines = [_trial_notice(items)]
     for claim in (i for i in items if i["kind"] == "claim"):
-        lines += [f"({claim['anchor']})=", f"## {claim['id']}. {claim['title']}", "",
-                  badge(claim["verdict"]), "",
-                  str(claim["text"]), ""]
+        lines += [
+            f"({claim['anchor']})=",
+            f"## {claim['id']}. {claim['title']}",
+            "",
+            badge(claim["verdict"]),
+            "",
+            str(claim["text"]),
+            "",
+        ]
         notebooks = ", ".join(f"{{source}}`notebooks/{stem}.ipynb`" for stem in claim["notebooks"])
         run = claim["effect"] is not None
-        rows = [("Our number", f"{_our_number(claim)}. {_sentence(claim['note'] or '')}".strip() if run else NOT_RUN)]
+        rows = [
+            (
+                "Our number",
+                f"{_our_number(claim)}. {_sentence(claim['note'] or '')}".strip() if run else NOT_RUN,
+            )
+        ]
         if claim["by_experiment"] and len(claim["by_experiment"]) > 1:
-            rows.append(("By experiment", "; ".join(
-                f"{each['title']}: {each.get('words') or with_interval(each['effect'], each['interval'])}"
-                for each in claim["by_experiment"].values()) + "."))
-        rows += [("Fair baseline", _sentence(with_interval(claim["fair_baseline"], None)) if claim["fair_baseline"] is not None else NOT_RUN),
-                 ("Rule", claim["rule"] or "Stated together with the verdict."),
-                 ("Planned in" if claim["verdict"] == "planned" else "Tested in", notebooks)]
+            rows.append(
+                (
+                    "By experiment",
+                    "; ".join(
+                        f"{each['title']}: {each.get('words') or with_interval(each['effect'], each['interval'])}"
+                        for each in claim["by_experiment"].values()
+                    )
+                    + ".",
+                )
+            )
+        rows += [
+            (
+                "Fair baseline",
+                _sentence(with_interval(claim["fair_baseline"], None))
+                if claim["fair_baseline"] is not None
+                else NOT_RUN,
+            ),
+            ("Rule", claim["rule"] or "Stated together with the verdict."),
+            ("Planned in" if claim["verdict"] == "planned" else "Tested in", notebooks),
+        ]
         if claim["results"]:
-            rows.append(("Result files", f"{len(claim['results'])}, listed with their hashes in the [ledger](#ledger)"))
+            rows.append(
+                (
+                    "Result files",
+                    f"{len(claim['results'])}, listed with their hashes in the [ledger](#ledger)",
+                )
+            )
         lines += ["::::{list-table}", ":widths: 22 78", ":stub-columns: 1", ":class: claim", ""]
         for name, value in rows:
             lines += [f"* - {name}", f"  - {value}"]
@@ -159,7 +227,10 @@ def _findings(items: list[Item]) -> str:
     tested = _built(items, "claim")
     if not tested:
         return "The experiments have not been run in this build, so there is no verdict yet.\n"
-    lines = [f"- **{c['id']}, {c['verdict']}.** {_our_number(c)}. {_sentence(c['note'] or '')}".rstrip() for c in tested]
+    lines = [
+        f"- **{c['id']}, {c['verdict']}.** {_our_number(c)}. {_sentence(c['note'] or '')}".rstrip()
+        for c in tested
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -167,8 +238,14 @@ def _by_verdict(items: list[Item], words: tuple[str, ...], none: str) -> str:
     """The claims with these verdicts, with our numbers."""
     lines = []
     for claim in (i for i in items if i["kind"] == "claim" and i["verdict"] in words):
-        number = f" {_our_number(claim)}. {_sentence(claim['note'] or '')}".rstrip() if claim["effect"] is not None else f" {NOT_RUN}"
-        lines.append(f"- [**{claim['id']}**](#{claim['anchor']}) {badge(claim['verdict'])} {claim['text'].strip()}{number}")
+        number = (
+            f" {_our_number(claim)}. {_sentence(claim['note'] or '')}".rstrip()
+            if claim["effect"] is not None
+            else f" {NOT_RUN}"
+        )
+        lines.append(
+            f"- [**{claim['id']}**](#{claim['anchor']}) {badge(claim['verdict'])} {claim['text'].strip()}{number}"
+        )
     return "\n".join(lines or [none]) + "\n"
 
 

@@ -17,7 +17,16 @@ from jpo_book.pages.tables import markdown_table
 from jpo_book.studies.manifest import hardware, read_manifest
 from jpo_book.words import duration
 
-COST_HEADER = ["experiment", "method", "n", "problems", "evaluations per problem", "time per problem", "compilation", "hardware"]
+COST_HEADER = [
+    "experiment",
+    "method",
+    "n",
+    "problems",
+    "evaluations per problem",
+    "time per problem",
+    "compilation",
+    "hardware",
+]
 
 
 def cost_rows(plans: Mapping[str, Sequence[studies.Cell]], folder: Path | None = None) -> list[list[str]]:
@@ -38,11 +47,25 @@ def cost_rows(plans: Mapping[str, Sequence[studies.Cell]], folder: Path | None =
             manifests = [read_manifest(c, folder) for c in group]
             machines = "; ".join(dict.fromkeys(hardware(m) for m in manifests))
             for method in loaded[group[0].name].solver.values:
-                used = np.mean([float(loaded[c.name].num_evaluations.sel(solver=method).mean()) for c in group])
-                seconds = np.mean([seconds_per_problem(c, m["seconds"], method) for c, m in zip(group, manifests)])
+                used = np.mean(
+                    [float(loaded[c.name].num_evaluations.sel(solver=method).mean()) for c in group]
+                )
+                seconds = np.mean(
+                    [seconds_per_problem(c, m["seconds"], method) for c, m in zip(group, manifests)]
+                )
                 compiling = max(m["seconds"].get(f"{method}.compile", 0.0) for m in manifests)
-                rows.append([name, METHODS[method][0], "" if size is None else str(size), str(group[0].num_problems), f"{used:.0f}",
-                             duration(seconds), f"{compiling:.1f} s", machines])
+                rows.append(
+                    [
+                        name,
+                        METHODS[method][0],
+                        "" if size is None else str(size),
+                        str(group[0].num_problems),
+                        f"{used:.0f}",
+                        duration(seconds),
+                        f"{compiling:.1f} s",
+                        machines,
+                    ]
+                )
     return rows
 
 

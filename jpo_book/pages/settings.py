@@ -46,7 +46,16 @@ def experiments_rows() -> tuple[list[str], list[list[str]]]:
         problem = make()
         context, target = _one_problem(problem)
         known = ", ".join(_shape(leaf.shape) for leaf in jax.tree.leaves(context)) or "nothing"
-        rows.append([*LANDSCAPES[name], str(problem.dimension), known, _shape(target.shape), str(target.dtype), _listed(dict(problem.settings))])
+        rows.append(
+            [
+                *LANDSCAPES[name],
+                str(problem.dimension),
+                known,
+                _shape(target.shape),
+                str(target.dtype),
+                _listed(dict(problem.settings)),
+            ]
+        )
     return ["experiment", "landscape", "unknowns", "known", "target", "precision", "settings"], rows
 
 
@@ -56,11 +65,22 @@ def networks_rows() -> tuple[list[str], list[list[str]]]:
     for name, make in PROBLEMS.items():
         problem = make()
         network = eqx.filter_eval_shape(network_for(problem), jax.random.key(0))
-        leaves = [leaf for leaf in jax.tree.leaves(network) if eqx.is_array_like(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)]
+        leaves = [
+            leaf
+            for leaf in jax.tree.leaves(network)
+            if eqx.is_array_like(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
+        ]
         total = sum(int(np.prod(leaf.shape)) for leaf in leaves)
         summary = inspect.getdoc(type(network)).splitlines()[0].rstrip(".")
-        rows.append([LANDSCAPES[name][0], f"`{type(network).__name__}`", f"`{summary}`",
-                     "; ".join(_shape(leaf.shape) for leaf in leaves), f"{total:,}"])
+        rows.append(
+            [
+                LANDSCAPES[name][0],
+                f"`{type(network).__name__}`",
+                f"`{summary}`",
+                "; ".join(_shape(leaf.shape) for leaf in leaves),
+                f"{total:,}",
+            ]
+        )
     return ["experiment", "network", "what it computes", "trained arrays", "weights"], rows
 
 
@@ -70,11 +90,19 @@ def optimizers_rows() -> tuple[list[str], list[list[str]]]:
     for solver_name, cls in SOLVERS.items():
         for name, make in PROBLEMS.items():
             problem = make()
-            solver = complete(problem, cls(**(problem.defaults.get(solver_name, {}) if solver_name == "MultiStart" else {})))
+            solver = complete(
+                problem, cls(**(problem.defaults.get(solver_name, {}) if solver_name == "MultiStart" else {}))
+            )
             values = {field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)}
             if solver_name == "MultiStart":
-                values["solver"] = f"{type(values['solver']).__name__}, at most {values['solver'].max_evaluations} evaluations each"
-            shown = {key: value for key, value in values.items() if value is not None and key not in ("network", "group_size")}
+                values["solver"] = (
+                    f"{type(values['solver']).__name__}, at most {values['solver'].max_evaluations} evaluations each"
+                )
+            shown = {
+                key: value
+                for key, value in values.items()
+                if value is not None and key not in ("network", "group_size")
+            }
             rows.append([f"`{solver_name}`", LANDSCAPES[name][0], _listed(shown)])
     return ["solver", "experiment", "hyperparameters"], rows
 
@@ -84,6 +112,14 @@ def profile_rows(profile: str) -> tuple[list[str], list[list[str]]]:
     rows = []
     for name, work in load_profile(profile).items():
         rest = {**work.get("settings", {}), **work.get("joint", {})}
-        rows.append([f"`{name}`", str(work["num_problems"]), ", ".join(map(str, work["group_sizes"])), str(work["num_data_seeds"]),
-                     str(work["num_network_seeds"]), _listed(rest)])
+        rows.append(
+            [
+                f"`{name}`",
+                str(work["num_problems"]),
+                ", ".join(map(str, work["group_sizes"])),
+                str(work["num_data_seeds"]),
+                str(work["num_network_seeds"]),
+                _listed(rest),
+            ]
+        )
     return ["study", "problems", "n", "data seeds", "network seeds", "other settings"], rows

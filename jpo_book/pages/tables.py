@@ -17,7 +17,9 @@ from jpo_lib.metrics import Comparison, Rate, compare
 
 def comparison(study: xr.Dataset, reference: xr.Dataset) -> Comparison:
     """`compare` over all seeds of a study; the reference (data_seed, problem) is repeated for each network seed."""
-    loss, solved, reference_loss, reference_solved = xr.broadcast(study.loss, study.solved, reference.loss, reference.solved)
+    loss, solved, reference_loss, reference_solved = xr.broadcast(
+        study.loss, study.solved, reference.loss, reference.solved
+    )
     order = ("data_seed", *[d for d in loss.dims if d not in ("data_seed", "problem")], "problem")
 
     def flat(values):
@@ -25,14 +27,18 @@ def comparison(study: xr.Dataset, reference: xr.Dataset) -> Comparison:
 
     outcome = compare(
         xr.Dataset({"loss": ("problem", flat(loss)), "solved": ("problem", flat(solved))}),
-        xr.Dataset({"loss": ("problem", flat(reference_loss)), "solved": ("problem", flat(reference_solved))}),
+        xr.Dataset(
+            {"loss": ("problem", flat(reference_loss)), "solved": ("problem", flat(reference_solved))}
+        ),
     )
     # Repeating the reference for every network adds no evidence about it: its rate counts each problem once.
     alone = Rate(int(reference.solved.sum()), int(reference.solved.size))
     return dataclasses.replace(outcome, solved_reference=alone)
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]], *, label: str, caption: str, data=None):
+def markdown_table(
+    header: Sequence[str], rows: Sequence[Sequence[object]], *, label: str, caption: str, data=None
+):
     """A numbered table for the book; shown as Markdown in a notebook.
 
     Arguments:
@@ -46,15 +52,31 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]], *, l
         def _repr_csv_(self):
             return None if data is None else csv_text(*data)
 
-    lines = [f"```{{table}} {caption}", f":name: {label}", "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines = [
+        f"```{{table}} {caption}",
+        f":name: {label}",
+        "",
+        "| " + " | ".join(header) + " |",
+        "|" + "---|" * len(header),
+    ]
     lines += ["| " + " | ".join(unbroken(str(value)) for value in row) + " |" for row in rows]
     return Table("\n".join([*lines, "```"]))
 
 
-RESULTS_HEADER = ["solver", "n", "solved (95 % interval)", "better", "tie", "worse", "evaluations per problem"]
+RESULTS_HEADER = [
+    "solver",
+    "n",
+    "solved (95 % interval)",
+    "better",
+    "tie",
+    "worse",
+    "evaluations per problem",
+]
 
 
-def results_rows(classical: xr.Dataset, joint: xr.Dataset, methods: Sequence[str] | None = None) -> list[list[object]]:
+def results_rows(
+    classical: xr.Dataset, joint: xr.Dataset, methods: Sequence[str] | None = None
+) -> list[list[object]]:
     """Solved rate and better / tie / worse against BFGS with evaluations per problem: a row for each method and n.
 
     Arguments:
@@ -67,8 +89,17 @@ def results_rows(classical: xr.Dataset, joint: xr.Dataset, methods: Sequence[str
 
     def add(name, n, study):
         outcome = comparison(study, reference)
-        rows.append([name, n, with_interval(outcome.solved), percent(outcome.better.value), percent(outcome.tie.value),
-                     percent(outcome.worse.value), f"{float(study.num_evaluations.mean()):.0f}"])
+        rows.append(
+            [
+                name,
+                n,
+                with_interval(outcome.solved),
+                percent(outcome.better.value),
+                percent(outcome.tie.value),
+                percent(outcome.worse.value),
+                f"{float(study.num_evaluations.mean()):.0f}",
+            ]
+        )
 
     for method in classical.solver.values:
         add(METHODS[method][0], "", classical.sel(solver=method, drop=True))
@@ -80,7 +111,17 @@ def results_rows(classical: xr.Dataset, joint: xr.Dataset, methods: Sequence[str
 
 
 RATES = ("solved", "better", "tie", "worse")
-LEDGER_HEADER = ["experiment", "solver", "n", "seeds", "solved, %", "better than BFGS, %", "tie, %", "worse, %", "evaluations"]
+LEDGER_HEADER = [
+    "experiment",
+    "solver",
+    "n",
+    "seeds",
+    "solved, %",
+    "better than BFGS, %",
+    "tie, %",
+    "worse, %",
+    "evaluations",
+]
 
 
 def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[dict[str, object]]:
@@ -92,13 +133,22 @@ def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[
     """
     reference = classical.sel(solver="BFGS", drop=True)
     chosen = [(method, "", classical.sel(solver=method, drop=True)) for method in classical.solver.values]
-    chosen += [(method, int(n), joint.sel(solver=method, group_size=n, drop=True))
-               for method in joint.solver.values for n in joint.group_size.values]
+    chosen += [
+        (method, int(n), joint.sel(solver=method, group_size=n, drop=True))
+        for method in joint.solver.values
+        for n in joint.group_size.values
+    ]
     records = []
     for method, n, study in chosen:
         outcome = comparison(study, reference)
-        record = {"experiment": name, "solver": METHODS[method][0], "n": n, "data_sets": study.sizes["data_seed"],
-                  "networks": study.sizes.get("network_seed", ""), "problems": study.sizes["problem"]}
+        record = {
+            "experiment": name,
+            "solver": METHODS[method][0],
+            "n": n,
+            "data_sets": study.sizes["data_seed"],
+            "networks": study.sizes.get("network_seed", ""),
+            "problems": study.sizes["problem"],
+        }
         for rate in RATES:
             value = getattr(outcome, rate)
             record |= {rate: value.value, f"{rate}_low": value.interval[0], f"{rate}_high": value.interval[1]}
@@ -110,14 +160,25 @@ def ledger_rows(records: Sequence[dict[str, object]]) -> list[list[object]]:
     """Rows under `LEDGER_HEADER`; seeds are data sets × networks, rates have their interval in brackets."""
 
     def with_bounds(record, rate):
-        middle, low, high = (percent(record[name]).removesuffix(" %") for name in (rate, f"{rate}_low", f"{rate}_high"))
+        middle, low, high = (
+            percent(record[name]).removesuffix(" %") for name in (rate, f"{rate}_low", f"{rate}_high")
+        )
         return f"{middle} ({low}–{high})"
 
     rows = []
     for record in records:
         seeds = " × ".join(str(record[name]) for name in ("data_sets", "networks") if record[name] != "")
         rates = (with_bounds(record, rate) for rate in RATES)
-        rows.append([record["experiment"], record["solver"], record["n"], seeds, *rates, f"{record['evaluations']:.0f}"])
+        rows.append(
+            [
+                record["experiment"],
+                record["solver"],
+                record["n"],
+                seeds,
+                *rates,
+                f"{record['evaluations']:.0f}",
+            ]
+        )
     return rows
 
 
@@ -132,28 +193,51 @@ def studies_table(named, *, label: str, caption: str):
     for name, (classical, joint) in named.items():
         joint = joint.sel(group_size=int(joint.group_size.max()))
         row = [name, int(joint.group_size)]
-        for source, method in ((classical, "BFGS"), (classical, "MultiStart"), (classical, "ClassicalStart"), (joint, "NetworkStart"),
-                               (joint, "JointRefined")):
+        for source, method in (
+            (classical, "BFGS"),
+            (classical, "MultiStart"),
+            (classical, "ClassicalStart"),
+            (joint, "NetworkStart"),
+            (joint, "JointRefined"),
+        ):
             if method not in source.solver:
                 row.append("")
                 continue
             chosen = source.sel(solver=method, drop=True)
-            row.append(f"{percent(float(chosen.solved.mean()))} at {float(chosen.num_evaluations.mean()):.0f}")
+            row.append(
+                f"{percent(float(chosen.solved.mean()))} at {float(chosen.num_evaluations.mean()):.0f}"
+            )
         rows.append(row)
-    header = ["study", "n", *(METHODS[m][0] for m in ("BFGS", "MultiStart", "ClassicalStart", "NetworkStart", "JointRefined"))]
+    header = [
+        "study",
+        "n",
+        *(METHODS[m][0] for m in ("BFGS", "MultiStart", "ClassicalStart", "NetworkStart", "JointRefined")),
+    ]
     return markdown_table(header, rows, label=label, caption=caption)
 
 
 def crossing_words(point: dict[str, float], bound: str = "value") -> str:
     """One of the numbers of `jpo_book.analysis.costs.crossing` as text: "256", "more than 65536", or "undefined"."""
     value = point[bound]
-    return "undefined" if np.isnan(value) else f"more than {point['largest']:.0f}" if np.isinf(value) else f"{value:.0f}"
+    return (
+        "undefined"
+        if np.isnan(value)
+        else f"more than {point['largest']:.0f}"
+        if np.isinf(value)
+        else f"{value:.0f}"
+    )
 
 
 def crossing_with_interval(point: dict[str, float]) -> str:
     """A crossing point with its interval as text."""
     middle, low, high = (crossing_words(point, bound) for bound in ("value", "low", "high"))
-    return middle if middle == "undefined" else f"{middle} ({low})" if low == high else f"{middle} ({low} to {high})"
+    return (
+        middle
+        if middle == "undefined"
+        else f"{middle} ({low})"
+        if low == high
+        else f"{middle} ({low} to {high})"
+    )
 
 
 def spacing(sizes) -> str:
@@ -184,10 +268,14 @@ def cost_summary(short: str, classical: xr.Dataset, joint: xr.Dataset, level: fl
     training = largest.num_evaluations.sel(solver="Joint").mean()
     refined = largest.sel(solver=refined_method(joint))
     values = {
-        "n-min": int(joint.group_size[0]), "n-max": int(joint.group_size[-1]), "spacing": spacing(joint.group_size),
+        "n-min": int(joint.group_size[0]),
+        "n-max": int(joint.group_size[-1]),
+        "spacing": spacing(joint.group_size),
         "num-problems": joint.sizes["problem"],
-        "cost-min": _cost(own.isel(group_size=0)), "cost-max": _cost(own.isel(group_size=-1)),
-        "visits": f"{float(training):.1f}", "refinement": f"{float(refined.num_evaluations.mean() - training):.1f}",
+        "cost-min": _cost(own.isel(group_size=0)),
+        "cost-max": _cost(own.isel(group_size=-1)),
+        "visits": f"{float(training):.1f}",
+        "refinement": f"{float(refined.num_evaluations.mean() - training):.1f}",
         "solved": percent(float(refined.solved.mean())),
         "untrained": percent(float(joint.solved.sel(solver="NetworkStart").mean())),
         "untrained-cost": f"{float(joint.num_evaluations.sel(solver='NetworkStart').mean()):.1f}",
@@ -195,7 +283,10 @@ def cost_summary(short: str, classical: xr.Dataset, joint: xr.Dataset, level: fl
     for method, name in (("MultiStart", "restarts"), ("NetworkMultiStart", "networks")):
         if method in classical.solver:
             chosen = classical.sel(solver=method, drop=True)
-            values |= {name: _cost(costs_of_runs(chosen, level)), f"{name}-solved": percent(float(chosen.solved.mean()))}
+            values |= {
+                name: _cost(costs_of_runs(chosen, level)),
+                f"{name}-solved": percent(float(chosen.solved.mean())),
+            }
         else:
             values |= {name: "(not computed)", f"{name}-solved": "(not computed)"}
     return {f"{short}-{name}": value for name, value in values.items()}

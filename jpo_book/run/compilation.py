@@ -30,7 +30,9 @@ def quick_flags(level: int = 1) -> str:
     Only the user's, where jaxlib is another one than that of the lock, or where programs run on a GPU.
     """
     given = os.environ.get("XLA_FLAGS", "")
-    on_processors = importlib.util.find_spec("jax_plugins") is None and os.environ.get("JAX_PLATFORMS", "cpu") in ("", "cpu")
+    on_processors = importlib.util.find_spec("jax_plugins") is None and os.environ.get(
+        "JAX_PLATFORMS", "cpu"
+    ) in ("", "cpu")
     if not on_processors or importlib.metadata.version("jaxlib") != KNOWN_TO:
         return given
     flags = (f"--xla_backend_optimization_level={level}", "--xla_cpu_use_fusion_emitters=false")

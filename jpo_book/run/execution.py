@@ -51,10 +51,14 @@ def execute(job: Job) -> float:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         with open(Path(folder) / "stderr.txt", "w") as noise:
-            os.dup2(noise.fileno(), 2)  # kernels chat there; what a notebook writes to its stderr is in its page
+            os.dup2(
+                noise.fileno(), 2
+            )  # kernels chat there; what a notebook writes to its stderr is in its page
         log = Path(folder) / "results.jsonl"
         os.environ["JPO_RESULTS_LOG"] = str(log)
-        os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # else every kernel prints a debugger's warning
+        os.environ.setdefault(
+            "PYDEVD_DISABLE_FILE_VALIDATION", "1"
+        )  # else every kernel prints a debugger's warning
         notebook, facts = _run_cells(job)
         seconds = time.monotonic() - started
         results = _read_log(log)
@@ -91,7 +95,9 @@ def _run_cells(job: Job) -> tuple[typing.Any, dict[str, typing.Any]]:
     notebook.cells.append(nbformat.v4.new_code_cell(FACTS_CELL))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Papermill and its libraries: those of the notebook are in its page
+            warnings.simplefilter(
+                "ignore"
+            )  # of Papermill and its libraries: those of the notebook are in its page
             done = papermill.execute_notebook(
                 notebook,
                 None,  # Papermill would write a page after every cell; ours is written once, when it is whole
@@ -110,7 +116,9 @@ def _run_cells(job: Job) -> tuple[typing.Any, dict[str, typing.Any]]:
         cell = f"the cell '{first[1]}'" if first else "a cell"
         raise RunError(f"{cell} took longer than {job.timeout:g} s: allow more time with --timeout") from None
     except DeadKernelError:
-        raise RunError("the process of the notebook died, most likely for lack of memory: use less work") from None
+        raise RunError(
+            "the process of the notebook died, most likely for lack of memory: use less work"
+        ) from None
     facts = json.loads("".join(output.get("text", "") for output in done.cells.pop().outputs))
     return done, facts
 
@@ -154,7 +162,9 @@ def commit(root: Path) -> str | None:
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
             return None
-        return git("rev-parse", "HEAD") + (" with uncommitted changes" if git("status", "--porcelain") else "")
+        return git("rev-parse", "HEAD") + (
+            " with uncommitted changes" if git("status", "--porcelain") else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -180,7 +190,9 @@ def provenance_block(record: dict[str, typing.Any]) -> str:
     if record["results"]:
         lines += ["", "| Result file | SHA-256 |", "|---|---|"]
         lines += [f"| {_code(entry['path'])} | {_code(entry['sha256'])} |" for entry in record["results"]]
-    return "\n".join([":::{dropdown} How this page was made", ":class-container: provenance", "", *lines, "", ":::"])
+    return "\n".join(
+        [":::{dropdown} How this page was made", ":class-container: provenance", "", *lines, "", ":::"]
+    )
 
 
 def _code(value: object) -> str:

@@ -28,11 +28,17 @@ from jpo_book.files import PACKAGE, root_folder
 RANGES: dict[str, tuple[Callable[[typing.Any], bool], str]] = {
     "seed": (lambda v: 0 <= v < 2**31, "a whole number from 0 to 2147483647"),
     "num_problems": (lambda v: v >= 1, "a whole number of at least 1"),
-    "group_sizes": (lambda v: len(v) > 0 and min(v) >= 1, "a list of whole numbers of at least 1, such as [1, 16]"),
+    "group_sizes": (
+        lambda v: len(v) > 0 and min(v) >= 1,
+        "a list of whole numbers of at least 1, such as [1, 16]",
+    ),
     "num_seeds": (lambda v: v >= 1, "a whole number of at least 1"),
     "num_steps": (lambda v: v >= 1, "a whole number of at least 1"),
     "width": (lambda v: v >= 1, "a whole number of at least 1"),
-    "widths": (lambda v: len(v) > 0 and min(v) >= 1, "a list of whole numbers of at least 1, such as [128, 4096]"),
+    "widths": (
+        lambda v: len(v) > 0 and min(v) >= 1,
+        "a list of whole numbers of at least 1, such as [128, 4096]",
+    ),
 }
 
 
@@ -63,7 +69,9 @@ def list_notebooks() -> list[Path]:
 def list_profiles() -> list[str]:
     """Names of the profiles, the least work first."""
     names = {path.stem for path in (PACKAGE / "studies" / "profiles").glob("*.yaml")}
-    return [n for n in ("smoke", "laptop", "paper") if n in names] + sorted(names - {"smoke", "laptop", "paper"})
+    return [n for n in ("smoke", "laptop", "paper") if n in names] + sorted(
+        names - {"smoke", "laptop", "paper"}
+    )
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
@@ -98,7 +106,9 @@ def read_notebook(path: Path) -> typing.Any:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
     except Exception as error:  # nbformat raises many kinds
-        raise InputError(f"Expected a notebook in {path.name}, got a file that cannot be read: restore it.") from error
+        raise InputError(
+            f"Expected a notebook in {path.name}, got a file that cannot be read: restore it."
+        ) from error
     return notebook
 
 
@@ -109,7 +119,9 @@ def read_parameters(path: Path) -> list[Parameter]:
     """
     cells = [c for c in read_notebook(path).cells if "parameters" in c.metadata.get("tags", [])]
     if len(cells) != 1:
-        raise InputError(f"Expected one cell with the tag 'parameters' in {path.name}, got {len(cells)}: add the tag.")
+        raise InputError(
+            f"Expected one cell with the tag 'parameters' in {path.name}, got {len(cells)}: add the tag."
+        )
     source = cells[0].source
     try:
         comments = {
@@ -122,7 +134,9 @@ def read_parameters(path: Path) -> list[Parameter]:
             if not isinstance(line, ast.AnnAssign) or line.value is None or not comments.get(line.end_lineno):
                 raise SyntaxError(ast.unparse(line))
             annotation = ast.unparse(line.annotation)
-            evaluated = eval(annotation, {"Literal": typing.Literal})  # the notebook's own code, as running it would be
+            evaluated = eval(
+                annotation, {"Literal": typing.Literal}
+            )  # the notebook's own code, as running it would be
             default = ast.literal_eval(line.value)
             parameters.append(
                 Parameter(ast.unparse(line.target), annotation, evaluated, default, comments[line.end_lineno])
@@ -170,7 +184,9 @@ def check_values(
 
 
 def _checked_value(parameter: Parameter, value: typing.Any, owner: str) -> typing.Any:
-    adapter = pydantic.TypeAdapter(parameter.type, config=pydantic.ConfigDict(strict=True, allow_inf_nan=False))
+    adapter = pydantic.TypeAdapter(
+        parameter.type, config=pydantic.ConfigDict(strict=True, allow_inf_nan=False)
+    )
     expected = RANGES.get(parameter.name, (None, parameter.annotation))[1]
     try:
         checked = _from_text(adapter, value) if isinstance(value, str) else adapter.validate_python(value)
@@ -178,8 +194,14 @@ def _checked_value(parameter: Parameter, value: typing.Any, owner: str) -> typin
             return checked
     except (pydantic.ValidationError, TypeError):
         pass
-    advice = "leave it out" if parameter.default is None else f"give a value such as {json.dumps(parameter.default)}"
-    raise InputError(f"Expected {expected} for the parameter {parameter.name} of {owner}, got '{value}': {advice}.")
+    advice = (
+        "leave it out"
+        if parameter.default is None
+        else f"give a value such as {json.dumps(parameter.default)}"
+    )
+    raise InputError(
+        f"Expected {expected} for the parameter {parameter.name} of {owner}, got '{value}': {advice}."
+    )
 
 
 def _from_text(adapter: pydantic.TypeAdapter, text: str) -> typing.Any:

@@ -29,7 +29,9 @@ def check_output_folder(folder: Path) -> None:
         free = shutil.disk_usage(folder).free
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise InputError(f"Expected a folder that can be written to, got '{folder}' ({reason}): {advice}") from error
+        raise InputError(
+            f"Expected a folder that can be written to, got '{folder}' ({reason}): {advice}"
+        ) from error
     if free < NEEDED_SPACE:
         raise InputError(
             f"Expected {NEEDED_SPACE // 10**6} MB of free space in '{folder}', got {free // 10**6} MB: "
@@ -58,7 +60,9 @@ def run_notebooks(
     if jobs < 1:
         raise InputError(f"Expected at least 1 job, got {jobs}: use for example --jobs 2.")
     if timeout is not None and not timeout > 0:
-        raise InputError(f"Expected a time-out above 0 seconds, got {timeout}: use for example --timeout 600.")
+        raise InputError(
+            f"Expected a time-out above 0 seconds, got {timeout}: use for example --timeout 600."
+        )
     twice = {path.stem for path in paths if [p.stem for p in paths].count(path.stem) > 1}
     if twice:
         raise InputError(f"Expected every notebook once, got {', '.join(sorted(twice))} twice: name it once.")
@@ -78,7 +82,9 @@ def _run(work: list[Job], jobs: int) -> Iterator[tuple[Path, float, str | None]]
     # A process for each notebook, not a thread: kernels, settings and failures stay apart.
     context = multiprocessing.get_context("spawn")
     first = None if jobs == 1 else _compute_alone
-    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1, initializer=first) as pool:
+    with concurrent.futures.ProcessPoolExecutor(
+        jobs, mp_context=context, max_tasks_per_child=1, initializer=first
+    ) as pool:
         started = {pool.submit(execute, job): (job, time.monotonic()) for job in work}
         for future in concurrent.futures.as_completed(started):
             job, start = started[future]
@@ -87,4 +93,8 @@ def _run(work: list[Job], jobs: int) -> Iterator[tuple[Path, float, str | None]]
             except Exception as error:
                 job.target.unlink(missing_ok=True)
                 text = str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}"
-                yield job.path, time.monotonic() - start, re.sub(r"\s+", " ", f"{job.path.stem}: {text}").strip()
+                yield (
+                    job.path,
+                    time.monotonic() - start,
+                    re.sub(r"\s+", " ", f"{job.path.stem}: {text}").strip(),
+                )

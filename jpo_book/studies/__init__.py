@@ -1,8 +1,8 @@
 """Studies: results that are computed once, stored with a manifest, and found again.
 
-    from jpo_book import studies
-    cells = studies.plan("wave_packet", "laptop")
-    classical, joint = studies.combine(cells, studies.load_or_run(cells))
+from jpo_book import studies
+cells = studies.plan("wave_packet", "laptop")
+classical, joint = studies.combine(cells, studies.load_or_run(cells))
 """
 
 import importlib

@@ -46,7 +46,11 @@ def within_bounds(old: xr.Dataset, new: xr.Dataset) -> list[str]:
     for name, bound in ROUND_OFF.items():
         if name in old:
             a, b = (np.asarray(part[name].values, float) for part in (old, new))
-            scale = max(float(np.max(np.abs(a))), float(np.max(np.abs(old.threshold))) if name == "loss_at_truth" else 0.0, 1e-30)
+            scale = max(
+                float(np.max(np.abs(a))),
+                float(np.max(np.abs(old.threshold))) if name == "loss_at_truth" else 0.0,
+                1e-30,
+            )
             gap = np.max(np.abs(a - b)) / scale if a.shape == b.shape else np.inf
             if not gap <= bound:
                 parts.append(f"{name}: relative difference {gap:.2g} above {bound:g}")
@@ -68,7 +72,9 @@ def within_bounds(old: xr.Dataset, new: xr.Dataset) -> list[str]:
     return parts
 
 
-def agreement(old: xr.Dataset, new: xr.Dataset, old_manifest: Mapping, new_manifest: Mapping) -> tuple[bool, str]:
+def agreement(
+    old: xr.Dataset, new: xr.Dataset, old_manifest: Mapping, new_manifest: Mapping
+) -> tuple[bool, str]:
     """Whether two computations of a cell agree, and a sentence about it.
 
     Arguments:
@@ -78,7 +84,11 @@ def agreement(old: xr.Dataset, new: xr.Dataset, old_manifest: Mapping, new_manif
     differences = equal_bits(old, new)
     if not differences:
         return True, "equal bit for bit"
-    if old_manifest.get("arithmetic") and all(old_manifest.get(entry) == new_manifest.get(entry) for entry in ARITHMETIC):
+    if old_manifest.get("arithmetic") and all(
+        old_manifest.get(entry) == new_manifest.get(entry) for entry in ARITHMETIC
+    ):
         return False, "; ".join(differences)
     outside = within_bounds(old, new)
-    return not outside, "; ".join(outside) or "computed with another arithmetic, and equal within the bounds for that"
+    return not outside, "; ".join(
+        outside
+    ) or "computed with another arithmetic, and equal within the bounds for that"

@@ -12,7 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-SIZES = (3, 16, 100, 256)  # numbers that are added: fewer than a vector register holds, as many, no multiple of them, and many
+SIZES = (
+    3,
+    16,
+    100,
+    256,
+)  # numbers that are added: fewer than a vector register holds, as many, no multiple of them, and many
 
 
 def _probe(numbers, matrix):
@@ -25,14 +30,21 @@ def _probe(numbers, matrix):
 
     def one(row):
         waves = jnp.sin(7.0 * row) * jnp.exp(-jnp.square(row)) + jnp.cos(row) * jnp.tanh(3.0 * row)
-        roots = jnp.sqrt(1.0 + jnp.square(waves)) / (1.5 + row) + jnp.log1p(jnp.square(row)) + jnp.arctan2(row, 0.3 + waves)
+        roots = (
+            jnp.sqrt(1.0 + jnp.square(waves)) / (1.5 + row)
+            + jnp.log1p(jnp.square(row))
+            + jnp.arctan2(row, 0.3 + waves)
+        )
         sums = jnp.stack([jnp.sum(roots[:size] * waves[:size]) for size in SIZES])
         spectrum = jnp.fft.rfft(roots)
         smooth = jnp.fft.irfft(spectrum * jnp.exp(-0.01 * jnp.arange(spectrum.size)), length)
 
         def step(state, _):
             position, speed = state
-            return (position + 0.1 * speed, speed - 0.1 * jnp.sin(position) + 0.01 * (matrix @ position)), None
+            return (
+                position + 0.1 * speed,
+                speed - 0.1 * jnp.sin(position) + 0.01 * (matrix @ position),
+            ), None
 
         (last, _), _ = jax.lax.scan(step, (smooth, waves), None, length=25)
         layer = jax.nn.silu(matrix @ last)
@@ -42,7 +54,13 @@ def _probe(numbers, matrix):
         return jnp.sum(one(row) * jnp.cos(jnp.arange(len(SIZES) + 2 * length)))
 
     values, (_, gradients) = jax.vmap(one)(numbers), jax.vmap(jax.value_and_grad(total))(numbers)
-    return values, gradients, numbers @ matrix, jnp.sum(gradients), jax.random.normal(jax.random.key(0), (64,), numbers.dtype)
+    return (
+        values,
+        gradients,
+        numbers @ matrix,
+        jnp.sum(gradients),
+        jax.random.normal(jax.random.key(0), (64,), numbers.dtype),
+    )
 
 
 @functools.lru_cache(maxsize=1)
@@ -61,7 +79,11 @@ def fingerprint() -> str:
         with jax.enable_x64(float64):
             dtype = np.float64 if float64 else np.float32
             numbers = (whole / 65536.0).reshape(16, 256).astype(dtype)
-            matrix = ((whole[: 256 * 16].repeat(16) * 31 + np.arange(256 * 256)) % 4096 / 65536.0 - 1 / 32).reshape(256, 256).astype(dtype)
+            matrix = (
+                ((whole[: 256 * 16].repeat(16) * 31 + np.arange(256 * 256)) % 4096 / 65536.0 - 1 / 32)
+                .reshape(256, 256)
+                .astype(dtype)
+            )
             for array in jax.tree.leaves(jax.jit(_probe)(numbers, matrix)):
                 digest.update(np.asarray(array).tobytes())
     return digest.hexdigest()[:16]

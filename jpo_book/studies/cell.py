@@ -43,7 +43,9 @@ class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
     @property
     def name(self) -> str:
         """File name below the folder of studies, without its ending; unique by the settings."""
-        digest = hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:10]
+        digest = hashlib.sha256(
+            json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()
+        ).hexdigest()[:10]
         size = "" if self.group_size is None else f"-n{self.group_size:05d}"
         variant = f"{self.variant}-" if self.variant else ""
         return f"{self.study}/{variant}{self.kind}{size}-seed{self.data_seed}-{digest}"
@@ -51,7 +53,9 @@ class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
     def run(self) -> tuple[xr.Dataset, dict[str, float]]:
         """Compute the results and the seconds that each method took."""
         module, function = RUNNERS[self.kind]
-        return getattr(importlib.import_module(module), function)(PROBLEMS[self.problem](**self.settings), self)
+        return getattr(importlib.import_module(module), function)(
+            PROBLEMS[self.problem](**self.settings), self
+        )
 
 
 def source_hash(problem: str, kind: str = "joint") -> str:

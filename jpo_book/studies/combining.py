@@ -13,13 +13,20 @@ import xarray as xr
 def combine(cells: Sequence, loaded: dict[str, xr.Dataset]) -> tuple[xr.Dataset, xr.Dataset]:
     """A study without variants as two data sets: classical solvers (data_seed, solver, problem, ...), and joint
     optimization (data_seed, group_size, solver, network_seed, problem, ...)."""
-    return _joined([c for c in cells if c.kind == "classical"], loaded), _joined([c for c in cells if c.kind != "classical"], loaded)
+    return _joined([c for c in cells if c.kind == "classical"], loaded), _joined(
+        [c for c in cells if c.kind != "classical"], loaded
+    )
 
 
-def combine_variants(cells: Sequence, loaded: dict[str, xr.Dataset]) -> dict[str, tuple[xr.Dataset | None, xr.Dataset]]:
+def combine_variants(
+    cells: Sequence, loaded: dict[str, xr.Dataset]
+) -> dict[str, tuple[xr.Dataset | None, xr.Dataset]]:
     """`combine` for each variant, by name. Variants that leave the problem as it is share the classical results;
     kinds of studies that have none get None."""
-    classical = {name: [c for c in cells if c.kind == "classical" and c.variant == name] for name in {c.variant for c in cells}}
+    classical = {
+        name: [c for c in cells if c.kind == "classical" and c.variant == name]
+        for name in {c.variant for c in cells}
+    }
     result = {}
     for name in dict.fromkeys(c.variant for c in cells if c.kind != "classical"):
         opponents = classical.get(name) or classical.get("")
@@ -34,7 +41,14 @@ def _joined(cells: Sequence, loaded: dict[str, xr.Dataset]) -> xr.Dataset:
     """Cells that differ in their data and in n as one data set with the axes data_seed and, where they have one, group_size."""
 
     def concatenated(parts: Sequence[xr.Dataset], axis: xr.DataArray) -> xr.Dataset:
-        return xr.concat([_filled(p, parts) for p in parts], axis, data_vars="all", coords="minimal", compat="override", join="outer")
+        return xr.concat(
+            [_filled(p, parts) for p in parts],
+            axis,
+            data_vars="all",
+            coords="minimal",
+            compat="override",
+            join="outer",
+        )
 
     data_seeds = sorted({c.data_seed for c in cells})
     rows = []

@@ -29,11 +29,25 @@ class FlattenedConvolution1D(eqx.Module):
     middle: tuple[float, ...] = eqx.field(static=True)
     spread: tuple[float, ...] = eqx.field(static=True)
 
-    def __init__(self, key, *, num_points: int, num_channels: int, middle, spread, channels: int = 8, kernel_size: int = 9, depth: int = 2,
-                 width: int = 64):
+    def __init__(
+        self,
+        key,
+        *,
+        num_points: int,
+        num_channels: int,
+        middle,
+        spread,
+        channels: int = 8,
+        kernel_size: int = 9,
+        depth: int = 2,
+        width: int = 64,
+    ):
         sizes = [num_channels] + depth * [channels]
         *keys, key_head = jax.random.split(key, depth + 1)
-        self.convolutions = [Convolution1D(k, fan_in, fan_out, kernel_size) for k, fan_in, fan_out in zip(keys, sizes, sizes[1:])]
+        self.convolutions = [
+            Convolution1D(k, fan_in, fan_out, kernel_size)
+            for k, fan_in, fan_out in zip(keys, sizes, sizes[1:])
+        ]
         for _ in range(depth):
             num_points = -(-num_points // 2)
         self.head = eqx.nn.MLP(num_points * channels, len(middle), width, 1, jax.nn.silu, key=key_head)

@@ -62,21 +62,34 @@ class Module:
                 self.effects.append(statement)  # it may enter the definition into a list of ours
         elif isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            if all(isinstance(part, (ast.Name, ast.Tuple, ast.Starred, ast.expr_context)) for target in targets for part in ast.walk(target)):
+            if all(
+                isinstance(part, (ast.Name, ast.Tuple, ast.Starred, ast.expr_context))
+                for target in targets
+                for part in ast.walk(target)
+            ):
                 for name in names_in(*targets):
                     self.bound.setdefault(name, []).append(statement)
             else:
                 self.effects.append(statement)
-        elif isinstance(statement, ast.If) and ast.unparse(statement.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+        elif isinstance(statement, ast.If) and ast.unparse(statement.test) in (
+            "TYPE_CHECKING",
+            "typing.TYPE_CHECKING",
+        ):
             for other in statement.orelse:
                 self._sort_in(other)
-        elif not is_text(statement) and not (isinstance(statement, ast.If) and "__main__" in ast.unparse(statement.test)):
+        elif not is_text(statement) and not (
+            isinstance(statement, ast.If) and "__main__" in ast.unparse(statement.test)
+        ):
             self.effects.append(statement)
             for node in ast.walk(statement):
                 if isinstance(node, (ast.Import, ast.ImportFrom)):
                     self.imports |= imported(node, self.package)
-                elif isinstance(node, DEFINITIONS) or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)):
-                    self.bound.setdefault(node.name if isinstance(node, DEFINITIONS) else node.id, []).append(statement)
+                elif isinstance(node, DEFINITIONS) or (
+                    isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+                ):
+                    self.bound.setdefault(node.name if isinstance(node, DEFINITIONS) else node.id, []).append(
+                        statement
+                    )
 
     def _is_ours(self, decorator: ast.expr) -> bool:
         name = next(node.id for node in ast.walk(decorator) if isinstance(node, ast.Name))
@@ -85,7 +98,9 @@ class Module:
     def statements(self, name: str) -> list[ast.stmt]:
         """What a unit of this module consists of."""
         if name == EVERYTHING:
-            return [s for s in self.body if not isinstance(s, (ast.Import, ast.ImportFrom)) and not is_text(s)]
+            return [
+                s for s in self.body if not isinstance(s, (ast.Import, ast.ImportFrom)) and not is_text(s)
+            ]
         return [self.effects[int(name[1:])]] if name.startswith(EFFECT) else self.bound[name]
 
 
@@ -127,9 +142,17 @@ def source_of(statement: ast.ImportFrom, package: str) -> str:
 def imported(statement: ast.Import | ast.ImportFrom, package: str) -> dict[str, tuple[str, ...]]:
     """{name: the module that it stands for, or the module and the name there}"""
     if isinstance(statement, ast.ImportFrom):
-        return {alias.asname or alias.name: (source_of(statement, package), alias.name) for alias in statement.names if alias.name != "*"}
-    return {alias.asname or alias.name.partition(".")[0]: (alias.name if alias.asname else alias.name.partition(".")[0],)
-            for alias in statement.names}
+        return {
+            alias.asname or alias.name: (source_of(statement, package), alias.name)
+            for alias in statement.names
+            if alias.name != "*"
+        }
+    return {
+        alias.asname or alias.name.partition(".")[0]: (
+            alias.name if alias.asname else alias.name.partition(".")[0],
+        )
+        for alias in statement.names
+    }
 
 
 def meaning(path: tuple[str, ...], seen: frozenset = frozenset()) -> tuple[list[Unit], str]:
@@ -150,7 +173,10 @@ def meaning(path: tuple[str, ...], seen: frozenset = frozenset()) -> tuple[list[
         return units, "".join(f".{part}" for part in rest[1:])
     if file_of(f"{where}.{name}"):
         return meaning((f"{where}.{name}", *rest[1:]), seen | {path})
-    return [Unit(where, EVERYTHING), *(Unit(star, EVERYTHING) for star in here.stars if is_ours(star))], "".join(f".{part}" for part in rest)
+    return [
+        Unit(where, EVERYTHING),
+        *(Unit(star, EVERYTHING) for star in here.stars if is_ours(star)),
+    ], "".join(f".{part}" for part in rest)
 
 
 class Description:
@@ -179,10 +205,19 @@ class Description:
                 kept.add(node.arg)  # arguments may be given by name
             elif isinstance(node, ast.ClassDef):
                 kept |= {part.name for part in node.body if isinstance(part, DEFINITIONS)} | {node.name}
-                kept |= {name for part in node.body if isinstance(part, (ast.Assign, ast.AnnAssign)) for name in names_in(part)}
+                kept |= {
+                    name
+                    for part in node.body
+                    if isinstance(part, (ast.Assign, ast.AnnAssign))
+                    for name in names_in(part)
+                }
             if isinstance(node, FUNCTIONS) and node is not statement:
                 found.append(node.name)
-            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and isinstance(statement, DEFINITIONS):
+            elif (
+                isinstance(node, ast.Name)
+                and isinstance(node.ctx, ast.Store)
+                and isinstance(statement, DEFINITIONS)
+            ):
                 found.append(node.id)
         for name in found:
             if name not in kept and name not in self.local_imports:
@@ -191,7 +226,15 @@ class Description:
     def of(self, node, in_class: bool = False) -> str:
         """Text of a part of the syntax tree, equal under all versions of Python."""
         if isinstance(node, list):
-            return "[" + ",".join(self.of(item, in_class) for item in node if not isinstance(item, (ast.Import, ast.ImportFrom))) + "]"
+            return (
+                "["
+                + ",".join(
+                    self.of(item, in_class)
+                    for item in node
+                    if not isinstance(item, (ast.Import, ast.ImportFrom))
+                )
+                + "]"
+            )
         if isinstance(node, str) and file_of(node):
             self.used.append(Unit(node, EVERYTHING))  # a module that is imported by its name
             return "<module>"
@@ -208,15 +251,20 @@ class Description:
             fields["name"] = "" if own else self.local_names.get(node.name, node.name)
         elif isinstance(node, ast.arg):
             fields.pop("annotation", None)
-        elif isinstance(node, ast.AnnAssign) and not (in_class and {"ClassVar", "InitVar", "KW_ONLY"} & set(names_in(node.annotation))):
+        elif isinstance(node, ast.AnnAssign) and not (
+            in_class and {"ClassVar", "InitVar", "KW_ONLY"} & set(names_in(node.annotation))
+        ):
             del fields["annotation"]
         elif isinstance(node, ast.Raise):
             fields = {"exc": node.exc.func if isinstance(node.exc, ast.Call) else node.exc}
         elif isinstance(node, ast.Assert):
             del fields["msg"]
         # Versions of Python differ in which empty fields a node has.
-        kept = (f"{name}={self.of(value, isinstance(node, ast.ClassDef) and name == 'body')}" for name, value in fields.items()
-                if value not in (None, []) and name not in ("kind", "ctx", "type_comment", "type_params"))
+        kept = (
+            f"{name}={self.of(value, isinstance(node, ast.ClassDef) and name == 'body')}"
+            for name, value in fields.items()
+            if value not in (None, []) and name not in ("kind", "ctx", "type_comment", "type_params")
+        )
         return f"{type(node).__name__}({','.join(kept)})"
 
     def _name(self, node: ast.Name | ast.Attribute) -> str:
@@ -294,5 +342,10 @@ def hash_of_code(*roots: tuple[str, str]) -> str:
     alone = {unit: _hash(description(unit).text) for unit in units}
     hashes = alone
     for _ in range(ROUNDS):
-        hashes = {unit: _hash(alone[unit], *(hashes[used] for used in description(unit).used)) for unit in units}
-    return _hash(*(hashes[unit] for unit in starts), *sorted({hashes[unit] for unit in units if unit.name.startswith(EFFECT)}))
+        hashes = {
+            unit: _hash(alone[unit], *(hashes[used] for used in description(unit).used)) for unit in units
+        }
+    return _hash(
+        *(hashes[unit] for unit in starts),
+        *sorted({hashes[unit] for unit in units if unit.name.startswith(EFFECT)}),
+    )

@@ -35,7 +35,9 @@ def read_manifest(cell: Cell, folder: Path | None = None) -> dict[str, Any]:
         path = place / f"{cell.name}.json"
         if path.is_file():
             return json.loads(path.read_text(encoding="utf-8"))
-    raise FileNotFoundError(f"{cell.name}: expected the manifest of a computed study, got none; compute it with studies.load_or_run.")
+    raise FileNotFoundError(
+        f"{cell.name}: expected the manifest of a computed study, got none; compute it with studies.load_or_run."
+    )
 
 
 def hardware(manifest: Mapping[str, Any]) -> str:

@@ -28,7 +28,9 @@ def named_network(problem, spec: Mapping[str, Any]) -> Callable:
         ValueError: if a name or a value is unknown, or the problem does not fit the architecture.
     """
     if not isinstance(spec, Mapping):
-        raise ValueError(f'network: expected names with values such as {{"width": 16}}, got {spec!r}; write such a description.')
+        raise ValueError(
+            f'network: expected names with values such as {{"width": 16}}, got {spec!r}; write such a description.'
+        )
     return _named_network(problem, tuple(sorted(spec.items())))
 
 
@@ -37,7 +39,9 @@ def _named_network(problem, items) -> Callable:
     options = dict(items)
     architecture = options.pop("architecture", "recommended")
     if architecture not in ARCHITECTURES:
-        raise ValueError(f"network: expected architecture to be one of {', '.join(ARCHITECTURES)}, got {architecture!r}; choose one of them.")
+        raise ValueError(
+            f"network: expected architecture to be one of {', '.join(ARCHITECTURES)}, got {architecture!r}; choose one of them."
+        )
     if architecture == "recommended":
         cls, make = _recommended(problem)
         options_of_problem = {}
@@ -49,41 +53,63 @@ def _named_network(problem, items) -> Callable:
     defaults = _defaults(cls)
     for name, value in options.items():
         if name not in defaults:
-            raise ValueError(f"network: expected options of {cls.__name__} ({', '.join(defaults)}), got {name!r}; use one of them.")
+            raise ValueError(
+                f"network: expected options of {cls.__name__} ({', '.join(defaults)}), got {name!r}; use one of them."
+            )
         if type(value) is not type(defaults[name]) and (type(value), type(defaults[name])) != (int, float):
-            raise ValueError(f"network: expected {type(defaults[name]).__name__} for {name} as in {defaults[name]!r}, got {value!r}; pass such a value.")
+            raise ValueError(
+                f"network: expected {type(defaults[name]).__name__} for {name} as in {defaults[name]!r}, got {value!r}; pass such a value."
+            )
         if name in ("width", "depth", "channels", "hidden") and value < 1:
-            raise ValueError(f"network: expected {name} to be at least 1, got {value!r}; pass a larger number.")
+            raise ValueError(
+                f"network: expected {name} to be at least 1, got {value!r}; pass a larger number."
+            )
 
     def build(key):
         return make(key, **options)
 
-    build.__qualname__ = f"{cls.__name__}({', '.join(f'{name}={value!r}' for name, value in options.items())})"
+    build.__qualname__ = (
+        f"{cls.__name__}({', '.join(f'{name}={value!r}' for name, value in options.items())})"
+    )
     return build
 
 
 def _recommended(problem) -> tuple[type, Callable]:
     make = problem.make_network
     if make is None:
-        raise ValueError(f"network: expected an architecture for the problem {problem.name!r}, which recommends no network; "
-                         'choose "dense" or "convolution".')
+        raise ValueError(
+            f"network: expected an architecture for the problem {problem.name!r}, which recommends no network; "
+            'choose "dense" or "convolution".'
+        )
     network = eqx.filter_eval_shape(make, jax.random.key(0))
     return type(network), make
 
 
 def _general(problem, architecture: str) -> tuple[type, dict[str, Any]]:
     if problem.bounds is None:
-        raise ValueError(f"network: expected a problem with bounds for the architecture {architecture!r}, got {problem.name!r} without; "
-                         "write the network yourself.")
+        raise ValueError(
+            f"network: expected a problem with bounds for the architecture {architecture!r}, got {problem.name!r} without; "
+            "write the network yourself."
+        )
     with problem.precision():
         y, context = one_problem(problem)
         if architecture == "dense":
-            return Dense, {"inputs": "targets", "target_size": input_size(problem), **middle_and_spread(problem)}
+            return Dense, {
+                "inputs": "targets",
+                "target_size": input_size(problem),
+                **middle_and_spread(problem),
+            }
     leaves = jax.tree.leaves((y, context))
     if len(y.shape) != 1 or any(leaf.shape != y.shape for leaf in leaves):
-        raise ValueError(f"network: expected a target along one axis for the architecture 'convolution', got the shape {y.shape}; "
-                         'choose "dense" instead.')
-    return FlattenedConvolution1D, {"num_points": y.shape[0], "num_channels": len(leaves), **middle_and_spread(problem)}
+        raise ValueError(
+            f"network: expected a target along one axis for the architecture 'convolution', got the shape {y.shape}; "
+            'choose "dense" instead.'
+        )
+    return FlattenedConvolution1D, {
+        "num_points": y.shape[0],
+        "num_channels": len(leaves),
+        **middle_and_spread(problem),
+    }
 
 
 def _defaults(cls: type) -> dict[str, Any]:

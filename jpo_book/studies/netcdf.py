@@ -19,7 +19,11 @@ def rounded_histories(results: xr.Dataset) -> xr.Dataset:
         return results
     history = results.loss_history
     mantissa, exponent = np.frexp(history.values)
-    return results.assign(loss_history=history.copy(data=np.ldexp(np.round(mantissa * 512) / 512, exponent).astype(history.dtype)))
+    return results.assign(
+        loss_history=history.copy(
+            data=np.ldexp(np.round(mantissa * 512) / 512, exponent).astype(history.dtype)
+        )
+    )
 
 
 def write_netcdf(results: xr.Dataset, path: Path) -> None:

@@ -26,13 +26,17 @@ _parsed = functools.cache(yaml.safe_load)  # one plan reads the same profiles a 
 
 
 def _read_profile(profile: str) -> dict[str, Any]:
-    return copy.deepcopy(_parsed((PACKAGE / "studies" / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8")))
+    return copy.deepcopy(
+        _parsed((PACKAGE / "studies" / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8"))
+    )
 
 
 def load_profile(profile: str) -> dict[str, Any]:
     """The settings of a profile: the amount of work for each study. A mixed profile has those of the profile that it takes for each."""
     if profile not in profiles():
-        raise ValueError(f"profile: expected one of {', '.join(profiles())}, got {profile!r}; use one of them.")
+        raise ValueError(
+            f"profile: expected one of {', '.join(profiles())}, got {profile!r}; use one of them."
+        )
     settings = _read_profile(profile)
     if "first_of" not in settings:
         return settings
@@ -57,12 +61,23 @@ def source_profile(study: str, profile: str, *, seed: int = 0) -> str:
     return last
 
 
-STUDIES = sorted({name for profile in profiles() for name, work in _read_profile(profile).items()
-                  if isinstance(work, dict) and work.get("problem", name) in PROBLEMS})
+STUDIES = sorted(
+    {
+        name
+        for profile in profiles()
+        for name, work in _read_profile(profile).items()
+        if isinstance(work, dict) and work.get("problem", name) in PROBLEMS
+    }
+)
 
 
 def plan(
-    study: str, profile: str = "laptop", *, seed: int = 0, num_problems: int | None = None, group_sizes: Sequence[int] | None = None
+    study: str,
+    profile: str = "laptop",
+    *,
+    seed: int = 0,
+    num_problems: int | None = None,
+    group_sizes: Sequence[int] | None = None,
 ) -> list[Cell]:
     """The cells of a study; none if the profile leaves this study out, because it would take too long.
 
@@ -94,25 +109,47 @@ def plan(
     for size in sizes:
         if count % size and (group_sizes is not None or size % count):
             nearest = min((n for n in range(1, count + 1) if count % n == 0), key=lambda n: abs(n - size))
-            raise ValueError(f"group_sizes: expected divisors of the {count} problems, got {size}; the nearest is {nearest}.")
+            raise ValueError(
+                f"group_sizes: expected divisors of the {count} problems, got {size}; the nearest is {nearest}."
+            )
     variants = work.get("variants", {"": {}})
     for name, change in variants.items():
         if not set(change) <= set(VARIED):
-            raise ValueError(f"{study}: expected a variant that changes {', '.join(VARIED)}, got {sorted(change)} for {name!r}; correct the profile.")
+            raise ValueError(
+                f"{study}: expected a variant that changes {', '.join(VARIED)}, got {sorted(change)} for {name!r}; correct the profile."
+            )
     network_seeds = tuple(range(work["num_network_seeds"]))
     kind = work.get("kind", "joint")
     cells = []
     for data_seed in range(seed, seed + work["num_data_seeds"]):
         for name, change in variants.items():
-            options = {part: {**work.get(part, {}), **change.get(part, {})} for part in ("settings", "joint", "classical")}
-            common = dict(study=study, problem=work.get("problem", study), settings=options["settings"], num_problems=count, data_seed=data_seed)
+            options = {
+                part: {**work.get(part, {}), **change.get(part, {})}
+                for part in ("settings", "joint", "classical")
+            }
+            common = dict(
+                study=study,
+                problem=work.get("problem", study),
+                settings=options["settings"],
+                num_problems=count,
+                data_seed=data_seed,
+            )
             # Variants that leave the problem as it is are compared with the same classical results.
             shared = not ({"settings", "classical"} & set(change))
-            classical = Cell(kind="classical", variant="" if shared else name, options=options["classical"], **common)
+            classical = Cell(
+                kind="classical", variant="" if shared else name, options=options["classical"], **common
+            )
             if kind == "joint" and classical not in cells:
                 cells.append(classical)
             cells += [
-                Cell(kind=kind, variant=name, group_size=size, network_seeds=network_seeds, options=options["joint"], **common)
+                Cell(
+                    kind=kind,
+                    variant=name,
+                    group_size=size,
+                    network_seeds=network_seeds,
+                    options=options["joint"],
+                    **common,
+                )
                 for size in sorted(set(change.get("group_sizes", sizes) if group_sizes is None else sizes))
             ]
     return cells

@@ -22,11 +22,18 @@ def num_processes() -> int:
     if asked is None:
         return min(usable_cores(), 2) if jax.default_backend() == "cpu" else 1
     if not asked.isdecimal() or int(asked) < 1:
-        raise ValueError(f"JPO_PROCESSES: expected a number of processes, at least 1, got {asked!r}; unset it to let the library choose.")
+        raise ValueError(
+            f"JPO_PROCESSES: expected a number of processes, at least 1, got {asked!r}; unset it to let the library choose."
+        )
     return int(asked)
 
 
-def with_helpers(work: Callable[[str], None], items: Sequence[str], helper: Sequence[str], done: Callable[[str], None] = lambda item: None) -> None:
+def with_helpers(
+    work: Callable[[str], None],
+    items: Sequence[str],
+    helper: Sequence[str],
+    done: Callable[[str], None] = lambda item: None,
+) -> None:
     """work(item) for all items; this process begins at the front of the list, helping processes at its end.
 
     Programs are compiled on one processor, and what happens between two simulations uses one, so threads alone leave others idle.
@@ -67,8 +74,17 @@ def with_helpers(work: Callable[[str], None], items: Sequence[str], helper: Sequ
                 with lock:
                     waiting.append(at_work.pop(process))
 
-    helpers = [subprocess.Popen(helper, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8")
-               for _ in range(min(num_processes(), len(items)) - 1)]
+    helpers = [
+        subprocess.Popen(
+            helper,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+        )
+        for _ in range(min(num_processes(), len(items)) - 1)
+    ]
     threads = {process: threading.Thread(target=serve, args=(process,), daemon=True) for process in helpers}
     try:
         for thread in threads.values():

@@ -59,7 +59,9 @@ def initial_networks(problem: InverseProblem, solver: JointOptimization, data: D
         seed: network seed.
     """
     num_groups = len(data) // solver.group_size
-    networks = Networks(problem, solver, grouped(data, num_groups), np.arange(num_groups), solver.batch_for(solver.group_size))
+    networks = Networks(
+        problem, solver, grouped(data, num_groups), np.arange(num_groups), solver.batch_for(solver.group_size)
+    )
     networks.initialize((seed,))  # by the program that training has compiled
     return eqx.combine(networks.weights, networks.programs.static)
 
@@ -67,6 +69,7 @@ def initial_networks(problem: InverseProblem, solver: JointOptimization, data: D
 @eqx.filter_jit
 def _jacobians(networks, y, context, identifiers):
     """J_i of N networks, one for each problem: (N, d, number of weights)."""
+
     def of_one(network, *inputs):
         weights, static = eqx.partition(network, eqx.is_array_like)
         parts = jax.jacrev(lambda w: eqx.combine(w, static)(*inputs))(weights)
@@ -117,7 +120,11 @@ def run_alignment_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[
         the results, and the seconds of the parts.
     """
     data, seeds = problem.sample_dataset(cell.num_problems, cell.data_seed), list(cell.network_seeds)
-    solver = complete(problem, JointOptimization(group_size=cell.group_size, **{"num_recorded": NUM_RECORDED, **cell.options}), len(data))
+    solver = complete(
+        problem,
+        JointOptimization(group_size=cell.group_size, **{"num_recorded": NUM_RECORDED, **cell.options}),
+        len(data),
+    )
     joint = solve(problem, data, solver, seed=seeds)
     refined = solve(problem, data, REFINEMENT, x0=joint.x, seed=seeds)
     # The learning rate may have fallen to nothing in the last step: rounding would decide its direction.
@@ -128,7 +135,9 @@ def run_alignment_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[
         kernels = _kernels(problem, solver, data, seeds, joint.extras["network"])
     way, step = (problem.difference(np.asarray(end, float), np.asarray(x, float)) for end in (x_true, x_next))
     # Training clips the gradient of each problem before it enters the network.
-    pull = gradient[:, 0] * np.minimum(1.0, solver.clip_problem / np.maximum(np.linalg.norm(gradient[:, 0], axis=-1, keepdims=True), 1e-30))
+    pull = gradient[:, 0] * np.minimum(
+        1.0, solver.clip_problem / np.maximum(np.linalg.norm(gradient[:, 0], axis=-1, keepdims=True), 1e-30)
+    )
     descent = -np.einsum("siajb,sjb->sia", kernels["start"], pull)
     traces = np.stack([np.einsum("siaja->sij", kernel) for kernel in kernels.values()], axis=1)
     recorded, single = ("network_seed", "recorded", "problem"), ("network_seed", "problem")
@@ -153,20 +162,28 @@ def run_alignment_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[
     )
     return results, {
         f"{name}.{part}": round(getattr(result, f"{part}_seconds"), 4)
-        for name, result in (("Joint", joint), ("refinement", refined)) for part in ("compile", "run")
+        for name, result in (("Joint", joint), ("refinement", refined))
+        for part in ("compile", "run")
     }
 
 
-def _kernels(problem: InverseProblem, solver: JointOptimization, data: Dataset, seeds: Sequence[int], trained) -> dict[str, np.ndarray]:
+def _kernels(
+    problem: InverseProblem, solver: JointOptimization, data: Dataset, seeds: Sequence[int], trained
+) -> dict[str, np.ndarray]:
     """`tangent_kernel` before and after training, for each network seed: (S, N, d, N, d)."""
     arrays, static = eqx.partition(trained, eqx.is_array_like)
     start = [tangent_kernel(initial_networks(problem, solver, data, seed), data) for seed in seeds]
-    end = [tangent_kernel(eqx.combine(jax.tree.map(lambda leaf: leaf[s], arrays), static), data) for s in range(len(seeds))]
+    end = [
+        tangent_kernel(eqx.combine(jax.tree.map(lambda leaf: leaf[s], arrays), static), data)
+        for s in range(len(seeds))
+    ]
     return {"start": np.stack(start), "end": np.stack(end)}
 
 
 def _own_gradients(problem: InverseProblem, data: Dataset, x) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of the training loss in x and the losses L at recorded points (S, K, N, d)."""
     evaluate, _ = evaluation(problem, training=True).compiled(jnp.asarray(x[0, 0]), data.context, data.y)
-    losses, gradients = zip(*(evaluate(jnp.asarray(point), data.context, data.y) for point in x.reshape(-1, *x.shape[2:])))
+    losses, gradients = zip(
+        *(evaluate(jnp.asarray(point), data.context, data.y) for point in x.reshape(-1, *x.shape[2:]))
+    )
     return np.stack(gradients).reshape(x.shape), np.stack(losses).reshape(x.shape[:3])

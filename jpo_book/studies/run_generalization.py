@@ -44,26 +44,40 @@ SOLVERS = {
 
 def run_generalization_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[str, float]]:
     """`run_generalization` for a cell of a study."""
-    return run_generalization(problem, cell.num_problems, cell.data_seed, cell.group_size, cell.network_seeds, cell.options)
+    return run_generalization(
+        problem, cell.num_problems, cell.data_seed, cell.group_size, cell.network_seeds, cell.options
+    )
 
 
 def unseen_problems(problem: InverseProblem, count: int, data_seed: int) -> Dataset:
     """M problems from the same prior that share no random numbers with the data set of this seed."""
-    return problem.sample_dataset(count, int(jax.random.bits(random_stream(data_seed, "unseen"), dtype=jnp.uint32)) >> 1)
+    return problem.sample_dataset(
+        count, int(jax.random.bits(random_stream(data_seed, "unseen"), dtype=jnp.uint32)) >> 1
+    )
 
 
 @functools.lru_cache(maxsize=16)
 def _classical(problem: InverseProblem, count: int, data_seed: int) -> dict[str, Result]:
     """Solvers that know nothing of n: the same results for all cells with these problems."""
     results = {}
-    for suffix, data in (("", problem.sample_dataset(count, data_seed)), ("Unseen", unseen_problems(problem, count, data_seed))):
+    for suffix, data in (
+        ("", problem.sample_dataset(count, data_seed)),
+        ("Unseen", unseen_problems(problem, count, data_seed)),
+    ):
         results[f"BFGS{suffix}"] = solve(problem, data, BFGS(), seed=data_seed)
-        results[f"MultiStart{suffix}"] = solve(problem, data, MultiStart(**problem.defaults.get("MultiStart", {})), seed=data_seed)
+        results[f"MultiStart{suffix}"] = solve(
+            problem, data, MultiStart(**problem.defaults.get("MultiStart", {})), seed=data_seed
+        )
     return results
 
 
 def run_generalization(
-    problem: InverseProblem, num_problems: int, data_seed: int, group_size: int, network_seeds: Sequence[int], options: Mapping[str, Any]
+    problem: InverseProblem,
+    num_problems: int,
+    data_seed: int,
+    group_size: int,
+    network_seeds: Sequence[int],
+    options: Mapping[str, Any],
 ) -> tuple[xr.Dataset, dict[str, float]]:
     """Networks trained on n problems each, asked about problems that they know and problems that they do not.
 
@@ -87,7 +101,12 @@ def run_generalization(
     seeds = list(network_seeds)
     trained = {
         "Joint": solve(problem, everything, JointOptimization(group_size=group_size, **options), seed=seeds),
-        "Supervised": solve(problem, everything, Supervised(**{**_shared(options), "group_size": group_size, **changes}), seed=seeds),
+        "Supervised": solve(
+            problem,
+            everything,
+            Supervised(**{**_shared(options), "group_size": group_size, **changes}),
+            seed=seeds,
+        ),
     }
     table = _Table(seeds, num_problems)
     seconds: dict[str, float] = {}
@@ -100,15 +119,30 @@ def run_generalization(
         table.add(f"{name}Refined", continued(first, refined), training)
         table.add_first_step(f"{name}Unseen", answers, unseen, training)
         table.add(f"{name}UnseenRefined", answers, training)
-        seconds |= {f"{name}.compile": round(result.compile_seconds, 4), f"{name}.run": round(result.run_seconds, 4)}
-    table.add_answers("JointLast", problem, [known] * len(seeds), trained["Joint"].extras["x_final"][:, :num_problems], trained["Joint"])
+        seconds |= {
+            f"{name}.compile": round(result.compile_seconds, 4),
+            f"{name}.run": round(result.run_seconds, 4),
+        }
+    table.add_answers(
+        "JointLast",
+        problem,
+        [known] * len(seeds),
+        trained["Joint"].extras["x_final"][:, :num_problems],
+        trained["Joint"],
+    )
     supervised = trained["Supervised"].extras
-    pairs = [jax.tree.map(lambda leaf: leaf[k], supervised["pairs"])[:num_problems] for k in range(len(seeds))]
-    table.add_answers("SupervisedTraining", problem, pairs, supervised["x_pairs"][:, :num_problems], trained["Supervised"])
+    pairs = [
+        jax.tree.map(lambda leaf: leaf[k], supervised["pairs"])[:num_problems] for k in range(len(seeds))
+    ]
+    table.add_answers(
+        "SupervisedTraining", problem, pairs, supervised["x_pairs"][:, :num_problems], trained["Supervised"]
+    )
     for name, result in _classical(problem, num_problems, data_seed).items():
         table.add(name, result, np.zeros_like(result.num_evaluations))
     study = table.dataset().assign(
-        threshold=("problem", np.asarray(known.threshold)), threshold_unseen=("problem", np.asarray(unseen.threshold)))
+        threshold=("problem", np.asarray(known.threshold)),
+        threshold_unseen=("problem", np.asarray(unseen.threshold)),
+    )
     return study, seconds
 
 
@@ -129,9 +163,13 @@ class _Table:
     def add_first_step(self, name: str, result: Result, data: Dataset, training) -> None:
         """The answer that a refinement began with: its first evaluation."""
         loss = result.loss_history[..., 0]
-        self._put(name, loss, loss < np.asarray(data.threshold), np.ones_like(result.num_evaluations), training)
+        self._put(
+            name, loss, loss < np.asarray(data.threshold), np.ones_like(result.num_evaluations), training
+        )
 
-    def add_answers(self, name: str, problem: InverseProblem, data: Sequence[Dataset], x: np.ndarray, trained: Result) -> None:
+    def add_answers(
+        self, name: str, problem: InverseProblem, data: Sequence[Dataset], x: np.ndarray, trained: Result
+    ) -> None:
         """Answers x (S, N, d) to the problems of one data set for each seed."""
         with problem.precision():
             program = evaluation(problem)
@@ -153,4 +191,7 @@ class _Table:
         # Losses that are not finite mean a diverged simulation: larger than any other, not missing.
         columns[0] = np.where(np.isfinite(columns[0]), columns[0], np.inf).astype(np.float32)
         kinds = ("loss", "solved", "num_evaluations", "num_training_evaluations")
-        return xr.Dataset({kind: (dims, column) for kind, column in zip(kinds, columns)}, coords={"solver": names, "network_seed": self.seeds})
+        return xr.Dataset(
+            {kind: (dims, column) for kind, column in zip(kinds, columns)},
+            coords={"solver": names, "network_seed": self.seeds},
+        )

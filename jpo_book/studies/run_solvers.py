@@ -19,7 +19,13 @@ from jpo_lib.solvers import BFGS, Adam, GradientDescent, JointOptimization, Mult
 from jpo_lib.solvers.evaluation import evaluation
 from jpo_lib.solvers.refinement import continued, first_problems, refine
 
-CLASSICAL_METHODS = ("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart")  # and those only on request: see `run_classical`
+CLASSICAL_METHODS = (
+    "BFGS",
+    "GradientDescent",
+    "Adam",
+    "MultiStart",
+    "ClassicalStart",
+)  # and those only on request: see `run_classical`
 LARGE_VARIABLES = ("x", "x_initial", "loss_history", "evaluation")
 RECORDED = 60  # points of a loss history that are kept
 
@@ -45,8 +51,14 @@ def _combined(results: Mapping[str, Result], dims: Sequence[str], data: Dataset)
     recorded = recorded_evaluations(max(r.loss_history.shape[-1] for r in results.values()))
     stacked = {
         "x": (("solver", *dims, "parameter"), np.stack([r.x for r in results.values()])),
-        "loss_history": (("solver", *dims, "evaluation"), np.stack([_sampled(r.loss_history, recorded) for r in results.values()])),
-        "solved_at": (("solver", *dims), np.stack([solved_at(r.loss_history, np.asarray(data.threshold)) for r in results.values()])),
+        "loss_history": (
+            ("solver", *dims, "evaluation"),
+            np.stack([_sampled(r.loss_history, recorded) for r in results.values()]),
+        ),
+        "solved_at": (
+            ("solver", *dims),
+            np.stack([solved_at(r.loss_history, np.asarray(data.threshold)) for r in results.values()]),
+        ),
     }
     for name in ("loss", "num_evaluations", "solved", "status"):
         stacked[name] = (("solver", *dims), np.stack([getattr(r, name) for r in results.values()]))
@@ -74,7 +86,9 @@ def run_joint_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[str,
     """`run_joint` for a cell of a study. With the option `compact` the file leaves out solutions and histories, most of its size."""
     options = dict(cell.options)
     compact = options.pop("compact", False)
-    results, seconds = run_joint(problem, cell.num_problems, cell.data_seed, cell.group_size, cell.network_seeds, options)
+    results, seconds = run_joint(
+        problem, cell.num_problems, cell.data_seed, cell.group_size, cell.network_seeds, options
+    )
     return results.drop_vars(LARGE_VARIABLES) if compact else results, seconds
 
 
@@ -96,14 +110,20 @@ def run_classical(
         "MultiStart": MultiStart(**problem.defaults.get("MultiStart", {})),
         "MultiStartAdam": MultiStart(Adam(**{**problem.defaults.get("Adam", {}), "max_evaluations": 60})),
     }
-    results = {name: solve(problem, data, solver, seed=data_seed) for name, solver in solvers.items() if name in methods}
+    results = {
+        name: solve(problem, data, solver, seed=data_seed)
+        for name, solver in solvers.items()
+        if name in methods
+    }
     if "ClassicalStart" in methods and problem.classical_start is not None:
         with problem.precision():
             start = jax.vmap(problem.classical_start)(data.y, data.context)
         results["ClassicalStart"] = solve(problem, data, BFGS(), x0=start, seed=data_seed)
     if "NetworkMultiStart" in methods:
         starts = untrained_answers(problem, data, solvers["MultiStart"].num_starts, data_seed)
-        results["NetworkMultiStart"] = solve(problem, data, solvers["MultiStart"], x0=starts[:, 0], restarts=starts[:, 1:], seed=data_seed)
+        results["NetworkMultiStart"] = solve(
+            problem, data, solvers["MultiStart"], x0=starts[:, 0], restarts=starts[:, 1:], seed=data_seed
+        )
     return _add_data(_combined(results, ("problem",), data), data, problem), _seconds(results)
 
 
@@ -124,7 +144,12 @@ def untrained_answers(problem: InverseProblem, data: Dataset, num_networks: int,
 
 
 def run_joint(
-    problem: InverseProblem, num_problems: int, data_seed: int, group_size: int, network_seeds: Sequence[int], options: Mapping[str, Any]
+    problem: InverseProblem,
+    num_problems: int,
+    data_seed: int,
+    group_size: int,
+    network_seeds: Sequence[int],
+    options: Mapping[str, Any],
 ) -> tuple[xr.Dataset, dict[str, float]]:
     """Joint optimization with groups of n problems on one data set, for several network seeds.
 
@@ -140,7 +165,10 @@ def run_joint(
     data = everything[:num_problems]
     seeds = list(network_seeds)
     options = with_network(problem, options)
-    joint = first_problems(solve(problem, everything, JointOptimization(group_size=group_size, **options), seed=seeds), num_problems)
+    joint = first_problems(
+        solve(problem, everything, JointOptimization(group_size=group_size, **options), seed=seeds),
+        num_problems,
+    )
     refinements = {"JointRefined": solve(problem, data, BFGS(), x0=joint.x, seed=seeds)}
     if "refine" in problem.defaults:
         refinements["JointRestarted"] = refine(problem, data, joint, **problem.defaults["refine"])
@@ -156,11 +184,16 @@ def run_joint(
 
 def with_network(problem: InverseProblem, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a solver that trains networks, with a network named by plain data replaced by the function that makes it."""
-    return {**options, "network": named_network(problem, options["network"])} if "network" in options else dict(options)
+    return (
+        {**options, "network": named_network(problem, options["network"])}
+        if "network" in options
+        else dict(options)
+    )
 
 
 def _seconds(results: Mapping[str, Result]) -> dict[str, float]:
     return {
         f"{name}.{part}": round(getattr(result, f"{part}_seconds"), 4)
-        for name, result in results.items() for part in ("compile", "run")
+        for name, result in results.items()
+        for part in ("compile", "run")
     }

@@ -25,7 +25,12 @@ import jax
 import xarray as xr
 
 from jpo_book.files import (
-    processor, reference_folder, repository_root, sha256, studies_folder, write_atomically,
+    processor,
+    reference_folder,
+    repository_root,
+    sha256,
+    studies_folder,
+    write_atomically,
 )
 from jpo_book.studies.arithmetic import fingerprint
 from jpo_book.studies.cell import FORMAT, Cell, source_hash
@@ -65,7 +70,9 @@ def adopt(cells: Iterable[Cell], folder: Path) -> int:
         if check(cell, folder) == "missing" and check(cell, reference_folder()) == "valid":
             for ending in (".nc", ".json"):  # the manifest last: without it a result does not count
                 source = reference_folder() / f"{cell.name}{ending}"
-                write_atomically(Path(folder) / f"{cell.name}{ending}", lambda target: shutil.copyfile(source, target))
+                write_atomically(
+                    Path(folder) / f"{cell.name}{ending}", lambda target: shutil.copyfile(source, target)
+                )
             count += 1
     return count
 
@@ -75,7 +82,9 @@ def run_cell(cell: Cell, folder: Path) -> Path:
     begin, begin_processor = time.perf_counter(), time.process_time()
     results, seconds = cell.run()
     results = rounded_histories(results)
-    results = results.assign_attrs(format=FORMAT, cell=json.dumps(cell.model_dump(mode="json"), sort_keys=True))
+    results = results.assign_attrs(
+        format=FORMAT, cell=json.dumps(cell.model_dump(mode="json"), sort_keys=True)
+    )
     path = Path(folder) / f"{cell.name}.nc"
     write_atomically(path, lambda target: write_netcdf(results, target))
     manifest = {
@@ -86,15 +95,25 @@ def run_cell(cell: Cell, folder: Path) -> Path:
         "library_version": importlib.metadata.version("jpo-lib"),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         # The time of all processors together is what tells how long others take: on the clock, studies that run at once delay each other.
-        "seconds": {"total": round(time.perf_counter() - begin, 3), "processor": round(time.process_time() - begin_processor, 3), **seconds},
+        "seconds": {
+            "total": round(time.perf_counter() - begin, 3),
+            "processor": round(time.process_time() - begin_processor, 3),
+            **seconds,
+        },
         # A build computes several at once, which on an accelerator share it.
         "studies_at_once": int(os.environ.get("JPO_STUDIES_AT_ONCE", "1")),
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
         "machine": f"{processor()}, {os.cpu_count()} cores",
         "arithmetic": fingerprint(),
         "compiler_flags": os.environ.get("XLA_FLAGS", ""),
-        "versions": {"python": platform.python_version(), "jax": jax.__version__, **{
-            name: importlib.metadata.version(name) for name in ("jaxlib", "numpy", "optax", "equinox", "xarray")}},
+        "versions": {
+            "python": platform.python_version(),
+            "jax": jax.__version__,
+            **{
+                name: importlib.metadata.version(name)
+                for name in ("jaxlib", "numpy", "optax", "equinox", "xarray")
+            },
+        },
     }
     text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
     write_atomically(path.with_suffix(".json"), lambda target: target.write_text(text, encoding="utf-8"))
@@ -105,7 +124,11 @@ def _load(path: Path) -> xr.Dataset:
     log = os.environ.get("JPO_RESULTS_LOG")
     if log:
         root = repository_root()
-        shown = path.resolve().relative_to(root) if root and path.resolve().is_relative_to(root) else Path(path.parent.name, path.name)
+        shown = (
+            path.resolve().relative_to(root)
+            if root and path.resolve().is_relative_to(root)
+            else Path(path.parent.name, path.name)
+        )
         with open(log, "a", encoding="utf-8") as file:
             file.write(json.dumps({"path": shown.as_posix(), "sha256": sha256(path)}) + "\n")
     status = path.stat()
@@ -118,7 +141,9 @@ def _read(path: Path, size: int, changed: int) -> xr.Dataset:
     return read_netcdf(path)
 
 
-def load_or_run(cells: Iterable[Cell], folder: Path | None = None, quiet: bool = False) -> dict[str, xr.Dataset]:
+def load_or_run(
+    cells: Iterable[Cell], folder: Path | None = None, quiet: bool = False
+) -> dict[str, xr.Dataset]:
     """Load the cells that are there and valid, compute the others, and say which. On a CPU two processes compute them: see `num_processes`.
 
     Arguments:
@@ -136,17 +161,35 @@ def load_or_run(cells: Iterable[Cell], folder: Path | None = None, quiet: bool =
     for cell in cells:
         state = check(cell, folder)
         if state.startswith("foreign"):
-            raise FileExistsError(f"{cell.name}: expected a study of these settings, got a file of something else ({state}); move it away.")
-        states[cell.name] = "reference" if state == "missing" and check(cell, reference_folder()) == "valid" else state
-    wanted = {cell.model_dump_json(): cell for cell in cells if states[cell.name] not in ("valid", "reference")}
+            raise FileExistsError(
+                f"{cell.name}: expected a study of these settings, got a file of something else ({state}); move it away."
+            )
+        states[cell.name] = (
+            "reference" if state == "missing" and check(cell, reference_folder()) == "valid" else state
+        )
+    wanted = {
+        cell.model_dump_json(): cell for cell in cells if states[cell.name] not in ("valid", "reference")
+    }
 
     def say(line: str) -> None:
         if not quiet:
             cell, state = wanted[line], states[wanted[line].name]
-            seconds = json.loads((folder / f"{cell.name}.json").read_text(encoding="utf-8"))["seconds"]["total"]
-            print(f"computed {cell.name}{'' if state == 'missing' else f' again, since it was {state}'} ({seconds:.1f} s)")
+            seconds = json.loads((folder / f"{cell.name}.json").read_text(encoding="utf-8"))["seconds"][
+                "total"
+            ]
+            print(
+                f"computed {cell.name}{'' if state == 'missing' else f' again, since it was {state}'} ({seconds:.1f} s)"
+            )
 
-    with_helpers(lambda line: run_cell(wanted[line], folder), list(wanted), [sys.executable, "-m", "jpo_book.studies.worker", str(folder)], say)
+    with_helpers(
+        lambda line: run_cell(wanted[line], folder),
+        list(wanted),
+        [sys.executable, "-m", "jpo_book.studies.worker", str(folder)],
+        say,
+    )
     if not quiet:
         print(f"{len(states) - len(wanted)} of {len(states)} result files were there and valid.")
-    return {name: _load((reference_folder() if state == "reference" else folder) / f"{name}.nc") for name, state in states.items()}
+    return {
+        name: _load((reference_folder() if state == "reference" else folder) / f"{name}.nc")
+        for name, state in states.items()
+    }

@@ -15,7 +15,10 @@ from jpo_book.studies.cell import Cell, source_hash
 from jpo_book.studies.store import check
 
 TIME_FACTOR, UNKNOWN_MINUTES = 2.0, 120  # so many times the estimate
-BASE_MEMORY_MB, MEMORY_FACTOR = 3000, 1.5  # a process with JAX while it compiles; arrays that live at the same time
+BASE_MEMORY_MB, MEMORY_FACTOR = (
+    3000,
+    1.5,
+)  # a process with JAX while it compiles; arrays that live at the same time
 DEFAULT_BYTES = 10_000  # of one evaluation, where no benchmark says it
 
 
@@ -28,10 +31,16 @@ def batch(cell: Cell, profile: str) -> str:
     """
     if profile == "paper":
         return json.dumps(cell.model_dump(mode="json", exclude={"data_seed"}), sort_keys=True)
-    return cell.problem if profile == "smoke" or cell.study == cell.problem else f"{cell.problem}, further studies"
+    return (
+        cell.problem
+        if profile == "smoke" or cell.study == cell.problem
+        else f"{cell.problem}, further studies"
+    )
 
 
-def workflow_plan(cells: Sequence[Cell], profile: str, folder: Path, with_requests: bool) -> list[dict[str, Any]]:
+def workflow_plan(
+    cells: Sequence[Cell], profile: str, folder: Path, with_requests: bool
+) -> list[dict[str, Any]]:
     """What the workflow needs to know of each cell.
 
     Arguments:
@@ -51,7 +60,11 @@ def workflow_plan(cells: Sequence[Cell], profile: str, folder: Path, with_reques
             "source": source_hash(cell.problem, cell.kind),
             "batch": batch(cell, profile),
             # The dearest go first, so that none is left alone at the end. To build the problems takes seconds, so only for what has to be computed.
-            **({"simulation_size": SIZES[cell.problem](family(cell)[0])} if states[cell.name] != "valid" else {}),
+            **(
+                {"simulation_size": SIZES[cell.problem](family(cell)[0])}
+                if states[cell.name] != "valid"
+                else {}
+            ),
             **({"requests": asked[cell.name]} if with_requests else {}),
         }
         for cell in cells
@@ -73,7 +86,10 @@ def requests(cells: Sequence[Cell]) -> dict[str, dict[str, int]]:
         minutes = TIME_FACTOR * max(estimates) / 60 if estimates else UNKNOWN_MINUTES
         size = SIZES[cell.problem](family(cell)[0])
         arrays = _problems_at_once(cell) * max(DEFAULT_BYTES, bytes_per_size.get(cell.problem, 0.0) * size)
-        asked[cell.name] = {"minutes": math.ceil(minutes), "memory_mb": BASE_MEMORY_MB + math.ceil(MEMORY_FACTOR * arrays / 1e6)}
+        asked[cell.name] = {
+            "minutes": math.ceil(minutes),
+            "memory_mb": BASE_MEMORY_MB + math.ceil(MEMORY_FACTOR * arrays / 1e6),
+        }
     return asked
 
 
@@ -82,7 +98,9 @@ def _problems_at_once(cell: Cell) -> int:
     if cell.group_size is None:
         return cell.num_problems
     groups = max(1, cell.num_problems // cell.group_size)
-    return max(1, len(cell.network_seeds)) * max(cell.num_problems, groups * training_of(cell, family(cell)[1])[1])
+    return max(1, len(cell.network_seeds)) * max(
+        cell.num_problems, groups * training_of(cell, family(cell)[1])[1]
+    )
 
 
 def _bytes_per_size() -> dict[str, float]:

@@ -35,10 +35,20 @@ def random_tables(num_tables: int, num_balls: int, seed: int = 0, *, side: float
 
 def roll(positions, velocities, **settings):
     """`simulate_shot` for a batch of tables (S, B, 2)."""
-    return jax.jit(jax.vmap(lambda p, v: simulate_shot(p, v, **settings)))(jnp.asarray(positions), jnp.asarray(velocities))
+    return jax.jit(jax.vmap(lambda p, v: simulate_shot(p, v, **settings)))(
+        jnp.asarray(positions), jnp.asarray(velocities)
+    )
 
 
-def small_steps(positions, velocities, dt: float, *, restitution: float = 0.95, table=None, cushion_restitution: float = 0.9):
+def small_steps(
+    positions,
+    velocities,
+    dt: float,
+    *,
+    restitution: float = 0.95,
+    table=None,
+    cushion_restitution: float = 0.9,
+):
     """Rest positions (S, B, 2) by a different method: small steps in time, after which overlapping balls collide.
 
     Nothing is shared with the simulator. A contact is noticed up to one step late, so that the error is of order dt.
@@ -63,12 +73,16 @@ def small_steps(positions, velocities, dt: float, *, restitution: float = 0.95, 
             distance = np.linalg.norm(d, axis=1, keepdims=True)
             n = d / distance
             closing = np.sum((v[:, i] - v[:, j]) * n, axis=1, keepdims=True)
-            impulse = np.where((distance <= 2 * RADIUS) & (closing > 0), 0.5 * (1 + restitution) * closing, 0.0) * n
+            impulse = (
+                np.where((distance <= 2 * RADIUS) & (closing > 0), 0.5 * (1 + restitution) * closing, 0.0) * n
+            )
             v[:, i] -= impulse
             v[:, j] += impulse
 
 
-def small_step_errors(steps=(2.0**-6, 2.0**-7, 2.0**-8, 2.0**-9, 2.0**-10), num_tables: int = 100, seed: int = 0):
+def small_step_errors(
+    steps=(2.0**-6, 2.0**-7, 2.0**-8, 2.0**-9, 2.0**-10), num_tables: int = 100, seed: int = 0
+):
     """Median distance (len(steps),) between the rest positions of the event-driven simulator and of small steps.
 
     Three balls on a table with cushions, float64. Tables on which two balls graze each other differ by a jump, which
@@ -78,7 +92,10 @@ def small_step_errors(steps=(2.0**-6, 2.0**-7, 2.0**-8, 2.0**-9, 2.0**-10), num_
     settings = dict(restitution=0.95, table=(8.0, 8.0), cushion_restitution=0.9)
     with jax.enable_x64(True):
         exact = np.asarray(roll(positions, velocities, **settings).positions)
-    errors = [np.linalg.norm(small_steps(positions, velocities, dt, **settings) - exact, axis=-1).max(axis=1) for dt in steps]
+    errors = [
+        np.linalg.norm(small_steps(positions, velocities, dt, **settings) - exact, axis=-1).max(axis=1)
+        for dt in steps
+    ]
     return np.median(errors, axis=1)
 
 
@@ -118,14 +135,18 @@ def closed_form_errors(num_shots: int = 1000, seed: int = 0, double: bool = True
     return np.linalg.norm(rest - open_table_closed_form(x), axis=1)
 
 
-def gradient_errors(num_shots: int = 500, seed: int = 0, step: float = 1e-5, clearance: float = 0.02, **settings):
+def gradient_errors(
+    num_shots: int = 500, seed: int = 0, step: float = 1e-5, clearance: float = 0.02, **settings
+):
     """Relative error (M,) of the loss gradient against central differences, float64.
 
     Shots that graze a ball are left out: those whose number of events changes within `clearance` of the shot.
     Shots that move nothing have an error of zero.
     """
     problem = billiards(**settings)
-    offsets = np.concatenate([np.zeros((1, 2)), step * np.eye(2), -step * np.eye(2), clearance * np.eye(2), -clearance * np.eye(2)])
+    offsets = np.concatenate(
+        [np.zeros((1, 2)), step * np.eye(2), -step * np.eye(2), clearance * np.eye(2), -clearance * np.eye(2)]
+    )
     with jax.enable_x64(True):
         x = jnp.asarray(np.asarray(random_shots(num_shots, seed), float) + offsets[:, None])
         y = jnp.asarray([3.0, 0.5])
@@ -137,17 +158,25 @@ def gradient_errors(num_shots: int = 500, seed: int = 0, step: float = 1e-5, cle
     return (np.linalg.norm(gradient[0] - central, axis=1) / np.where(size > 0, size, 1.0))[safe]
 
 
-def conservation(num_tables: int = 100, num_balls: int = 6, restitution: float = 1.0, seed: int = 0, table=None):
+def conservation(
+    num_tables: int = 100, num_balls: int = 6, restitution: float = 1.0, seed: int = 0, table=None
+):
     """Largest growth of energy and largest change of momentum in any event, float64. With a table momentum is not kept."""
     positions, velocities = random_tables(num_tables, num_balls, seed)
     with jax.enable_x64(True):
-        run = roll(positions, velocities, restitution=restitution, table=table, cushion_restitution=restitution)
+        run = roll(
+            positions, velocities, restitution=restitution, table=table, cushion_restitution=restitution
+        )
         before, after = jax.vmap(type(run).energy)(run)
         momentum_before, momentum_after = jax.vmap(type(run).momentum)(run)
         return {
-            "energy_growth": float(jnp.max(after - before)), "energy_loss": float(jnp.max(jnp.where(run.happened, before - after, 0.0))),
-            "momentum_change": float(jnp.max(jnp.abs(momentum_after - momentum_before) * run.happened[..., None])),
-            "num_events": int(jnp.sum(run.num_events)), "unfinished": int(jnp.sum(~run.finished)),
+            "energy_growth": float(jnp.max(after - before)),
+            "energy_loss": float(jnp.max(jnp.where(run.happened, before - after, 0.0))),
+            "momentum_change": float(
+                jnp.max(jnp.abs(momentum_after - momentum_before) * run.happened[..., None])
+            ),
+            "num_events": int(jnp.sum(run.num_events)),
+            "unfinished": int(jnp.sum(~run.finished)),
         }
 
 
@@ -162,12 +191,18 @@ def symmetry_errors(num_tables: int = 100, num_balls: int = 4, seed: int = 0):
         mirrored = np.asarray(roll(positions * [1, -1], velocities * [1, -1]).positions) * [1, -1]
         renamed = np.asarray(roll(positions[:, order], velocities[:, order]).positions)
         turned = np.asarray(roll(positions @ turn, velocities @ turn).positions) @ turn.T
-    return tuple(float(np.abs(a - b).max()) for a, b in ((mirrored, rest), (renamed, rest[:, order]), (turned, rest)))
+    return tuple(
+        float(np.abs(a - b).max()) for a, b in ((mirrored, rest), (renamed, rest[:, order]), (turned, rest))
+    )
 
 
 def count_unfinished(num_shots: int = 100_000, seed: int = 0, **settings) -> int:
     """Number of random shots of a layout whose run did not finish its events."""
     problem = billiards(**settings)
-    unfinished = jax.jit(lambda keys: jnp.sum(jnp.any(jnp.isnan(jax.vmap(lambda k: problem.simulate(problem.draw_start(k)))(keys)), axis=1)))
+    unfinished = jax.jit(
+        lambda keys: jnp.sum(
+            jnp.any(jnp.isnan(jax.vmap(lambda k: problem.simulate(problem.draw_start(k)))(keys)), axis=1)
+        )
+    )
     keys = jax.random.split(jax.random.key(seed), num_shots).reshape(-1, min(num_shots, 10_000))
     return sum(int(unfinished(part)) for part in keys)

@@ -27,14 +27,19 @@ def uneven_fields(num_points: int = 16, speed: float = 1.0, seed: int = 1) -> tu
     fields = []
     for _ in range(2):
         modes = [(kx, ky) for kx in range(0, 5) for ky in range(-4, 5) if kx > 0 or ky > 0]
-        waves = (random.normal() * np.cos(kx * x + ky * y + random.uniform(0, 2 * np.pi)) / (1 + kx**2 + ky**2) for kx, ky in modes)
+        waves = (
+            random.normal() * np.cos(kx * x + ky * y + random.uniform(0, 2 * np.pi)) / (1 + kx**2 + ky**2)
+            for kx, ky in modes
+        )
         fields.append(sum(waves))
     with jax.enable_x64(True):
         largest = float(jnp.max(jnp.sum(jnp.abs(velocity(fields[0])), axis=0)))
     return fields[0] * (speed / largest), 1.0 + fields[1] / np.abs(fields[1]).max()
 
 
-def reference_solution(vorticity, marker, viscosity: float, diffusivity: float, horizon: float) -> tuple[np.ndarray, np.ndarray]:
+def reference_solution(
+    vorticity, marker, viscosity: float, diffusivity: float, horizon: float
+) -> tuple[np.ndarray, np.ndarray]:
     """The flow at time T by another route: velocities instead of vorticity, sums instead of transforms, another integrator.
 
         du/dt = -P[(u . grad) u] + nu lap u,    dc/dt = -u . grad c + kappa lap c
@@ -70,15 +75,23 @@ def reference_solution(vorticity, marker, viscosity: float, diffusivity: float, 
         u, v, c = flat.view(complex).reshape(3, k.size, k.size)
         advected = [product(u, 1j * kx * f) + product(v, 1j * ky * f) for f in (u, v, c)]
         gradient_part = (kx * advected[0] + ky * advected[1]) / safe
-        return np.stack([
-            -advected[0] + kx * gradient_part - viscosity * squared * u,
-            -advected[1] + ky * gradient_part - viscosity * squared * v,
-            -advected[2] - diffusivity * squared * c,
-        ]).ravel().view(float)
+        return (
+            np.stack(
+                [
+                    -advected[0] + kx * gradient_part - viscosity * squared * u,
+                    -advected[1] + ky * gradient_part - viscosity * squared * v,
+                    -advected[2] - diffusivity * squared * c,
+                ]
+            )
+            .ravel()
+            .view(float)
+        )
 
     w = modes(vorticity) * (squared > 0)
     start = np.stack([1j * ky * w / safe, -1j * kx * w / safe, modes(marker)])
-    solution = solve_ivp(rate, (0.0, horizon), start.ravel().view(float), method="DOP853", rtol=1e-13, atol=1e-15)
+    solution = solve_ivp(
+        rate, (0.0, horizon), start.ravel().view(float), method="DOP853", rtol=1e-13, atol=1e-15
+    )
     u, v, c = solution.y[:, -1].copy().view(complex).reshape(3, k.size, k.size)
 
     def grid(coefficients):
@@ -90,7 +103,11 @@ def reference_solution(vorticity, marker, viscosity: float, diffusivity: float, 
 
 
 def temporal_errors(
-    orders=(2, 4), num_steps=(16, 32, 64, 128), horizon: float = 1.0, viscosity: float = 0.05, num_points: int = 16
+    orders=(2, 4),
+    num_steps=(16, 32, 64, 128),
+    horizon: float = 1.0,
+    viscosity: float = 0.05,
+    num_points: int = 16,
 ) -> xr.DataArray:
     """Largest error of vorticity and marker at T, relative to their largest values, for each order and number of steps.
 
@@ -115,7 +132,9 @@ def observed_order(errors: xr.DataArray) -> float:
     return float(np.log(coarse / fine) / np.log(fine.num_steps.values / coarse.num_steps.values))
 
 
-def taylor_green_error(num_points: int = 32, viscosity: float = 0.02, dt: float = 0.08, num_steps: int = 30) -> float:
+def taylor_green_error(
+    num_points: int = 32, viscosity: float = 0.02, dt: float = 0.08, num_steps: int = 30
+) -> float:
     """Largest error of the vortex array w = 2 cos x cos y exp(-2 nu t), a solution in closed form, relative to its largest value."""
     angle = 2 * np.pi * np.arange(num_points) / num_points
     initial = 2 * np.cos(angle)[:, None] * np.cos(angle)
@@ -132,14 +151,21 @@ def inviscid_changes(num_steps=(50, 100, 200), horizon: float = 2.0, num_points:
     with jax.enable_x64(True):
 
         def sums(w, c):
-            return {"energy": jnp.sum(jnp.square(velocity(w))), "enstrophy": jnp.sum(jnp.square(w)), "marker_mass": jnp.sum(c)}
+            return {
+                "energy": jnp.sum(jnp.square(velocity(w))),
+                "enstrophy": jnp.sum(jnp.square(w)),
+                "marker_mass": jnp.sum(c),
+            }
 
         before = sums(vorticity, marker)
         for count in num_steps:
             after = sums(*integrate(vorticity, 0.0, horizon / count, count, 4, marker, 0.0))
             for name, values in changes.items():
                 values.append(abs(float(after[name] / before[name]) - 1.0))
-    return xr.Dataset({name: ("num_steps", values) for name, values in changes.items()}, coords={"num_steps": list(num_steps)})
+    return xr.Dataset(
+        {name: ("num_steps", values) for name, values in changes.items()},
+        coords={"num_steps": list(num_steps)},
+    )
 
 
 def divergence(num_points: int = 32, seed: int = 1) -> float:
@@ -163,7 +189,8 @@ def gradient_errors(num_problems: int = 16, seed: int = 5, step: float = 1e-4, *
         gradient = jax.jit(jax.vmap(jax.grad(problem.objective), (0, None, 0)))(x, None, y)
         shifts = step * jnp.eye(4)
         values = jax.jit(jax.vmap(jax.vmap(lambda shift: loss(x + shift, None, y))))(
-            jnp.array([-2.0, -1.0, 1.0, 2.0])[:, None, None] * shifts)  # (4 multiples, 4 directions, num_problems)
+            jnp.array([-2.0, -1.0, 1.0, 2.0])[:, None, None] * shifts
+        )  # (4 multiples, 4 directions, num_problems)
         central = jnp.einsum("m,mdn->nd", jnp.array([1.0, -8.0, 8.0, -1.0]) / (12 * step), values)
         return np.asarray(jnp.max(jnp.abs(gradient - central), axis=1) / jnp.max(jnp.abs(gradient), axis=1))
 
@@ -197,24 +224,36 @@ def single_precision_errors(num_problems: int = 64, seed: int = 6, **settings) -
         a, b = (np.asarray(v, float).reshape(num_problems, -1) for v in (a, b))
         return np.abs(a - b).max(1) / np.abs(b).max(1)
 
-    return xr.Dataset({name: ("problem", error(a, b)) for name, a, b in zip(("output", "loss", "gradient"), single, exact)})
+    return xr.Dataset(
+        {name: ("problem", error(a, b)) for name, a, b in zip(("output", "loss", "gradient"), single, exact)}
+    )
 
 
-def resolution_errors(num_points=(32, 48, 64), reference: int = 96, num_problems: int = 16, seed: int = 7) -> xr.DataArray:
+def resolution_errors(
+    num_points=(32, 48, 64), reference: int = 96, num_problems: int = 16, seed: int = 7
+) -> xr.DataArray:
     """Root mean square error of the vorticity at T against a finer grid, relative to it, on draws from the prior: (N, problem).
 
     All grids take the steps that the finest one needs, so that they differ in space only.
     """
     problem = navier_stokes()
     settings, k_max = problem.settings, lambda count: basis(count).wavenumber.max()
-    num_steps = math.ceil(settings["horizon"] / settings["dt"] * k_max(reference) / k_max(settings["num_points"]))
+    num_steps = math.ceil(
+        settings["horizon"] / settings["dt"] * k_max(reference) / k_max(settings["num_points"])
+    )
     start = [settings[name] for name in ("shear", "puff_width", "force_limit")]
     with jax.enable_x64(True):
-        x = jax.vmap(problem.sample_x)(jax.random.split(jax.random.key(seed), num_problems)).astype(jnp.float64)
+        x = jax.vmap(problem.sample_x)(jax.random.split(jax.random.key(seed), num_problems)).astype(
+            jnp.float64
+        )
 
         def modes(count):
-            advance, _ = integrator(count, (settings["viscosity"],), settings["horizon"] / num_steps, num_steps, settings["order"])
-            final = jax.jit(jax.vmap(lambda z: synthesize(advance(_initial(z, count, *start)[:1])[0], count)))(x)
+            advance, _ = integrator(
+                count, (settings["viscosity"],), settings["horizon"] / num_steps, num_steps, settings["order"]
+            )
+            final = jax.jit(
+                jax.vmap(lambda z: synthesize(advance(_initial(z, count, *start)[:1])[0], count))
+            )(x)
             return np.fft.fftshift(np.fft.fft2(np.asarray(final)), axes=(1, 2)) / count**2
 
         fine = modes(reference)
@@ -223,8 +262,12 @@ def resolution_errors(num_points=(32, 48, 64), reference: int = 96, num_problems
             coarse, edge = modes(count), (reference - count) // 2
             difference = fine.copy()
             difference[:, edge : edge + count, edge : edge + count] -= coarse
-            errors.append(np.sqrt(np.sum(np.abs(difference) ** 2, (1, 2)) / np.sum(np.abs(fine) ** 2, (1, 2))))
-    return xr.DataArray(errors, dims=("num_points", "problem"), coords={"num_points": list(num_points)}, name="relative_error")
+            errors.append(
+                np.sqrt(np.sum(np.abs(difference) ** 2, (1, 2)) / np.sum(np.abs(fine) ** 2, (1, 2)))
+            )
+    return xr.DataArray(
+        errors, dims=("num_points", "problem"), coords={"num_points": list(num_points)}, name="relative_error"
+    )
 
 
 def peak_cfl_numbers(num_problems: int = 64, seed: int = 8) -> np.ndarray:
@@ -233,7 +276,10 @@ def peak_cfl_numbers(num_problems: int = 64, seed: int = 8) -> np.ndarray:
     settings, num_points = problem.settings, problem.settings["num_points"]
     dt, viscosity = settings["dt"], settings["viscosity"]
     key = jax.random.key(seed)
-    place, force = jax.random.uniform(key, (num_problems, 2), minval=-1, maxval=1), 1e3 * jax.random.normal(key, (num_problems, 2))
+    place, force = (
+        jax.random.uniform(key, (num_problems, 2), minval=-1, maxval=1),
+        1e3 * jax.random.normal(key, (num_problems, 2)),
+    )
     x = jnp.concatenate([place, force], axis=1)
     shear = -settings["shear"] * jnp.cos(2 * jnp.pi * jnp.arange(num_points) / num_points)
 
@@ -242,6 +288,10 @@ def peak_cfl_numbers(num_problems: int = 64, seed: int = 8) -> np.ndarray:
     def peak(z):
         start = begin.simulate(z, None) + shear
         steps = round(settings["horizon"] / dt)
-        return jnp.max(jax.lax.scan(lambda w, _: (integrate(w, viscosity, dt, 1), cfl_number(w, dt)), start, None, length=steps)[1])
+        return jnp.max(
+            jax.lax.scan(
+                lambda w, _: (integrate(w, viscosity, dt, 1), cfl_number(w, dt)), start, None, length=steps
+            )[1]
+        )
 
     return np.asarray(peak(x))

@@ -12,6 +12,11 @@ from jpo_lib.networks.energy_centroid import EnergyCentroid1D
 from jpo_lib.networks.layers import Convolution1D
 
 __all__ = [
-    "CentredFlow", "Convolution1D", "Dense", "DenseVelocity", "EnergyCentroid1D", "WithIdentifiers",
+    "CentredFlow",
+    "Convolution1D",
+    "Dense",
+    "DenseVelocity",
+    "EnergyCentroid1D",
+    "WithIdentifiers",
     "network_for",
 ]

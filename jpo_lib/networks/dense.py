@@ -29,17 +29,31 @@ class Dense(eqx.Module):
     middle: tuple[float, ...] = eqx.field(static=True)
     spread: tuple[float, ...] = eqx.field(static=True)
 
-    def __init__(self, key, *, inputs: str, target_size: int, middle, spread, width: int = 64, depth: int = 2,
-                 activation: Callable = jax.nn.silu):
+    def __init__(
+        self,
+        key,
+        *,
+        inputs: str,
+        target_size: int,
+        middle,
+        spread,
+        width: int = 64,
+        depth: int = 2,
+        activation: Callable = jax.nn.silu,
+    ):
         _check_inputs(inputs)
-        size = (target_size if "targets" in inputs else 0) + (IDENTIFIER_SIZE if "identifiers" in inputs else 0)
+        size = (target_size if "targets" in inputs else 0) + (
+            IDENTIFIER_SIZE if "identifiers" in inputs else 0
+        )
         self.mlp = eqx.nn.MLP(size, len(middle), width, depth, activation, key=key)
         self.inputs = inputs
         self.middle = tuple(float(value) for value in middle)
         self.spread = tuple(float(value) for value in spread)
 
     def __call__(self, y, context=None, identifier=None):
-        parts = [jnp.ravel(leaf) for leaf in jax.tree.leaves((y, context))] if "targets" in self.inputs else []
+        parts = (
+            [jnp.ravel(leaf) for leaf in jax.tree.leaves((y, context))] if "targets" in self.inputs else []
+        )
         parts += [identifier] if "identifiers" in self.inputs else []
         return jnp.array(self.middle) + jnp.array(self.spread) * self.mlp(jnp.concatenate(parts))
 
@@ -52,7 +66,9 @@ class WithIdentifiers(eqx.Module):
 
     def __init__(self, key, network, *, spread, width: int = 64):
         self.network = network
-        self.correction = Dense(key, inputs="identifiers", target_size=0, middle=[0.0] * len(spread), spread=spread, width=width)
+        self.correction = Dense(
+            key, inputs="identifiers", target_size=0, middle=[0.0] * len(spread), spread=spread, width=width
+        )
 
     def __call__(self, y, context=None, identifier=None):
         return self.network(y, context, identifier) + self.correction(y, context, identifier)
@@ -86,8 +102,15 @@ def network_for(problem, inputs: str = "targets") -> Callable:
     def build(key):
         key_network, key_correction = jax.random.split(key)
         if inputs == "targets+identifiers" and problem.make_network is not None:
-            return WithIdentifiers(key_correction, problem.make_network(key_network), spread=middle_and_spread(problem)["spread"])
-        return Dense(key_network, inputs=inputs, target_size=input_size(problem) if "targets" in inputs else 0, **middle_and_spread(problem))
+            return WithIdentifiers(
+                key_correction, problem.make_network(key_network), spread=middle_and_spread(problem)["spread"]
+            )
+        return Dense(
+            key_network,
+            inputs=inputs,
+            target_size=input_size(problem) if "targets" in inputs else 0,
+            **middle_and_spread(problem),
+        )
 
     return build
 

@@ -34,12 +34,20 @@ class DenseVelocity(eqx.Module):
     middle: tuple[float, ...] = eqx.field(static=True)
     spread: float = eqx.field(static=True)
 
-    def __init__(self, key, *, target_middle, target_spread, middle, spread: float, width: int = 64, depth: int = 2):
+    def __init__(
+        self, key, *, target_middle, target_spread, middle, spread: float, width: int = 64, depth: int = 2
+    ):
         sizes = [2, *depth * [width], 2]
         keys = jax.random.split(key, depth + 1)
-        self.weights = [he_normal(k, (fan_in, fan_out), fan_in) for k, fan_in, fan_out in zip(keys, sizes, sizes[1:])]
+        self.weights = [
+            he_normal(k, (fan_in, fan_out), fan_in) for k, fan_in, fan_out in zip(keys, sizes, sizes[1:])
+        ]
         self.biases = [jnp.zeros(size) for size in sizes[1:]]
-        self.target_middle, self.target_spread, self.middle = tuple(target_middle), tuple(target_spread), tuple(middle)
+        self.target_middle, self.target_spread, self.middle = (
+            tuple(target_middle),
+            tuple(target_spread),
+            tuple(middle),
+        )
         self.spread = spread
 
     def __call__(self, y, context=None, identifier=None):

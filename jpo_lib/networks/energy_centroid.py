@@ -31,11 +31,24 @@ class EnergyCentroid1D(eqx.Module):
     stride: int = eqx.field(static=True)
     contrast: float = eqx.field(static=True)
 
-    def __init__(self, key, *, num_points: int, extent: float, stride: int = 2, channels: int = 8, depth: int = 2, kernel_size: int = 9,
-                 contrast: float = 1.3):
+    def __init__(
+        self,
+        key,
+        *,
+        num_points: int,
+        extent: float,
+        stride: int = 2,
+        channels: int = 8,
+        depth: int = 2,
+        kernel_size: int = 9,
+        contrast: float = 1.3,
+    ):
         sizes = [1] + depth * [channels]
         keys = jax.random.split(key, depth)
-        self.layers = [Convolution1D(k, fan_in, fan_out, kernel_size) for k, fan_in, fan_out in zip(keys, sizes, sizes[1:])]
+        self.layers = [
+            Convolution1D(k, fan_in, fan_out, kernel_size)
+            for k, fan_in, fan_out in zip(keys, sizes, sizes[1:])
+        ]
         self.scale = jnp.ones(())
         self.offset = jnp.zeros(())
         self.num_points = num_points

@@ -55,7 +55,16 @@ class RingEncoder(eqx.Module):
     scale: float = eqx.field(static=True)
     equivariant: bool = eqx.field(static=True)
 
-    def __init__(self, key, *, num_points: int, width: int = 32, hidden: int = 64, scale: float = 2.0, equivariant: bool = True):
+    def __init__(
+        self,
+        key,
+        *,
+        num_points: int,
+        width: int = 32,
+        hidden: int = 64,
+        scale: float = 2.0,
+        equivariant: bool = True,
+    ):
         keys = jax.random.split(key, 7)
         channels = [2, width, width, width, width]
         self.convolutions = [RingConvolution(k, a, b) for k, a, b in zip(keys, channels[:-1], channels[1:])]
@@ -85,7 +94,9 @@ class RingEncoder(eqx.Module):
         mirrored = -jnp.roll(states[::-1], 1, axis=0)
         features = jax.vmap(self.features)(jnp.stack([states, mirrored]))
         places = features.shape[1]
-        views = jnp.stack([jnp.roll(features, -place, axis=1).reshape(2, -1) for place in range(places)], axis=1)
+        views = jnp.stack(
+            [jnp.roll(features, -place, axis=1).reshape(2, -1) for place in range(places)], axis=1
+        )
         answers = self.answers(views.reshape(2 * places, -1))
         # The sign of alpha as seen from each place: cos(2 pi 4 x / L) shifted there, and turned around in the mirror.
         sign = np.cos(2 * np.pi * FORCING_MODE * np.arange(places) / places)

@@ -37,6 +37,8 @@ class Convolution1D(eqx.Module):
         # Row j of the banded matrix is the kernel shifted by j: rows of a list with period 2 block + 1, cut at 2 block.
         reach = 2 * block
         period = jnp.pad(self.weight, ((0, reach + 1 - kernel_size), (0, 0), (0, 0)))
-        banded = jnp.tile(period, (block, 1, 1))[: block * reach].reshape(block, reach, in_channels, out_channels)
+        banded = jnp.tile(period, (block, 1, 1))[: block * reach].reshape(
+            block, reach, in_channels, out_channels
+        )
         product = jnp.einsum("brc,jrco->bjo", windows, banded)
         return product.reshape(num_blocks * block, out_channels)[:length] + self.bias

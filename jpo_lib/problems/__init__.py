@@ -5,6 +5,11 @@ from jpo_lib.problems.kuramoto_sivashinsky import kuramoto_sivashinsky
 from jpo_lib.problems.navier_stokes import navier_stokes
 from jpo_lib.problems.wave_packet import wave_packet
 
-PROBLEMS = {"wave_packet": wave_packet, "billiards": billiards, "kuramoto_sivashinsky": kuramoto_sivashinsky, "navier_stokes": navier_stokes}
+PROBLEMS = {
+    "wave_packet": wave_packet,
+    "billiards": billiards,
+    "kuramoto_sivashinsky": kuramoto_sivashinsky,
+    "navier_stokes": navier_stokes,
+}
 
 __all__ = ["PROBLEMS", "billiards", "kuramoto_sivashinsky", "navier_stokes", "simulate_shot", "wave_packet"]

@@ -53,7 +53,9 @@ class Events(NamedTuple):
 
     def energy(self):
         """Total kinetic energy before and after each event, shapes (E,); mass 1 per ball."""
-        return 0.5 * jnp.sum(self.velocities_before**2, axis=(1, 2)), 0.5 * jnp.sum(self.piece_velocities[1:] ** 2, axis=(1, 2))
+        return 0.5 * jnp.sum(self.velocities_before**2, axis=(1, 2)), 0.5 * jnp.sum(
+            self.piece_velocities[1:] ** 2, axis=(1, 2)
+        )
 
 
 # --- what: impulses at contacts -------------------------------------------------------------------------------------
@@ -78,7 +80,9 @@ def list_contacts(num_balls: int, physics: Physics) -> Contacts:
     length, width = physics.table
     walls = np.repeat(np.eye(num_balls), 4, axis=0)
     limits = np.array([length, length, width, width]) / 2 - physics.radius
-    restitution = np.concatenate([np.full(len(pairs), physics.restitution), np.full(len(walls), physics.cushion_restitution)])
+    restitution = np.concatenate(
+        [np.full(len(pairs), physics.restitution), np.full(len(walls), physics.cushion_restitution)]
+    )
     return Contacts(first, second, np.concatenate([pairs, walls]), limits, restitution)
 
 
@@ -123,9 +127,12 @@ def collide(v, normal, active, contacts: Contacts):
 
     def iterate(aim, normal, project):
         """j <- project(j + share (aim - A j)) until it stands still: after one step unless contacts share a ball."""
+
         def proceed(state):
             k, impulse, step = state
-            return (k < SWEEPS) & (jnp.max(jnp.abs(step)) > 8 * jnp.finfo(v.dtype).eps * jnp.max(jnp.abs(impulse)))
+            return (k < SWEEPS) & (
+                jnp.max(jnp.abs(step)) > 8 * jnp.finfo(v.dtype).eps * jnp.max(jnp.abs(impulse))
+            )
 
         def sweep(state):
             k, impulse, _ = state
@@ -136,10 +143,18 @@ def collide(v, normal, active, contacts: Contacts):
         return jax.lax.while_loop(proceed, sweep, sweep((0, zero, zero)))[1]
 
     # Which contacts push is decided without gradients; the impulses of those solve a symmetric linear system.
-    pushes = iterate(jax.lax.stop_gradient(aim), fixed_normal, lambda j: jnp.where(active, jnp.maximum(j, 0.0), 0.0)) > 0.0
+    pushes = (
+        iterate(
+            jax.lax.stop_gradient(aim), fixed_normal, lambda j: jnp.where(active, jnp.maximum(j, 0.0), 0.0)
+        )
+        > 0.0
+    )
     impulse = jax.lax.custom_linear_solve(
-        lambda j: jnp.where(pushes, response(jnp.where(pushes, j, 0.0), normal), j), jnp.where(pushes, aim, 0.0),
-        lambda _, right: iterate(right, fixed_normal, lambda j: jnp.where(pushes, j, 0.0)) + jnp.where(pushes, 0.0, right),
+        lambda j: jnp.where(pushes, response(jnp.where(pushes, j, 0.0), normal), j),
+        jnp.where(pushes, aim, 0.0),
+        lambda _, right: (
+            iterate(right, fixed_normal, lambda j: jnp.where(pushes, j, 0.0)) + jnp.where(pushes, 0.0, right)
+        ),
         symmetric=True,
     )
     push = change(impulse, normal)
@@ -154,7 +169,9 @@ def collide(v, normal, active, contacts: Contacts):
 def run_events(p, v, physics: Physics) -> Events:
     """All contacts of B balls until they rest. Positions and velocities (B, 2); may be traced and differentiated."""
     contacts = list_contacts(p.shape[0], physics)
-    together = 32.0 * jnp.finfo(p.dtype).eps  # times that differ by less, relative to the time to stop, are one instant
+    together = (
+        32.0 * jnp.finfo(p.dtype).eps
+    )  # times that differ by less, relative to the time to stop, are one instant
 
     def contact_times(p, v, rest_speed):
         parts = []
@@ -175,7 +192,9 @@ def run_events(p, v, physics: Physics) -> Events:
         # One Newton step for the time of contact. Bisection has found its value to round-off; the derivative is wanted.
         gap, normal = _gaps(there, contacts, physics.radius)
         rate = jax.lax.stop_gradient(jnp.sum((jnp.asarray(contacts.balls, v.dtype)[k] @ before) * normal[k]))
-        newton = jnp.where(happens & crosses[k] & (rate > 0.0), gap[k] / jnp.where(rate > 0.0, rate, 1.0), 0.0)
+        newton = jnp.where(
+            happens & crosses[k] & (rate > 0.0), gap[k] / jnp.where(rate > 0.0, rate, 1.0), 0.0
+        )
         delay = newton - jax.lax.stop_gradient(newton)
         there, before = there + before * delay, before + acceleration * delay
         gap, normal = _gaps(there, contacts, physics.radius)
@@ -186,12 +205,23 @@ def run_events(p, v, physics: Physics) -> Events:
         rest_speed = jnp.where(happens & ~(crosses[k] & (rate > 0.0)), GROWTH * rest_speed, rest_speed)
         return (there, after, clock, rest_speed), (there, after, before, clock, happens)
 
-    rest_speed = physics.rest_speed * physics.deceleration * jnp.max(stopping_times(jax.lax.stop_gradient(v), physics.deceleration))
+    rest_speed = (
+        physics.rest_speed
+        * physics.deceleration
+        * jnp.max(stopping_times(jax.lax.stop_gradient(v), physics.deceleration))
+    )
     begin = (p, v, jnp.zeros((), p.dtype), rest_speed)
-    (there, _, _, rest_speed), (positions, after, before, clock, happened) = jax.lax.scan(event, begin, None, length=physics.max_events + 1)
+    (there, _, _, rest_speed), (positions, after, before, clock, happened) = jax.lax.scan(
+        event, begin, None, length=physics.max_events + 1
+    )
     return Events(
-        positions=there, finished=~happened[-1], num_events=jnp.sum(happened), rest_speed=rest_speed,
+        positions=there,
+        finished=~happened[-1],
+        num_events=jnp.sum(happened),
+        rest_speed=rest_speed,
         times=jnp.concatenate([jnp.zeros_like(clock[:1]), clock]),
-        piece_positions=jnp.concatenate([p[None], positions]), piece_velocities=jnp.concatenate([v[None], after]),
-        velocities_before=before, happened=happened,
+        piece_positions=jnp.concatenate([p[None], positions]),
+        piece_velocities=jnp.concatenate([v[None], after]),
+        velocities_before=before,
+        happened=happened,
     )

@@ -47,7 +47,9 @@ def check_balls(positions, radius: float, table=None) -> np.ndarray:
     """Refuse balls that overlap or stand outside the table. Returns the positions as an array (B, 2)."""
     positions = np.asarray(positions, float)
     if positions.ndim != 2 or positions.shape[1] != 2 or len(positions) == 0:
-        raise ValueError(f"positions: expected shape (B, 2) with at least one ball, got {positions.shape}; pass one row (x, y) per ball.")
+        raise ValueError(
+            f"positions: expected shape (B, 2) with at least one ball, got {positions.shape}; pass one row (x, y) per ball."
+        )
     if not np.isfinite(positions).all():
         raise ValueError("positions: expected finite numbers, got NaN or infinity; repair them.")
     first, second = np.triu_indices(len(positions), 1)
@@ -74,13 +76,17 @@ def check_physics(*, radius, deceleration, restitution, table, cushion_restituti
     check_positive(radius=radius, deceleration=deceleration)
     for name, value in (("restitution", restitution), ("cushion_restitution", cushion_restitution)):
         if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value <= 1:
-            raise ValueError(f"{name}: expected a number between 0 and 1, got {value!r}; it is the speed after a contact over that before.")
+            raise ValueError(
+                f"{name}: expected a number between 0 and 1, got {value!r}; it is the speed after a contact over that before."
+            )
     if table is not None:
         if np.shape(table) != (2,):
             raise ValueError(f"table: expected None or (length, width), got {table!r}; pass two numbers.")
         check_positive(table_length=table[0], table_width=table[1])
         if min(table) <= 2 * radius:
-            raise ValueError(f"table: expected sides longer than 2 radius = {2 * radius:g}, got {tuple(table)}; make it larger.")
+            raise ValueError(
+                f"table: expected sides longer than 2 radius = {2 * radius:g}, got {tuple(table)}; make it larger."
+            )
 
 
 def stopping_times(v, deceleration):
@@ -96,7 +102,11 @@ def move(p, v, time, deceleration):
     spent = jnp.minimum(time, stop)
     slope = v / jnp.where(stop > 0.0, stop, 1.0)[..., None]
     rolls = (time < stop)[..., None]
-    return p + (v - 0.5 * slope * spent[..., None]) * spent[..., None], jnp.where(rolls, v - slope * spent[..., None], 0.0), jnp.where(rolls, -slope, 0.0)
+    return (
+        p + (v - 0.5 * slope * spent[..., None]) * spent[..., None],
+        jnp.where(rolls, v - slope * spent[..., None], 0.0),
+        jnp.where(rolls, -slope, 0.0),
+    )
 
 
 def _polynomial(coefficients, t):
@@ -129,8 +139,13 @@ def closing_time(d, w, g, end, reach, rest_speed):
     Returns:
         (time (...), infinite if there is none; whether the distance crosses `reach` at that time).
     """
-    f = (0.25 * jnp.sum(g * g, -1), jnp.sum(w * g, -1), jnp.sum(w * w, -1) + jnp.sum(d * g, -1), 2.0 * jnp.sum(d * w, -1),
-         jnp.sum(d * d, -1) - reach**2)
+    f = (
+        0.25 * jnp.sum(g * g, -1),
+        jnp.sum(w * g, -1),
+        jnp.sum(w * w, -1) + jnp.sum(d * g, -1),
+        2.0 * jnp.sum(d * w, -1),
+        jnp.sum(d * d, -1) - reach**2,
+    )
     # q < 0 says that the distance shrinks fast enough: f' = 2 |d| d|d|/dt. It turns where f'' has a root.
     q = (4.0 * f[0], 3.0 * f[1], 2.0 * f[2], f[3] + 2.0 * reach * rest_speed)
     a, b, c = 3.0 * q[0], 2.0 * q[1], q[2]
@@ -139,7 +154,10 @@ def closing_time(d, w, g, end, reach, rest_speed):
     first = jnp.where((a != 0.0) & (discriminant > 0.0), larger / jnp.where(a == 0.0, 1.0, a), 0.0)
     second = jnp.where((larger != 0.0) & (discriminant > 0.0), c / jnp.where(larger == 0.0, 1.0, larger), 0.0)
     zero = jnp.zeros_like(end)
-    first, second = jnp.clip(jnp.minimum(first, second), zero, end), jnp.clip(jnp.maximum(first, second), zero, end)
+    first, second = (
+        jnp.clip(jnp.minimum(first, second), zero, end),
+        jnp.clip(jnp.maximum(first, second), zero, end),
+    )
 
     left, right = jnp.stack([zero, first, second]), jnp.stack([first, second, end])
     turns = _bisect(q, left, right)
@@ -166,8 +184,11 @@ def pair_times(p, v, rest_speed, first, second, physics: Physics):
         fraction = (early / jnp.where(stop[ball] > 0.0, stop[ball], 1.0))[:, None]
         there = p[ball] + v[ball] * early[:, None] * (1.0 - 0.5 * fraction)
         velocity = jnp.where(lasts, v[ball] * (1.0 - fraction), 0.0)
-        return (jnp.stack([p[ball], there]), jnp.stack([v[ball], velocity]),
-                jnp.stack([acceleration[ball], jnp.where(lasts, acceleration[ball], 0.0)]))
+        return (
+            jnp.stack([p[ball], there]),
+            jnp.stack([v[ball], velocity]),
+            jnp.stack([acceleration[ball], jnp.where(lasts, acceleration[ball], 0.0)]),
+        )
 
     d, w, g = (a - b for a, b in zip(state(first), state(second)))
     time, crosses = closing_time(d, w, g, jnp.stack([early, late - early]), 2.0 * physics.radius, rest_speed)

@@ -53,12 +53,17 @@ def etdrk(linear: np.ndarray, dt: float, order: int) -> ETDRK:
     decay, decay_half = np.exp(z), np.exp(z / 2)
     if order == 2:
         return ETDRK(2, decay, decay_half, (mean((np.exp(r) - 1) / r), mean((np.exp(r) - 1 - r) / r**2)))
-    return ETDRK(4, decay, decay_half, (
-        mean((np.exp(r / 2) - 1) / r),
-        mean((-4 - r + np.exp(r) * (4 - 3 * r + r**2)) / r**3),
-        mean((2 + r + np.exp(r) * (r - 2)) / r**3),
-        mean((-4 - 3 * r - r**2 + np.exp(r) * (4 - r)) / r**3),
-    ))
+    return ETDRK(
+        4,
+        decay,
+        decay_half,
+        (
+            mean((np.exp(r / 2) - 1) / r),
+            mean((-4 - r + np.exp(r) * (4 - 3 * r + r**2)) / r**3),
+            mean((2 + r + np.exp(r) * (r - 2)) / r**3),
+            mean((-4 - 3 * r - r**2 + np.exp(r) * (4 - r)) / r**3),
+        ),
+    )
 
 
 def etdrk_step(coefficients: ETDRK, u, nonlinear: Callable):
@@ -69,12 +74,18 @@ def etdrk_step(coefficients: ETDRK, u, nonlinear: Callable):
     dtype = jax.tree.leaves(u)[0].dtype
 
     def like_u(values):
-        return tuple(jnp.asarray(row, dtype) for row in values) if isinstance(u, tuple) else jnp.asarray(values, dtype)
+        return (
+            tuple(jnp.asarray(row, dtype) for row in values)
+            if isinstance(u, tuple)
+            else jnp.asarray(values, dtype)
+        )
 
     def combine(formula, *terms):
         return jax.tree.map(formula, *terms)
 
-    decay, decay_half, *stages = map(like_u, (coefficients.decay, coefficients.decay_half, *coefficients.stages))
+    decay, decay_half, *stages = map(
+        like_u, (coefficients.decay, coefficients.decay_half, *coefficients.stages)
+    )
     n_u = nonlinear(u)
     if coefficients.order == 2:
         first, second = stages
@@ -87,5 +98,15 @@ def etdrk_step(coefficients: ETDRK, u, nonlinear: Callable):
     n_b = nonlinear(b)
     c = combine(lambda e, q, a, n_b, n_u: e * a + q * (2 * n_b - n_u), decay_half, q, a, n_b, n_u)
     n_c = nonlinear(c)
-    return combine(lambda e, f1, f2, f3, u, n_u, n_a, n_b, n_c: e * u + f1 * n_u + 2 * f2 * (n_a + n_b) + f3 * n_c,
-                   decay, f1, f2, f3, u, n_u, n_a, n_b, n_c)
+    return combine(
+        lambda e, f1, f2, f3, u, n_u, n_a, n_b, n_c: e * u + f1 * n_u + 2 * f2 * (n_a + n_b) + f3 * n_c,
+        decay,
+        f1,
+        f2,
+        f3,
+        u,
+        n_u,
+        n_a,
+        n_b,
+        n_c,
+    )

@@ -55,7 +55,14 @@ def basis(num_points: int) -> Basis:
     values = np.where(is_sine, np.sin(angle), np.cos(angle))
     slopes = k * np.where(is_sine, np.cos(angle), -np.sin(angle))
     squared = k[:, None] ** 2 + k**2
-    return Basis(k, values, slopes, squared, 1.0 / np.where(squared > 0, squared, np.inf), np.where(k == 0, 1.0, 2.0) / num_points)
+    return Basis(
+        k,
+        values,
+        slopes,
+        squared,
+        1.0 / np.where(squared > 0, squared, np.inf),
+        np.where(k == 0, 1.0, 2.0) / num_points,
+    )
 
 
 def _product(left, right):
@@ -119,15 +126,27 @@ def integrator(num_points: int, diffusion: tuple[float, ...], dt: float, num_ste
     coefficients, nonlinear = etdrk(linear, dt, order), _nonlinear(num_points)
 
     def advance(a):
-        return jax.lax.scan(lambda a, _: (etdrk_step(coefficients, a, nonlinear), None), a, None, length=num_steps)[0]
+        return jax.lax.scan(
+            lambda a, _: (etdrk_step(coefficients, a, nonlinear), None), a, None, length=num_steps
+        )[0]
 
     def on_grids(fields):
-        return jax.vmap(functools.partial(synthesize, num_points=num_points))(advance(jax.vmap(_analyse)(fields)))
+        return jax.vmap(functools.partial(synthesize, num_points=num_points))(
+            advance(jax.vmap(_analyse)(fields))
+        )
 
     return advance, jax.jit(on_grids)
 
 
-def integrate(vorticity, viscosity: float, dt: float, num_steps: int, order: int = 4, marker=None, diffusivity: float | None = None):
+def integrate(
+    vorticity,
+    viscosity: float,
+    dt: float,
+    num_steps: int,
+    order: int = 4,
+    marker=None,
+    diffusivity: float | None = None,
+):
     """The flow after `num_steps` steps: dw/dt + u dw/dx + v dw/dy = nu (w_xx + w_yy), w = dv/dx - du/dy.
 
     Modes above k_max = floor((N - 1) / 3) are removed from the initial fields. Steps are not checked for stability here:
@@ -152,14 +171,22 @@ def integrate(vorticity, viscosity: float, dt: float, num_steps: int, order: int
     num_points = _check_field("vorticity", vorticity)
     check_positive(dt=dt)
     check_integer("num_steps", num_steps, 1)
-    diffusion = [viscosity] if marker is None else [viscosity, viscosity if diffusivity is None else diffusivity]
+    diffusion = (
+        [viscosity] if marker is None else [viscosity, viscosity if diffusivity is None else diffusivity]
+    )
     for name, value in zip(("viscosity", "diffusivity"), diffusion):
         check_diffusion(name, value)
     if marker is not None and np.shape(marker) != np.shape(vorticity):
-        raise ValueError(f"marker: expected the shape {np.shape(vorticity)} of the vorticity, got {np.shape(marker)}; use one grid.")
-    _, on_grids = integrator(num_points, tuple(float(value) for value in diffusion), float(dt), int(num_steps), order)
+        raise ValueError(
+            f"marker: expected the shape {np.shape(vorticity)} of the vorticity, got {np.shape(marker)}; use one grid."
+        )
+    _, on_grids = integrator(
+        num_points, tuple(float(value) for value in diffusion), float(dt), int(num_steps), order
+    )
     vorticity = jnp.asarray(vorticity)
-    fields = vorticity[None] if marker is None else jnp.stack([vorticity, jnp.asarray(marker, vorticity.dtype)])
+    fields = (
+        vorticity[None] if marker is None else jnp.stack([vorticity, jnp.asarray(marker, vorticity.dtype)])
+    )
     final = on_grids(fields)
     return final[0] if marker is None else (final[0], final[1])
 
@@ -188,16 +215,24 @@ def cfl_number(vorticity, dt: float):
         vorticity: w(x_i, y_j), shape (N, N), 1 / time.
         dt: time step, time.
     """
-    return dt * basis(_check_field("vorticity", vorticity)).wavenumber.max() * jnp.max(jnp.sum(jnp.abs(velocity(vorticity)), axis=0))
+    return (
+        dt
+        * basis(_check_field("vorticity", vorticity)).wavenumber.max()
+        * jnp.max(jnp.sum(jnp.abs(velocity(vorticity)), axis=0))
+    )
 
 
 def _check_field(name: str, field) -> int:
     shape = np.shape(field)
     if len(shape) != 2 or shape[0] != shape[1] or shape[0] < 8 or shape[0] % 2:
-        raise ValueError(f"{name}: expected shape (N, N) with N even and at least 8, got {shape}; use such a grid.")
+        raise ValueError(
+            f"{name}: expected shape (N, N) with N even and at least 8, got {shape}; use such a grid."
+        )
     return shape[0]
 
 
 def check_diffusion(name: str, value) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < math.inf:
-        raise ValueError(f"{name}: expected a finite number of at least 0, got {value!r}; pass such a number.")
+        raise ValueError(
+            f"{name}: expected a finite number of at least 0, got {value!r}; pass such a number."
+        )

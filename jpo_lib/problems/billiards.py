@@ -27,21 +27,32 @@ MAX_DRAWS = 1000
 def triangle(rows: int, radius: float, gap: float = 0.0) -> tuple[tuple[float, float], ...]:
     """Centres of a triangle of balls with a gap between neighbours, both in units of length; the foremost is at the origin."""
     half = radius + 0.5 * gap
-    return tuple((row * math.sqrt(3.0) * half, (2 * place - row) * half) for row in range(rows) for place in range(row + 1))
+    return tuple(
+        (row * math.sqrt(3.0) * half, (2 * place - row) * half)
+        for row in range(rows)
+        for place in range(row + 1)
+    )
 
 
 # For each layout: the object balls for a radius (the target ball first), and its other defaults.
 LAYOUTS = {
     "open": (lambda radius: ((0.0, 0.0),), dict(cushions=False, max_events=6)),
-    "blocked": (lambda radius: ((0.0, 0.0), (-4.0 * radius, 1.5 * radius)), dict(
-        cushions=False, max_events=8,
-        # Few shots pass the ball in the way: only a network with a wide range of first answers finds some that do, and
-        # what it learns from those few must not be drowned.
-        network=dict(target_middle=(2.7, 1.8), target_spread=(2.1, 1.0), spread=2.2),
-        joint={"learning_rate": 2e-3, "num_steps": 400, "clip_problem": 0.1},
-    )),
+    "blocked": (
+        lambda radius: ((0.0, 0.0), (-4.0 * radius, 1.5 * radius)),
+        dict(
+            cushions=False,
+            max_events=8,
+            # Few shots pass the ball in the way: only a network with a wide range of first answers finds some that do, and
+            # what it learns from those few must not be drowned.
+            network=dict(target_middle=(2.7, 1.8), target_spread=(2.1, 1.0), spread=2.2),
+            joint={"learning_rate": 2e-3, "num_steps": 400, "clip_problem": 0.1},
+        ),
+    ),
     "cushions": (lambda radius: ((0.0, 0.0),), dict(cushions=True, max_events=12)),
-    "rack": (lambda radius: triangle(5, radius, 0.02 * radius), dict(cushions=False, max_events=48, speed_min=6.0, speed_max=12.0, target_ball=11)),
+    "rack": (
+        lambda radius: triangle(5, radius, 0.02 * radius),
+        dict(cushions=False, max_events=48, speed_min=6.0, speed_max=12.0, target_ball=11),
+    ),
 }
 COMMON = dict(speed_min=3.0, speed_max=6.0, angle_max=0.5, target_ball=1)
 
@@ -52,8 +63,15 @@ def _run(physics: Physics):
 
 
 def simulate_shot(
-    positions, velocities, *, radius: float = 0.5, deceleration: float = 1.0, restitution: float = 0.95,
-    table: tuple[float, float] | None = None, cushion_restitution: float = 0.9, max_events: int | None = None,
+    positions,
+    velocities,
+    *,
+    radius: float = 0.5,
+    deceleration: float = 1.0,
+    restitution: float = 0.95,
+    table: tuple[float, float] | None = None,
+    cushion_restitution: float = 0.9,
+    max_events: int | None = None,
 ) -> Events:
     """Roll any number of balls until they rest: p'' = -a p' / |p'|, with impacts n . w -> -e n . w.
 
@@ -78,19 +96,35 @@ def simulate_shot(
 
     Source: see `jpo_lib.problems._billiards_events`.
     """
-    check_physics(radius=radius, deceleration=deceleration, restitution=restitution, table=table, cushion_restitution=cushion_restitution)
+    check_physics(
+        radius=radius,
+        deceleration=deceleration,
+        restitution=restitution,
+        table=table,
+        cushion_restitution=cushion_restitution,
+    )
     if not isinstance(positions, jax.core.Tracer):
         check_balls(positions, radius, table)
     positions, velocities = jnp.asarray(positions), jnp.asarray(velocities)
     dtype = jnp.promote_types(jnp.promote_types(positions.dtype, velocities.dtype), jnp.float32)
     if positions.ndim != 2 or positions.shape[1] != 2 or velocities.shape != positions.shape:
-        raise ValueError(f"velocities: expected positions and velocities of one shape (B, 2), got {positions.shape} and {velocities.shape}; "
-                         "pass one row (x, y) per ball in both.")
+        raise ValueError(
+            f"velocities: expected positions and velocities of one shape (B, 2), got {positions.shape} and {velocities.shape}; "
+            "pass one row (x, y) per ball in both."
+        )
     if not isinstance(velocities, jax.core.Tracer) and not np.isfinite(velocities).all():
         raise ValueError("velocities: expected finite numbers, got NaN or infinity; repair them.")
     count = 32 * len(positions) if max_events is None else check_integer("max_events", max_events, 1)
     table = None if table is None else (float(table[0]), float(table[1]))
-    physics = Physics(float(radius), float(deceleration), float(restitution), table, float(cushion_restitution), count, REST_SPEED)
+    physics = Physics(
+        float(radius),
+        float(deceleration),
+        float(restitution),
+        table,
+        float(cushion_restitution),
+        count,
+        REST_SPEED,
+    )
     return _run(physics)(positions.astype(dtype), velocities.astype(dtype))
 
 
@@ -102,18 +136,30 @@ def play(problem: InverseProblem, x) -> Events:
 
 def positions_at(run: Events, times, deceleration: float) -> np.ndarray:
     """Where the balls of a run are at given times, shape (len(times), B, 2); before the begin and after the end they rest."""
-    begins, places, velocities = (np.asarray(part) for part in (run.times, run.piece_positions, run.piece_velocities))
+    begins, places, velocities = (
+        np.asarray(part) for part in (run.times, run.piece_positions, run.piece_velocities)
+    )
     times = np.clip(times, begins[0], begins[-1])
     piece = np.minimum(np.searchsorted(begins, times, side="right") - 1, len(begins) - 1)
     speed = np.linalg.norm(velocities[piece], axis=-1, keepdims=True)
     spent = np.minimum((times - begins[piece])[:, None, None], speed / deceleration)
-    return places[piece] + velocities[piece] / np.where(speed > 0, speed, 1.0) * (speed - 0.5 * deceleration * spent) * spent
+    return (
+        places[piece]
+        + velocities[piece] / np.where(speed > 0, speed, 1.0) * (speed - 0.5 * deceleration * spent) * spent
+    )
 
 
 def _physics(settings) -> Physics:
     table = (settings["table_length"], settings["table_width"]) if settings["cushions"] else None
-    return Physics(settings["radius"], settings["deceleration"], settings["restitution"], table, settings["cushion_restitution"],
-                   settings["max_events"], REST_SPEED)
+    return Physics(
+        settings["radius"],
+        settings["deceleration"],
+        settings["restitution"],
+        table,
+        settings["cushion_restitution"],
+        settings["max_events"],
+        REST_SPEED,
+    )
 
 
 def billiards(
@@ -162,29 +208,65 @@ def billiards(
     if layout not in LAYOUTS:
         raise ValueError(f"layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}; choose one of them.")
     place, defaults = LAYOUTS[layout]
-    given = dict(cushions=cushions, target_ball=target_ball, speed_min=speed_min, speed_max=speed_max, angle_max=angle_max, max_events=max_events)
-    settings = {name: {**COMMON, **defaults}[name] if value is None else value for name, value in given.items()}
-    settings.update(layout=layout, radius=radius, deceleration=deceleration, restitution=restitution,
-                    cushion_restitution=cushion_restitution, table_length=table_length, table_width=table_width)
+    given = dict(
+        cushions=cushions,
+        target_ball=target_ball,
+        speed_min=speed_min,
+        speed_max=speed_max,
+        angle_max=angle_max,
+        max_events=max_events,
+    )
+    settings = {
+        name: {**COMMON, **defaults}[name] if value is None else value for name, value in given.items()
+    }
+    settings.update(
+        layout=layout,
+        radius=radius,
+        deceleration=deceleration,
+        restitution=restitution,
+        cushion_restitution=cushion_restitution,
+        table_length=table_length,
+        table_width=table_width,
+    )
 
-    check_positive(speed_min=settings["speed_min"], speed_max=settings["speed_max"], angle_max=settings["angle_max"])
+    check_positive(
+        speed_min=settings["speed_min"], speed_max=settings["speed_max"], angle_max=settings["angle_max"]
+    )
     if not isinstance(settings["cushions"], bool):
-        raise ValueError(f"cushions: expected True or False, got {cushions!r}; say whether the table has cushions.")
+        raise ValueError(
+            f"cushions: expected True or False, got {cushions!r}; say whether the table has cushions."
+        )
     table = (table_length, table_width) if settings["cushions"] else None
-    check_physics(radius=radius, deceleration=deceleration, restitution=restitution, table=table, cushion_restitution=cushion_restitution)
-    balls = check_balls(((-8.0 * radius, 0.0), *place(radius)) if positions is None else positions, radius, table)
+    check_physics(
+        radius=radius,
+        deceleration=deceleration,
+        restitution=restitution,
+        table=table,
+        cushion_restitution=cushion_restitution,
+    )
+    balls = check_balls(
+        ((-8.0 * radius, 0.0), *place(radius)) if positions is None else positions, radius, table
+    )
     if settings["speed_min"] >= settings["speed_max"]:
-        raise ValueError(f"speed_min, speed_max: expected speed_min < speed_max, got {settings['speed_min']} and {settings['speed_max']}; change the range.")
+        raise ValueError(
+            f"speed_min, speed_max: expected speed_min < speed_max, got {settings['speed_min']} and {settings['speed_max']}; change the range."
+        )
     if settings["angle_max"] > math.pi:
-        raise ValueError(f"angle_max: expected at most pi, got {angle_max!r}; it is half of the range of angles, in radians.")
+        raise ValueError(
+            f"angle_max: expected at most pi, got {angle_max!r}; it is half of the range of angles, in radians."
+        )
     check_integer("max_events", settings["max_events"], 1)
     check_integer("target_ball", settings["target_ball"], 1)
     if settings["target_ball"] >= len(balls):
-        raise ValueError(f"target_ball: expected an index from 1 to {len(balls) - 1}, got {settings['target_ball']}; ball 0 is the cue ball.")
+        raise ValueError(
+            f"target_ball: expected an index from 1 to {len(balls) - 1}, got {settings['target_ball']}; ball 0 is the cue ball."
+        )
     reach = settings["speed_max"] ** 2 / (2 * deceleration)
     nearest = np.linalg.norm(balls[1:] - balls[0], axis=1).min() - 2 * radius
     if reach <= nearest:
-        raise ValueError(f"speed_max: expected a shot that reaches a ball {nearest:g} away, got one that stops after {reach:g}; make it faster.")
+        raise ValueError(
+            f"speed_max: expected a shot that reaches a ball {nearest:g} away, got one that stops after {reach:g}; make it faster."
+        )
     settings["positions"] = tuple(map(tuple, balls.tolist()))
     return _problem(tuple(sorted(settings.items())))
 
@@ -223,12 +305,16 @@ def _problem(items) -> InverseProblem:
 
     def sample_x(key):
         """Shots are drawn until one moves the target ball; NaN moves nothing."""
+
         def draw(k):
             x = sample_shot(jax.random.fold_in(key, k))
             return x, jnp.linalg.norm(simulate(x) - jnp.asarray(balls[target], x.dtype)) > MOVED
 
-        _, x, moved = jax.lax.while_loop(lambda state: ~state[2] & (state[0] < MAX_DRAWS), lambda state: (state[0] + 1, *draw(state[0])),
-                                         (0, jnp.zeros(2), jnp.bool_(False)))
+        _, x, moved = jax.lax.while_loop(
+            lambda state: ~state[2] & (state[0] < MAX_DRAWS),
+            lambda state: (state[0] + 1, *draw(state[0])),
+            (0, jnp.zeros(2), jnp.bool_(False)),
+        )
         return jnp.where(moved, x, jnp.nan)
 
     def classical_start(y, context=None):
@@ -246,9 +332,15 @@ def _problem(items) -> InverseProblem:
 
     middle_speed, wide = 0.5 * (slow + fast), fast * math.sin(min(angle_max, math.pi / 2))
     # Where targets lie: a ball that is hit in full rolls this far.
-    far = 0.25 * (1 + settings["restitution"]) ** 2 * max(middle_speed**2 / (2 * physics.deceleration) - 6 * physics.radius, physics.radius)
+    far = (
+        0.25
+        * (1 + settings["restitution"]) ** 2
+        * max(middle_speed**2 / (2 * physics.deceleration) - 6 * physics.radius, physics.radius)
+    )
     network = dict(
-        target_middle=(balls[target] + [0.5 * far, 0.0]).tolist(), target_spread=(0.5 * far, 0.5 * far), middle=(middle_speed, 0.0),
+        target_middle=(balls[target] + [0.5 * far, 0.0]).tolist(),
+        target_spread=(0.5 * far, 0.5 * far),
+        middle=(middle_speed, 0.0),
         spread=0.5 * (fast - slow),
     ) | layout.get("network", {})
     return InverseProblem(
@@ -263,7 +355,12 @@ def _problem(items) -> InverseProblem:
         make_network=lambda key, **changes: DenseVelocity(key, **network, **changes),
         classical_start=classical_start,
         defaults={
-            "JointOptimization": {"learning_rate": 5e-3, "num_steps": 150, "clip_problem": 1.0, **layout.get("joint", {})},
+            "JointOptimization": {
+                "learning_rate": 5e-3,
+                "num_steps": 150,
+                "clip_problem": 1.0,
+                **layout.get("joint", {}),
+            },
             "GradientDescent": {"learning_rate": 0.01},
             "Adam": {"learning_rate": 0.1},
             "MultiStart": {"run_evaluations": 40, "num_starts": 48},

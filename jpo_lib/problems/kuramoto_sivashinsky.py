@@ -46,7 +46,9 @@ class Discretization(NamedTuple):
     """
 
     synthesis: np.ndarray  # (4, modes, quarter): functions at the quarter of the shifted grid
-    derivative: np.ndarray  # (4, quarter, modes): u^2 / 2 there, in the symmetry of the derivative -> coefficients of -(u^2 / 2)_x
+    derivative: (
+        np.ndarray
+    )  # (4, quarter, modes): u^2 / 2 there, in the symmetry of the derivative -> coefficients of -(u^2 / 2)_x
     to_grid: np.ndarray  # (4, modes, num_points): functions at the points x_j of the user
     from_grid: np.ndarray  # (4, num_points, modes)
     step: ETDRK
@@ -69,14 +71,19 @@ def _discretization(num_points: int, domain_extent: float, dt: float, order: int
     synthesis = functions(2 * np.arange(quarter) + 1, 8 * quarter)
     # Partial integration moves the derivative to the functions: -(cos)' = k sin and -(sin)' = -k cos. Groups change places.
     sign = np.array([-1.0, -1.0, 1.0, 1.0])[:, None, None]
-    derivative = sign * np.swapaxes(synthesis[[2, 3, 0, 1]] * k[[2, 3, 0, 1]][..., None], 1, 2) * (2 / quarter)
+    derivative = (
+        sign * np.swapaxes(synthesis[[2, 3, 0, 1]] * k[[2, 3, 0, 1]][..., None], 1, 2) * (2 / quarter)
+    )
     to_grid = functions(np.arange(num_points), num_points)
     from_grid = np.swapaxes(to_grid, 1, 2) * (np.where(mode == 0, 1, 2) / num_points)[:, None, :]
     return Discretization(synthesis, derivative, to_grid, from_grid, etdrk(k**2 - k**4, dt, order))
 
 
 def _products(groups, matrices):
-    return tuple(jnp.matmul(part, jnp.asarray(matrix, part.dtype), precision="highest") for part, matrix in zip(groups, matrices))
+    return tuple(
+        jnp.matmul(part, jnp.asarray(matrix, part.dtype), precision="highest")
+        for part, matrix in zip(groups, matrices)
+    )
 
 
 def _check_grid(num_points, domain_extent, dt, horizon, order) -> int:
@@ -91,12 +98,18 @@ def _check_grid(num_points, domain_extent, dt, horizon, order) -> int:
     least = 3 * int(np.ceil(2.0 * domain_extent / (2 * np.pi))) + 1
     least += least % 2
     if num_points < least:
-        raise ValueError(f"num_points: expected at least {least} points for a domain of {domain_extent:g}, got {num_points}; "
-                         "fewer do not resolve the wavenumbers that damp the motion.")
+        raise ValueError(
+            f"num_points: expected at least {least} points for a domain of {domain_extent:g}, got {num_points}; "
+            "fewer do not resolve the wavenumbers that damp the motion."
+        )
     if dt > LARGEST_DT[order]:
-        raise ValueError(f"dt: expected at most {LARGEST_DT[order]} for order {order}, got {dt:g}; take smaller steps.")
+        raise ValueError(
+            f"dt: expected at most {LARGEST_DT[order]} for order {order}, got {dt:g}; take smaller steps."
+        )
     if horizon > LARGEST_HORIZON:
-        raise ValueError(f"horizon: expected at most {LARGEST_HORIZON:g}, got {horizon:g}; longer motions have not been tested.")
+        raise ValueError(
+            f"horizon: expected at most {LARGEST_HORIZON:g}, got {horizon:g}; longer motions have not been tested."
+        )
     steps = round(horizon / dt)
     if steps < 1 or abs(steps * dt - horizon) > 1e-9 * horizon:
         raise ValueError(f"horizon: expected a multiple of dt = {dt:g}, got {horizon:g}; change one of them.")
@@ -118,7 +131,9 @@ def _states(u0, alpha, beta, forcing, discretization: Discretization, num_steps:
             0.5 * (even * even + odd * odd + sine_even * sine_even + sine_odd * sine_odd),
             even * odd + sine_even * sine_odd,
         )
-        return tuple(beta * part + constant for part, constant in zip(_products(halved_square, d.derivative), drive))
+        return tuple(
+            beta * part + constant for part, constant in zip(_products(halved_square, d.derivative), drive)
+        )
 
     # To recompute a step in the backward pass is faster than to store its stages: they do not fit into the cache.
     @functools.partial(jax.checkpoint, prevent_cse=False)
@@ -145,7 +160,17 @@ def _prepare(u0, horizon, dt, forcing, domain_extent, order):
     return u0, forcing, _discretization(num_points, float(domain_extent), float(dt), order), num_steps
 
 
-def integrate(u0, alpha, beta, *, horizon: float, dt: float = 0.25, forcing=None, domain_extent: float = 64.0, order: int = 4):
+def integrate(
+    u0,
+    alpha,
+    beta,
+    *,
+    horizon: float,
+    dt: float = 0.25,
+    forcing=None,
+    domain_extent: float = 64.0,
+    order: int = 4,
+):
     """The state u(T) of u_t = alpha G - u_xx - u_xxxx - beta u u_x on the periodic domain [0, L), from u(0) = u0.
 
     Fourier pseudo-spectral in space: the state is projected on the modes m with 3 |m| < num_points at the start,
@@ -172,7 +197,17 @@ def integrate(u0, alpha, beta, *, horizon: float, dt: float = 0.25, forcing=None
     return _states(u0, alpha, beta, forcing, discretization, num_steps, every_state=False)
 
 
-def trajectory(u0, alpha, beta, *, horizon: float, dt: float = 0.25, forcing=None, domain_extent: float = 64.0, order: int = 4):
+def trajectory(
+    u0,
+    alpha,
+    beta,
+    *,
+    horizon: float,
+    dt: float = 0.25,
+    forcing=None,
+    domain_extent: float = 64.0,
+    order: int = 4,
+):
     """All states u(0), u(dt), ..., u(T) of `integrate`, shape (T / dt + 1, num_points). Arguments as there.
 
     The first row is u0 projected on the modes that are kept.
@@ -248,18 +283,31 @@ def kuramoto_sivashinsky(
     """
     _check_grid(num_points, domain_extent, dt, horizon, order)
     if num_points % 16:
-        raise ValueError(f"num_points: expected a multiple of 16, got {num_points}; the network halves the grid four times.")
+        raise ValueError(
+            f"num_points: expected a multiple of 16, got {num_points}; the network halves the grid four times."
+        )
     if float64 not in (None, True, False):
         raise ValueError(f"float64: expected True, False or None, got {float64!r}; pass one of them.")
     if float64 is False and horizon > FLOAT32_HORIZON:
-        raise ValueError(f"float64: expected True for horizon = {horizon:g}, got False; "
-                         f"beyond {FLOAT32_HORIZON:g} chaos makes float32 gradients wrong.")
+        raise ValueError(
+            f"float64: expected True for horizon = {horizon:g}, got False; "
+            f"beyond {FLOAT32_HORIZON:g} chaos makes float32 gradients wrong."
+        )
     float64 = horizon > FLOAT32_HORIZON if float64 is None else bool(float64)
     forcing = default_forcing(num_points)
 
     def run(x, context):
         alpha, beta = coefficients_of(x)
-        return integrate(context, alpha, beta, horizon=horizon, dt=dt, forcing=forcing, domain_extent=domain_extent, order=order)
+        return integrate(
+            context,
+            alpha,
+            beta,
+            horizon=horizon,
+            dt=dt,
+            forcing=forcing,
+            domain_extent=domain_extent,
+            order=order,
+        )
 
     simulate = _jacobian_carried_along(run)
 
@@ -285,8 +333,13 @@ def kuramoto_sivashinsky(
         make_network=lambda key, **changes: RingEncoder(key, num_points=num_points, **changes),
         defaults={
             "JointOptimization": {
-                "learning_rate": 1e-2, "final_rate": 0.01, "num_steps": 480, "batch_size": 64,
-                "clip_problem": 1.0, "clip_global": 1.0, "clip_to_bounds": True,
+                "learning_rate": 1e-2,
+                "final_rate": 0.01,
+                "num_steps": 480,
+                "batch_size": 64,
+                "clip_problem": 1.0,
+                "clip_global": 1.0,
+                "clip_to_bounds": True,
             },
             "refine": {"max_evaluations": 25, "num_starts": 2},
             "MultiStart": {"run_evaluations": 25, "num_starts": 14},
@@ -295,5 +348,12 @@ def kuramoto_sivashinsky(
         },
         float64=float64,
         block_size=64,
-        settings=dict(horizon=horizon, domain_extent=domain_extent, num_points=num_points, dt=dt, order=order, float64=float64),
+        settings=dict(
+            horizon=horizon,
+            domain_extent=domain_extent,
+            num_points=num_points,
+            dt=dt,
+            order=order,
+            float64=float64,
+        ),
     )

@@ -16,7 +16,14 @@ import numpy as np
 from jpo_lib.networks.centred_flow import CentredFlow
 from jpo_lib.problem import InverseProblem, check_integer, check_positive
 from jpo_lib.problems._vorticity import (
-    STABILITY_LIMIT, basis, cfl_number, check_diffusion, integrate, integrator, synthesize, velocity,
+    STABILITY_LIMIT,
+    basis,
+    cfl_number,
+    check_diffusion,
+    integrate,
+    integrator,
+    synthesize,
+    velocity,
 )
 
 __all__ = ["STABILITY_LIMIT", "cfl_number", "evolution", "integrate", "navier_stokes", "velocity"]
@@ -39,14 +46,19 @@ def _spectrum(width: float, num_points: int):
     """Coefficients (M,) of the periodic Gaussian in one direction when it sits at 0, and which functions are sines."""
     k = basis(num_points).wavenumber
     is_sine = np.arange(k.size) > k.size // 2
-    return np.where(k == 0, 1.0, 2.0) * (width / math.sqrt(2 * math.pi)) * np.exp(-0.5 * (k * width) ** 2), is_sine
+    return np.where(k == 0, 1.0, 2.0) * (width / math.sqrt(2 * math.pi)) * np.exp(
+        -0.5 * (k * width) ** 2
+    ), is_sine
 
 
 def largest_speed(shear: float, force: float, width: float, num_points: int) -> float:
     """Bound of |u| + |v| at the start, over all positions and directions of a force of this size, length / time."""
     b = basis(num_points)
     spectrum, is_sine = _spectrum(width, num_points)
-    values, slopes = np.where(is_sine, 0.0, spectrum), np.where(is_sine, -b.wavenumber * spectrum, 0.0)  # cosines; their slopes are sines
+    values, slopes = (
+        np.where(is_sine, 0.0, spectrum),
+        np.where(is_sine, -b.wavenumber * spectrum, 0.0),
+    )  # cosines; their slopes are sines
 
     def flow(vorticity):
         stream = vorticity * b.inverse_laplacian
@@ -90,13 +102,21 @@ def evolution(problem: InverseProblem, x, num_frames: int = 25):
     check_integer("num_frames", num_frames, 2)
     s = problem.settings
     steps = math.ceil(s["horizon"] / s["dt"] / (num_frames - 1) - 1e-9)
-    advance, _ = integrator(s["num_points"], (s["viscosity"], s["diffusivity"]), s["horizon"] / (num_frames - 1) / steps, steps, s["order"])
+    advance, _ = integrator(
+        s["num_points"],
+        (s["viscosity"], s["diffusivity"]),
+        s["horizon"] / (num_frames - 1) / steps,
+        steps,
+        s["order"],
+    )
 
     @jax.jit
     def frames(x):
         start = _initial(x, s["num_points"], s["shear"], s["puff_width"], s["force_limit"])
         later = jax.lax.scan(lambda a, _: (advance(a),) * 2, start, None, length=num_frames - 1)[1]
-        return jax.vmap(jax.vmap(lambda a: synthesize(a, s["num_points"])))(jnp.concatenate([start[None], later]))
+        return jax.vmap(jax.vmap(lambda a: synthesize(a, s["num_points"])))(
+            jnp.concatenate([start[None], later])
+        )
 
     fields = np.asarray(frames(jnp.asarray(x)))
     return np.linspace(0.0, s["horizon"], num_frames), fields[:, 0], fields[:, 1]
@@ -179,16 +199,24 @@ def navier_stokes(
                 "larger steps are not stable for every force, so take a smaller one or None."
             )
     if num_steps > 100_000:
-        raise ValueError(f"dt, horizon: expected at most 100000 steps, got {num_steps}; shorten the horizon or use fewer points.")
+        raise ValueError(
+            f"dt, horizon: expected at most 100000 steps, got {num_steps}; shorten the horizon or use fewer points."
+        )
 
-    diffusion = (viscosity,) if target == "vorticity" else (viscosity, viscosity if diffusivity is None else diffusivity)
+    diffusion = (
+        (viscosity,)
+        if target == "vorticity"
+        else (viscosity, viscosity if diffusivity is None else diffusivity)
+    )
     advance, _ = integrator(num_points, tuple(map(float, diffusion)), horizon / num_steps, num_steps, order)
     shear_vorticity = shear * math.exp(-viscosity * horizon) * _shear(num_points)
 
     def simulate(x, context=None):
         del context
         final = advance(_initial(x, num_points, shear, puff_width, force_limit)[: len(diffusion)])
-        return synthesize(final[1] if target == "marker" else final[0] - jnp.asarray(shear_vorticity, x.dtype), num_points)
+        return synthesize(
+            final[1] if target == "marker" else final[0] - jnp.asarray(shear_vorticity, x.dtype), num_points
+        )
 
     def sample_x(key):
         key_position, key_force, key_angle = jax.random.split(key, 3)
@@ -206,12 +234,21 @@ def navier_stokes(
         del context
         angle = jnp.arange(num_points, dtype=y.dtype) * (2 * math.pi / num_points)
         along_x, along_y = jnp.sum(jnp.square(y), axis=1), jnp.sum(jnp.square(y), axis=0)
-        x_centre, y_centre = (jnp.arctan2(part @ jnp.sin(angle), part @ jnp.cos(angle)) for part in (along_x, along_y))
-        impulse = jnp.stack([jnp.sum(y, axis=0) @ jnp.sin(angle - y_centre), -jnp.sum(y, axis=1) @ jnp.sin(angle - x_centre)])
+        x_centre, y_centre = (
+            jnp.arctan2(part @ jnp.sin(angle), part @ jnp.cos(angle)) for part in (along_x, along_y)
+        )
+        impulse = jnp.stack(
+            [jnp.sum(y, axis=0) @ jnp.sin(angle - y_centre), -jnp.sum(y, axis=1) @ jnp.sin(angle - x_centre)]
+        )
         force = impulse * (2 * math.pi / num_points**2 / puff_width**2)
         force = force * jnp.minimum(1.0, force_upper / jnp.maximum(jnp.linalg.norm(force), 1e-6))
         position = jnp.stack([x_centre - shear * horizon * jnp.sin(y_centre), y_centre]) / math.pi - 1.0
-        return jnp.concatenate([jnp.mod(position + 1.0, 2.0) - 1.0, force / jnp.sqrt(force_limit**2 - jnp.sum(jnp.square(force)))])
+        return jnp.concatenate(
+            [
+                jnp.mod(position + 1.0, 2.0) - 1.0,
+                force / jnp.sqrt(force_limit**2 - jnp.sum(jnp.square(force))),
+            ]
+        )
 
     scale = _mean_square(simulate, sample_x)
     largest = force_upper / math.sqrt(force_limit**2 - force_upper**2)
@@ -228,7 +265,12 @@ def navier_stokes(
         classical_start=classical_start if target == "vorticity" else None,
         defaults={
             "JointOptimization": {
-                "learning_rate": 1e-2, "final_rate": 0.02, "num_steps": 125, "batch_size": 32, "clip_problem": 0.1, "clip_global": 1.0,
+                "learning_rate": 1e-2,
+                "final_rate": 0.02,
+                "num_steps": 125,
+                "batch_size": 32,
+                "clip_problem": 0.1,
+                "clip_global": 1.0,
             },
             "GradientDescent": {"learning_rate": 0.03, "max_evaluations": 100},
             "Adam": {"learning_rate": 0.3, "max_evaluations": 100},
@@ -236,9 +278,19 @@ def navier_stokes(
         },
         block_size=max(1, 16 * 32**2 // num_points**2),  # the arrays of a block stay in the caches
         settings=dict(
-            num_points=num_points, viscosity=viscosity, horizon=horizon, dt=horizon / num_steps, order=order, shear=shear,
-            puff_width=puff_width, force_lower=force_lower, force_upper=force_upper, force_limit=force_limit, target=target,
-            diffusivity=diffusion[-1], mean_square=scale,
+            num_points=num_points,
+            viscosity=viscosity,
+            horizon=horizon,
+            dt=horizon / num_steps,
+            order=order,
+            shear=shear,
+            puff_width=puff_width,
+            force_lower=force_lower,
+            force_upper=force_upper,
+            force_limit=force_limit,
+            target=target,
+            diffusivity=diffusion[-1],
+            mean_square=scale,
         ),
     )
 
@@ -247,7 +299,13 @@ def _mean_square(simulate, sample_x, num_samples: int = 256) -> float:
     """m, the mean of y^2 over the prior, from draws that are the same on every device and in every precision."""
     with jax.ensure_compile_time_eval(), jax.enable_x64(False):
         keys = jax.random.split(jax.random.key(20_240_808), num_samples)
-        value = float(jax.jit(lambda keys: jnp.mean(jnp.square(jax.vmap(lambda key: simulate(sample_x(key)))(keys))))(keys))
+        value = float(
+            jax.jit(lambda keys: jnp.mean(jnp.square(jax.vmap(lambda key: simulate(sample_x(key)))(keys))))(
+                keys
+            )
+        )
     if not 0 < value < math.inf:
-        raise ValueError(f"navier_stokes: expected finite flows over the whole prior, got {value} as mean of y^2; reduce the speeds or dt.")
+        raise ValueError(
+            f"navier_stokes: expected finite flows over the whole prior, got {value} as mean of y^2; reduce the speeds or dt."
+        )
     return value

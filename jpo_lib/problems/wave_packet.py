@@ -46,9 +46,13 @@ def wave_packet(
     check_positive(amplitude=amplitude, width=width, window=window)
     check_integer("num_points", num_points, minimum=16)
     if num_points % 2:
-        raise ValueError(f"num_points: expected an even number, got {num_points}; the network reads every second sample.")
+        raise ValueError(
+            f"num_points: expected an even number, got {num_points}; the network reads every second sample."
+        )
     if not 0 <= noise < float("inf"):
-        raise ValueError(f"noise: expected a finite number of at least 0, got {noise!r}; pass a standard deviation.")
+        raise ValueError(
+            f"noise: expected a finite number of at least 0, got {noise!r}; pass a standard deviation."
+        )
     if window / num_points > 1.0:
         raise ValueError(
             f"num_points: expected at least {int(window) + 1} samples for a window of {window}, got {num_points}; "
@@ -57,7 +61,9 @@ def wave_packet(
     lower = window / 4 if prior_lower is None else prior_lower
     upper = 3 * window / 4 if prior_upper is None else prior_upper
     if not 0 <= lower < upper <= window:
-        raise ValueError(f"prior_lower, prior_upper: expected 0 <= lower < upper <= {window}, got {lower} and {upper}; change the range.")
+        raise ValueError(
+            f"prior_lower, prior_upper: expected 0 <= lower < upper <= {window}, got {lower} and {upper}; change the range."
+        )
 
     def simulate(x, context=None):
         del context
@@ -82,7 +88,9 @@ def wave_packet(
         observe=lambda key, output: output + noise * jax.random.normal(key, output.shape, output.dtype),
         threshold=lambda output, y: 1.05 * loss(output, y) + 1e-6 * num_points * amplitude**2,
         bounds=((lower,), (upper,)),
-        make_network=lambda key, **changes: EnergyCentroid1D(key, num_points=num_points, extent=window, **changes),
+        make_network=lambda key, **changes: EnergyCentroid1D(
+            key, num_points=num_points, extent=window, **changes
+        ),
         classical_start=classical_start,
         defaults={
             "JointOptimization": {"learning_rate": 1e-3, "num_steps": 400},
@@ -90,7 +98,12 @@ def wave_packet(
             "Adam": {"learning_rate": 0.3},
         },
         settings=dict(
-            amplitude=amplitude, width=width, window=window, num_points=num_points, noise=noise,
-            prior_lower=lower, prior_upper=upper,
+            amplitude=amplitude,
+            width=width,
+            window=window,
+            num_points=num_points,
+            noise=noise,
+            prior_lower=lower,
+            prior_upper=upper,
         ),
     )

@@ -11,7 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jpo_lib.problem import (
-    Dataset, InverseProblem, Result, check_array, check_dataset, check_integer, random_stream,
+    Dataset,
+    InverseProblem,
+    Result,
+    check_array,
+    check_dataset,
+    check_integer,
+    random_stream,
 )
 from jpo_lib.solvers.bfgs import BFGS
 from jpo_lib.solvers.devices import check_shares, mesh_for
@@ -22,7 +28,9 @@ from jpo_lib.solvers.multi_start import MultiStart
 from jpo_lib.solvers.supervised import Supervised, run_supervised
 from jpo_lib.solvers.training import NetworkTraining
 
-SOLVERS = {cls.__name__: cls for cls in (BFGS, GradientDescent, Adam, MultiStart, JointOptimization, Supervised)}
+SOLVERS = {
+    cls.__name__: cls for cls in (BFGS, GradientDescent, Adam, MultiStart, JointOptimization, Supervised)
+}
 
 __all__ = ["SOLVERS", "solve", *SOLVERS]
 
@@ -37,18 +45,34 @@ def complete(problem: InverseProblem, solver, num_problems: int | None = None):
     if not hasattr(solver, "with_defaults"):
         return solver
     defaults = problem.defaults.get(type(solver).__name__, {})
-    if isinstance(solver, Supervised):  # the same network, steps and rates; gradients are other ones, and clipped otherwise
+    if isinstance(
+        solver, Supervised
+    ):  # the same network, steps and rates; gradients are other ones, and clipped otherwise
         joint = problem.defaults.get("JointOptimization", {})
         defaults = {**{name: value for name, value in joint.items() if name != "clip_problem"}, **defaults}
     filled = solver.with_defaults(defaults)
-    if isinstance(filled, NetworkTraining) and solver.batch_size is None and filled.batch_size is not None and num_problems is not None:
+    if (
+        isinstance(filled, NetworkTraining)
+        and solver.batch_size is None
+        and filled.batch_size is not None
+        and num_problems is not None
+    ):
         size = filled.training_size(filled.group_size or num_problems)
         batch = next(n for n in range(min(filled.batch_size, size), size + 1) if size % n == 0)
         filled = dataclasses.replace(filled, batch_size=batch)
     return filled
 
 
-def solve(problem: InverseProblem, data: Dataset, solver, *, seed: int | Sequence[int] = 0, x0=None, restarts=None, devices=None) -> Result:
+def solve(
+    problem: InverseProblem,
+    data: Dataset,
+    solver,
+    *,
+    seed: int | Sequence[int] = 0,
+    x0=None,
+    restarts=None,
+    devices=None,
+) -> Result:
     """Solve min_x L(F(x, c_i), y_i) for all problems i of a data set.
 
     Refinement is composition: `solve(problem, data, BFGS(), x0=joint.x)` starts BFGS from the solutions of a
@@ -73,7 +97,9 @@ def solve(problem: InverseProblem, data: Dataset, solver, *, seed: int | Sequenc
         ValueError: if data, seed, solver, starting points or devices do not fit.
     """
     if not isinstance(solver, tuple(SOLVERS.values())):
-        raise ValueError(f"solver: expected one of {', '.join(SOLVERS)}, got {solver!r}; pass an object such as BFGS().")
+        raise ValueError(
+            f"solver: expected one of {', '.join(SOLVERS)}, got {solver!r}; pass an object such as BFGS()."
+        )
     with problem.precision():
         return _solve(problem, data, solver, seed, x0, restarts, mesh_for(devices))
 
@@ -83,15 +109,21 @@ def _solve(problem: InverseProblem, data: Dataset, solver, seed, x0, restarts, m
     several = isinstance(seed, (Sequence, np.ndarray))
     seeds = tuple(check_integer("seed", s, 0) for s in (seed if several else [seed]))
     if not seeds or len(set(seeds)) != len(seeds):
-        raise ValueError(f"seed: expected at least one seed and no seed twice, got {list(seeds)}; pass different seeds.")
+        raise ValueError(
+            f"seed: expected at least one seed and no seed twice, got {list(seeds)}; pass different seeds."
+        )
     solver = complete(problem, solver, data.num_problems)
     count, dimension = data.num_problems, problem.dimension
     if restarts is not None and not isinstance(solver, MultiStart):
-        raise ValueError(f"restarts: expected None for {type(solver).__name__}, got an array; only MultiStart starts again.")
+        raise ValueError(
+            f"restarts: expected None for {type(solver).__name__}, got an array; only MultiStart starts again."
+        )
 
     if isinstance(solver, NetworkTraining):
         if x0 is not None:
-            raise ValueError(f"x0: expected None for {type(solver).__name__}, got an array; its network makes the starting points.")
+            raise ValueError(
+                f"x0: expected None for {type(solver).__name__}, got an array; its network makes the starting points."
+            )
         run = run_supervised if isinstance(solver, Supervised) else run_joint
         return _tidy(run(problem, data, solver, seeds, mesh), several)
 
@@ -106,8 +138,10 @@ def _solve(problem: InverseProblem, data: Dataset, solver, seed, x0, restarts, m
     starts = points("x0", data.x0 if x0 is None else x0, (count, dimension))
     if restarts is not None:
         if np.ndim(restarts) < 3 or not 1 <= np.shape(restarts)[-2] < solver.num_starts:
-            raise ValueError(f"restarts: expected shape (N, K, {dimension}) with 1 <= K < num_starts = {solver.num_starts}, "
-                             f"got {np.shape(restarts)}; give fewer points or allow more starts.")
+            raise ValueError(
+                f"restarts: expected shape (N, K, {dimension}) with 1 <= K < num_starts = {solver.num_starts}, "
+                f"got {np.shape(restarts)}; give fewer points or allow more starts."
+            )
         restarts = points("restarts", restarts, (count, np.shape(restarts)[-2], dimension))
 
     # On an accelerator seeds become further lanes of one batch; a CPU gains nothing from that, and compiles one shape less.
@@ -116,13 +150,22 @@ def _solve(problem: InverseProblem, data: Dataset, solver, seed, x0, restarts, m
     outcomes = []
     for first in range(0, len(seeds), together):
         sweep = slice(first, first + together)
-        lanes = jax.tree.map(lambda leaf: jnp.tile(leaf, (together, *[1] * (leaf.ndim - 1))), data) if together > 1 else data
+        lanes = (
+            jax.tree.map(lambda leaf: jnp.tile(leaf, (together, *[1] * (leaf.ndim - 1))), data)
+            if together > 1
+            else data
+        )
         lanes = dataclasses.replace(lanes, x0=starts[sweep].reshape(-1, dimension))
-        keys = jnp.concatenate([
-            jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "restarts"), jnp.arange(count)) for s in seeds[sweep]
-        ])
+        keys = jnp.concatenate(
+            [
+                jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "restarts"), jnp.arange(count))
+                for s in seeds[sweep]
+            ]
+        )
         given = None if restarts is None else restarts[sweep].reshape(-1, *restarts.shape[2:])
-        outcomes.append(run_lanes(problem, solver, lanes, keys, given, f"{type(solver).__name__} on {problem.name}", mesh))
+        outcomes.append(
+            run_lanes(problem, solver, lanes, keys, given, f"{type(solver).__name__} on {problem.name}", mesh)
+        )
 
     def joined(name):
         values = np.concatenate([getattr(outcome, name) for outcome in outcomes])
@@ -130,12 +173,21 @@ def _solve(problem: InverseProblem, data: Dataset, solver, seed, x0, restarts, m
 
     longest = max(outcome.loss_history.shape[1] for outcome in outcomes)
     for outcome in outcomes:  # a problem that has ended keeps its best loss
-        outcome.loss_history = np.pad(outcome.loss_history, ((0, 0), (0, longest - outcome.loss_history.shape[1])), mode="edge")
+        outcome.loss_history = np.pad(
+            outcome.loss_history, ((0, 0), (0, longest - outcome.loss_history.shape[1])), mode="edge"
+        )
     loss = joined("loss")
     result = Result(
-        x=joined("x"), loss=loss, loss_history=joined("loss_history"), num_evaluations=joined("num_evaluations"),
-        solved=loss < np.asarray(data.threshold), status=joined("status"), solver=repr(solver), seed=seeds,
-        compile_seconds=sum(o.compile_seconds for o in outcomes), run_seconds=sum(o.run_seconds for o in outcomes),
+        x=joined("x"),
+        loss=loss,
+        loss_history=joined("loss_history"),
+        num_evaluations=joined("num_evaluations"),
+        solved=loss < np.asarray(data.threshold),
+        status=joined("status"),
+        solver=repr(solver),
+        seed=seeds,
+        compile_seconds=sum(o.compile_seconds for o in outcomes),
+        run_seconds=sum(o.run_seconds for o in outcomes),
     )
     return _tidy(result, several)
 
@@ -149,7 +201,9 @@ def _tidy(result: Result, several: bool) -> Result:
         for name in ("x", "loss", "loss_history", "num_evaluations", "solved", "status")
     }
     extras = {
-        name: value if name == "recorded_steps" else jax.tree.map(lambda leaf: leaf[0] if eqx.is_array_like(leaf) else leaf, value)
+        name: value
+        if name == "recorded_steps"
+        else jax.tree.map(lambda leaf: leaf[0] if eqx.is_array_like(leaf) else leaf, value)
         for name, value in result.extras.items()
     }  # the steps at which something was recorded are the same for all seeds
     return dataclasses.replace(result, **first, extras=extras, seed=result.seed[0])

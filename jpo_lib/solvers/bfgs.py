@@ -60,7 +60,9 @@ def _cubic(a: Point, b: Point):
     width = jnp.where(b.step == a.step, 1.0, b.step - a.step)
     theta = 3.0 * (a.loss - b.loss) / width + a.slope + b.slope
     scale = jnp.maximum(jnp.maximum(jnp.abs(theta), jnp.abs(a.slope)), jnp.maximum(jnp.abs(b.slope), 1e-37))
-    gamma = scale * jnp.sqrt(jnp.maximum(0.0, jnp.square(theta / scale) - (a.slope / scale) * (b.slope / scale)))
+    gamma = scale * jnp.sqrt(
+        jnp.maximum(0.0, jnp.square(theta / scale) - (a.slope / scale) * (b.slope / scale))
+    )
     return theta, gamma
 
 
@@ -80,7 +82,9 @@ def _trial_step(low: Point, high: Point, new: Point, bracketed, step_min, step_m
     ratio = _divide((gamma_1 - low.slope) + theta, ((gamma_1 - low.slope) + gamma_1) + new.slope)
     cubic = low.step + ratio * span
     quadratic = low.step + 0.5 * _divide(low.slope, _divide(low.loss - new.loss, span) + low.slope) * span
-    step_1 = jnp.where(jnp.abs(cubic - low.step) <= jnp.abs(quadratic - low.step), cubic, cubic + 0.5 * (quadratic - cubic))
+    step_1 = jnp.where(
+        jnp.abs(cubic - low.step) <= jnp.abs(quadratic - low.step), cubic, cubic + 0.5 * (quadratic - cubic)
+    )
 
     # Case 2: lower loss, slopes of opposite sign. Bracketed too; take the step farther from the new point.
     gamma_2 = jnp.where(ahead, -gamma, gamma)
@@ -118,10 +122,18 @@ def _begin_search(loss, slope, first_step) -> LineSearch:
     zero = jnp.zeros_like(loss)
     start = Point(zero, loss, slope)
     return LineSearch(
-        step=first_step, low=start, high=start, start=start,
-        bracketed=jnp.zeros((), bool), auxiliary=jnp.ones((), bool),
-        width=zero + LARGE, previous_width=zero + 2 * LARGE,
-        step_min=zero, step_max=5.0 * first_step, limit=zero + LARGE, trials=jnp.zeros((), jnp.int32),
+        step=first_step,
+        low=start,
+        high=start,
+        start=start,
+        bracketed=jnp.zeros((), bool),
+        auxiliary=jnp.ones((), bool),
+        width=zero + LARGE,
+        previous_width=zero + 2 * LARGE,
+        step_min=zero,
+        step_max=5.0 * first_step,
+        limit=zero + LARGE,
+        trials=jnp.zeros((), jnp.int32),
     )
 
 
@@ -146,29 +158,52 @@ def _search_update(search: LineSearch, loss, slope):
         return Point(point.step, point.loss - sign * point.step * tilt, point.slope - sign * tilt)
 
     step, low, high, bracketed = _trial_step(
-        lean(search.low, 1), lean(search.high, 1), lean(new, 1), search.bracketed, search.step_min, search.step_max
+        lean(search.low, 1),
+        lean(search.high, 1),
+        lean(new, 1),
+        search.bracketed,
+        search.step_min,
+        search.step_max,
     )
     low, high = lean(low, -1), lean(high, -1)
 
     # An interval that does not shrink by a third in two steps is halved.
     length = jnp.abs(high.step - low.step)
-    step = jnp.where(bracketed & (length >= 0.66 * search.previous_width), low.step + 0.5 * (high.step - low.step), step)
+    step = jnp.where(
+        bracketed & (length >= 0.66 * search.previous_width), low.step + 0.5 * (high.step - low.step), step
+    )
     previous_width = jnp.where(bracketed, search.width, search.previous_width)
     width = jnp.where(bracketed, length, search.width)
     step_min = jnp.where(bracketed, jnp.minimum(low.step, high.step), step + 1.1 * (step - low.step))
     step_max = jnp.where(bracketed, jnp.maximum(low.step, high.step), step + 4.0 * (step - low.step))
     step = jnp.clip(step, SMALL, search.limit)
-    stuck = bracketed & ((step <= step_min) | (step >= step_max) | (step_max - step_min <= epsilon * step_max))
+    stuck = bracketed & (
+        (step <= step_min) | (step >= step_max) | (step_max - step_min <= epsilon * step_max)
+    )
     step = jnp.where(stuck, low.step, step)
     regular = search._replace(
-        step=step, low=low, high=high, bracketed=bracketed, auxiliary=auxiliary, width=width,
-        previous_width=previous_width, step_min=step_min, step_max=step_max, trials=search.trials + 1,
+        step=step,
+        low=low,
+        high=high,
+        bracketed=bracketed,
+        auxiliary=auxiliary,
+        width=width,
+        previous_width=previous_width,
+        step_min=step_min,
+        step_max=step_max,
+        trials=search.trials + 1,
     )
     # No finite loss there: come back most of the way and never go as far again.
     retreat = search.low.step + 0.1 * (search.step - search.low.step)
-    shortened = search._replace(step=retreat, step_max=search.step, limit=search.step, trials=search.trials + 1)
+    shortened = search._replace(
+        step=retreat, step_max=search.step, limit=search.step, trials=search.trials + 1
+    )
     finite = jnp.isfinite(loss)
-    return _choose(finite, regular, shortened), accepted & finite, jnp.where(finite, failed & ~accepted, search.trials + 1 >= MAX_TRIALS)
+    return (
+        _choose(finite, regular, shortened),
+        accepted & finite,
+        jnp.where(finite, failed & ~accepted, search.trials + 1 >= MAX_TRIALS),
+    )
 
 
 class BFGSState(NamedTuple):
@@ -217,9 +252,17 @@ class BFGS:
     def begin(self, x0, environment) -> BFGSState:
         zero = jnp.zeros((), x0.dtype)
         return BFGSState(
-            x=x0, status=jnp.int32(Status.RUNNING), num_steps=jnp.int32(0), started=jnp.zeros((), bool),
-            x_base=x0, loss=zero, gradient=jnp.zeros_like(x0), direction=jnp.zeros_like(x0),
-            inverse_hessian=jnp.eye(x0.size, dtype=x0.dtype), search=_begin_search(zero, zero, zero), low_gradient=jnp.zeros_like(x0),
+            x=x0,
+            status=jnp.int32(Status.RUNNING),
+            num_steps=jnp.int32(0),
+            started=jnp.zeros((), bool),
+            x_base=x0,
+            loss=zero,
+            gradient=jnp.zeros_like(x0),
+            direction=jnp.zeros_like(x0),
+            inverse_hessian=jnp.eye(x0.size, dtype=x0.dtype),
+            search=_begin_search(zero, zero, zero),
+            low_gradient=jnp.zeros_like(x0),
         )
 
     def update(self, state: BFGSState, loss, gradient, environment) -> BFGSState:
@@ -238,7 +281,10 @@ class BFGS:
         moved = self._move(state, first, step, new_loss, new_gradient)
         status = jnp.where(failed, Status.LINE_SEARCH_FAILED, state.status).astype(jnp.int32)
         searching = state._replace(
-            search=search, x=state.x_base + search.step * state.direction, low_gradient=low_gradient, status=status
+            search=search,
+            x=state.x_base + search.step * state.direction,
+            low_gradient=low_gradient,
+            status=status,
         )
         return _choose(arrived, moved, searching)
 
@@ -278,7 +324,15 @@ class BFGS:
         status = jnp.where(first & jnp.all(gradient == 0.0), Status.ZERO_GRADIENT, status)
         status = jnp.where(jnp.isfinite(loss), status, Status.DIVERGED)
         return BFGSState(
-            x=x + first_step * direction, status=status.astype(jnp.int32), num_steps=num_steps,
-            started=jnp.ones((), bool), x_base=x, loss=loss, gradient=gradient, direction=direction,
-            inverse_hessian=inverse_hessian, search=_begin_search(loss, slope, first_step), low_gradient=gradient,
+            x=x + first_step * direction,
+            status=status.astype(jnp.int32),
+            num_steps=num_steps,
+            started=jnp.ones((), bool),
+            x_base=x,
+            loss=loss,
+            gradient=gradient,
+            direction=direction,
+            inverse_hessian=inverse_hessian,
+            search=_begin_search(loss, slope, first_step),
+            low_gradient=gradient,
         )

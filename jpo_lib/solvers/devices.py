@@ -30,22 +30,34 @@ def mesh_for(devices: int | Sequence | None) -> Mesh | None:
     if devices is None:
         return None
     if isinstance(devices, bool) or not isinstance(devices, (int, np.integer, Sequence, np.ndarray)):
-        raise ValueError(f"devices: expected a number or a sequence of JAX devices, got {devices!r}; pass for example jax.devices().")
+        raise ValueError(
+            f"devices: expected a number or a sequence of JAX devices, got {devices!r}; pass for example jax.devices()."
+        )
     if isinstance(devices, (int, np.integer)):
         known = jax.devices()
         if not 1 <= devices <= len(known):
-            raise ValueError(f"devices: expected 1 to {len(known)}, which are all that JAX sees here, got {devices}; ask for fewer.")
+            raise ValueError(
+                f"devices: expected 1 to {len(known)}, which are all that JAX sees here, got {devices}; ask for fewer."
+            )
         devices = known[:devices]
     devices = list(devices)
-    if not devices or not all(isinstance(device, jax.Device) for device in devices) or len(set(devices)) < len(devices):
-        raise ValueError(f"devices: expected different JAX devices, at least one, got {devices}; pass for example jax.devices().")
+    if (
+        not devices
+        or not all(isinstance(device, jax.Device) for device in devices)
+        or len(set(devices)) < len(devices)
+    ):
+        raise ValueError(
+            f"devices: expected different JAX devices, at least one, got {devices}; pass for example jax.devices()."
+        )
     return None if devices == [jax.devices()[0]] else Mesh(np.array(devices), AXIS)
 
 
 def check_shares(mesh: Mesh | None, count: int, what: str) -> None:
     """Refuse a number of problems that is no multiple of the number of devices."""
     if mesh is not None and count % mesh.size:
-        raise ValueError(f"devices: expected a divisor of the {count} {what}, got {mesh.size} devices; use another number of either.")
+        raise ValueError(
+            f"devices: expected a divisor of the {count} {what}, got {mesh.size} devices; use another number of either."
+        )
 
 
 def mesh_of(leaves) -> Mesh | None:
@@ -69,15 +81,22 @@ def placed(tree, mesh: Mesh | None, parts=EACH):
         if mesh_of([leaf]) is None and not mesh.is_multi_process:
             return jax.device_put(leaf, sharding)
         if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(place(jax.random.key_data(leaf), part), impl=jax.random.key_impl(leaf))
+            return jax.random.wrap_key_data(
+                place(jax.random.key_data(leaf), part), impl=jax.random.key_impl(leaf)
+            )
         return jax.device_put(leaf if mesh_of([leaf]) else np.asarray(leaf), sharding)
 
-    return jax.tree.map(lambda part, subtree: jax.tree.map(lambda leaf: place(leaf, part), subtree), parts, tree,
-                        is_leaf=lambda node: isinstance(node, PartitionSpec))
+    return jax.tree.map(
+        lambda part, subtree: jax.tree.map(lambda leaf: place(leaf, part), subtree),
+        parts,
+        tree,
+        is_leaf=lambda node: isinstance(node, PartitionSpec),
+    )
 
 
 def on_host(tree):
     """NumPy copies of all arrays, whole on each process."""
+
     def fetch(leaf):
         if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable and not leaf.is_fully_replicated:
             return np.array(multihost_utils.process_allgather(leaf, tiled=True))

@@ -51,7 +51,9 @@ class Program:
         if mesh is None:
             program = jax.jit(self._function, donate_argnums=self._donate).lower(*arguments).compile()
         else:
-            shared = jax.shard_map(self._function, mesh=mesh, in_specs=self._parts, out_specs=self._results, check_vma=False)
+            shared = jax.shard_map(
+                self._function, mesh=mesh, in_specs=self._parts, out_specs=self._results, check_vma=False
+            )
             place = functools.partial(placed, mesh=mesh, parts=self._parts)
             ready = jax.jit(shared, donate_argnums=self._donate).lower(*place(arguments)).compile()
             program = functools.wraps(self._function)(lambda *arguments: ready(*place(arguments)))
@@ -80,17 +82,25 @@ class Evaluation(Program):
         size = block_size(self._problem, count, mesh_of(leaves))
         if size == count:
             return super().compiled(*arguments)
-        firsts = [min(first, count - size) for first in range(0, count, size)]  # the last block may begin in the one before
+        firsts = [
+            min(first, count - size) for first in range(0, count, size)
+        ]  # the last block may begin in the one before
         program, seconds = super().compiled(*_rows(arguments, 0, size))
         kept: tuple = (), []
 
         def in_blocks(x, *known):
             nonlocal kept
-            if [id(leaf) for leaf in jax.tree.leaves(known)] != [id(leaf) for leaf in jax.tree.leaves(kept[0])]:
+            if [id(leaf) for leaf in jax.tree.leaves(known)] != [
+                id(leaf) for leaf in jax.tree.leaves(kept[0])
+            ]:
                 # Most calls are about the same problems as the last one.
                 kept = known, [jax.device_put(_rows(known, first, size)) for first in firsts]
             parts = on_all_processors(
-                lambda number: jax.tree.map(np.asarray, program(_rows(x, firsts[number], size), *kept[1][number])), range(len(firsts)))
+                lambda number: jax.tree.map(
+                    np.asarray, program(_rows(x, firsts[number], size), *kept[1][number])
+                ),
+                range(len(firsts)),
+            )
             overlap = size * len(firsts) - count
             parts[-1] = jax.tree.map(lambda leaf: leaf[overlap:], parts[-1])
             return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

@@ -45,7 +45,9 @@ class _FirstOrder:
     def update(self, state, loss, gradient, environment) -> FirstOrderState:
         change, optimizer = self._transformation().update(gradient, state.optimizer, state.x)
         stuck = (state.num_steps == 0) & jnp.all(gradient == 0.0)
-        status = jnp.where(stuck, jnp.where(jnp.isfinite(loss), Status.ZERO_GRADIENT, Status.DIVERGED), Status.RUNNING)
+        status = jnp.where(
+            stuck, jnp.where(jnp.isfinite(loss), Status.ZERO_GRADIENT, Status.DIVERGED), Status.RUNNING
+        )
         return FirstOrderState(state.x + change, status.astype(jnp.int32), state.num_steps + 1, optimizer)
 
 

@@ -12,7 +12,14 @@ from jpo_lib._progress import progress_bar
 from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer
 from jpo_lib.solvers.evaluation import evaluation
 from jpo_lib.solvers.training import (
-    NetworkTraining, Networks, check_groups, describe, grouped, joined, stacked_networks, visiting_order,
+    NetworkTraining,
+    Networks,
+    check_groups,
+    describe,
+    grouped,
+    joined,
+    stacked_networks,
+    visiting_order,
 )
 
 LARGE_LOSS = 1e30
@@ -85,7 +92,9 @@ class _Record:
         self.last_x[at], self.last_loss[at] = x, loss
 
 
-def run_joint(problem: InverseProblem, data: Dataset, solver: JointOptimization, seeds: tuple[int, ...], mesh=None) -> Result:
+def run_joint(
+    problem: InverseProblem, data: Dataset, solver: JointOptimization, seeds: tuple[int, ...], mesh=None
+) -> Result:
     """Train the networks of all groups and seeds. Arrays of the result have the leading axis of seeds."""
     count = data.num_problems
     group_size = check_groups(problem, solver, count)
@@ -97,27 +106,54 @@ def run_joint(problem: InverseProblem, data: Dataset, solver: JointOptimization,
     label = f"JointOptimization on {problem.name}, n = {group_size}"
     with progress_bar(label, total=solver.num_steps * len(sweeps)) as report:
         parts = [
-            _train(problem, inputs, solver, sweep, num_groups, batch, mesh, lambda done, number=number: report(number * solver.num_steps + done))
+            _train(
+                problem,
+                inputs,
+                solver,
+                sweep,
+                num_groups,
+                batch,
+                mesh,
+                lambda done, number=number: report(number * solver.num_steps + done),
+            )
             for number, sweep in enumerate(sweeps)
         ]
 
     records, trained = [part["record"] for part in parts], [part["networks"] for part in parts]
     x, loss, num_diverged, num_evaluations, x_final, history = (
         joined([getattr(record, name) for record in records], len(seeds))
-        for name in ("x", "loss", "num_diverged", "num_evaluations", "last_x", "history"))
+        for name in ("x", "loss", "num_diverged", "num_evaluations", "last_x", "history")
+    )
     solved = loss < np.asarray(data.threshold)
     status = np.where(num_diverged > 0, Status.DIVERGED, Status.BUDGET_SPENT)
-    extras = {"x_initial": joined([part["x_initial"] for part in parts], len(seeds)), "x_final": x_final, "num_diverged": num_diverged}
+    extras = {
+        "x_initial": joined([part["x_initial"] for part in parts], len(seeds)),
+        "x_final": x_final,
+        "num_diverged": num_diverged,
+    }
     if solver.num_recorded:
         extras["recorded_steps"] = parts[0]["recorded_steps"]
         for name in ("x_recorded", "x_recorded_next"):
-            extras[name] = np.stack([joined([part[name][k] for part in parts], len(seeds)) for k in range(len(extras["recorded_steps"]))], axis=1)
+            extras[name] = np.stack(
+                [
+                    joined([part[name][k] for part in parts], len(seeds))
+                    for k in range(len(extras["recorded_steps"]))
+                ],
+                axis=1,
+            )
     extras |= {"network": stacked_networks(trained, len(seeds)), "solver": solver}
     return Result(
-        x=x, loss=loss, loss_history=np.minimum.accumulate(history, axis=-1), num_evaluations=num_evaluations, solved=solved,
+        x=x,
+        loss=loss,
+        loss_history=np.minimum.accumulate(history, axis=-1),
+        num_evaluations=num_evaluations,
+        solved=solved,
         status=np.where(solved, Status.SOLVED, status).astype(np.int32),
-        compile_seconds=sum(networks.compile_seconds for networks in trained), run_seconds=sum(part["run_seconds"] for part in parts),
-        solver=describe(solver), seed=seeds, extras=extras,
+        compile_seconds=sum(networks.compile_seconds for networks in trained),
+        run_seconds=sum(part["run_seconds"] for part in parts),
+        solver=describe(solver),
+        seed=seeds,
+        extras=extras,
     )
 
 
@@ -131,7 +167,11 @@ def _train(problem, inputs, solver, seeds, num_groups, batch, mesh, report) -> d
     order = visiting_order(seeds, num_groups, group_size, batch, num_steps)
     longest = num_steps + 1 if batch == group_size else -(-num_steps * batch // group_size) + 1
     record = _Record(num_networks, group_size, dimension, longest, x_initial.dtype)
-    recorded_steps = np.unique(np.linspace(0, num_steps - 1, solver.num_recorded).astype(int)) if solver.num_recorded else np.array([], int)
+    recorded_steps = (
+        np.unique(np.linspace(0, num_steps - 1, solver.num_recorded).astype(int))
+        if solver.num_recorded
+        else np.array([], int)
+    )
     before, after, waiting = [], [], []
 
     def take_in(chosen, x, loss):
@@ -159,6 +199,11 @@ def _train(problem, inputs, solver, seeds, num_groups, batch, mesh, report) -> d
         x = networks.propose(part)[0]
         take_in(chosen, x, networks.call(evaluate, x, context, y)[0])
     return {
-        "record": record, "x_initial": x_initial, "networks": networks, "run_seconds": networks.run_seconds,
-        "recorded_steps": recorded_steps, "x_recorded": before, "x_recorded_next": after,
+        "record": record,
+        "x_initial": x_initial,
+        "networks": networks,
+        "run_seconds": networks.run_seconds,
+        "recorded_steps": recorded_steps,
+        "x_recorded": before,
+        "x_recorded_next": after,
     }

@@ -59,8 +59,14 @@ def _begin_program(problem: InverseProblem, method) -> Program:
     num_restarts = max(1, method.num_starts - 1) if hasattr(method, "num_starts") else 0
 
     def begin_one(x0, threshold, key, given):
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.wrap_key_data(key), jnp.arange(num_restarts))
-        starts = jax.vmap(problem.draw_restart)(keys) if num_restarts else jnp.zeros((0, problem.dimension), x0.dtype)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(
+            jax.random.wrap_key_data(key), jnp.arange(num_restarts)
+        )
+        starts = (
+            jax.vmap(problem.draw_restart)(keys)
+            if num_restarts
+            else jnp.zeros((0, problem.dimension), x0.dtype)
+        )
         if given is not None:
             starts = starts.at[: given.shape[0]].set(given)
         lane = Lanes(
@@ -89,7 +95,11 @@ def _update_program(method) -> Program:
         best = jnp.where(better, loss, lane.loss)
         count = lane.num_evaluations + active
         new = method.update(state, loss, gradient, Environment(threshold, starts))
-        status = jnp.where((new.status == Status.RUNNING) & (count >= method.max_evaluations), Status.BUDGET_SPENT, new.status)
+        status = jnp.where(
+            (new.status == Status.RUNNING) & (count >= method.max_evaluations),
+            Status.BUDGET_SPENT,
+            new.status,
+        )
         if method.stop_when_solved:
             status = jnp.where(best < threshold, Status.SOLVED, status)
         new = new._replace(status=status)
@@ -137,7 +147,9 @@ class _Block(NamedTuple):
     active: int
 
 
-def run_lanes(problem: InverseProblem, method, data: Dataset, keys, restarts, label: str, mesh=None) -> LaneOutcome:
+def run_lanes(
+    problem: InverseProblem, method, data: Dataset, keys, restarts, label: str, mesh=None
+) -> LaneOutcome:
     """Run a method on all problems of a data set. `keys` has one key per problem; `restarts` (N, K, d) or None."""
     clock = time.perf_counter()
     compile_seconds = 0.0
@@ -151,13 +163,17 @@ def run_lanes(problem: InverseProblem, method, data: Dataset, keys, restarts, la
     size, num_devices = data.num_problems, 1 if mesh is None else mesh.size
     begin, update, evaluate = _begin_program(problem, method), _update_program(method), evaluation(problem)
     width = block_size(problem, size, mesh)
-    smallest = SMALLEST_BATCH if problem.block_size is None else max(1, min(SMALLEST_BATCH, problem.block_size // PACK_FACTOR))
+    smallest = (
+        SMALLEST_BATCH
+        if problem.block_size is None
+        else max(1, min(SMALLEST_BATCH, problem.block_size // PACK_FACTOR))
+    )
     history = np.full((size, method.max_evaluations), np.inf, data.x0.dtype)
 
     def placed_block(rows, width):
         """Rows on the device, as many as a block has; copies of the last one fill it and take no part."""
         filled = _filled(rows, width)
-        filled.lanes.state.status[len(rows.threshold):] = Status.BUDGET_SPENT
+        filled.lanes.state.status[len(rows.threshold) :] = Status.BUDGET_SPENT
         return jax.device_put(filled) if mesh is None else placed(filled, mesh)
 
     def start(arrays):
@@ -194,22 +210,41 @@ def run_lanes(problem: InverseProblem, method, data: Dataset, keys, restarts, la
             if total <= narrower:
                 width = narrower
                 continue
-            blocks = [_Block(index[chosen], placed_block(_chosen(rows, chosen), width), len(chosen)) for chosen in _dealt(np.arange(total), width)]
+            blocks = [
+                _Block(index[chosen], placed_block(_chosen(rows, chosen), width), len(chosen))
+                for chosen in _dealt(np.arange(total), width)
+            ]
             enough = narrower if len(blocks) == 1 else max(narrower, total // 2)
             example = blocks[0].rows
             look = compiled(evaluate, example.lanes.state.x, example.context, example.y)
-            take_in = compiled(update, example.lanes, example.threshold, example.starts, example.lanes.loss, example.lanes.state.x)
+            take_in = compiled(
+                update,
+                example.lanes,
+                example.threshold,
+                example.starts,
+                example.lanes.loss,
+                example.lanes.state.x,
+            )
             while (active := sum(block.active for block in blocks)) > enough:
                 report(size - active)
                 blocks = on_all_processors(lambda block: advance(block) if block.active else block, blocks)
-            rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(
-                jax.tree.map(lambda leaf: leaf[: len(block.index)], on_host(block.rows)) for block in blocks))
+            rows = jax.tree.map(
+                lambda *leaves: np.concatenate(leaves),
+                *(
+                    jax.tree.map(lambda leaf: leaf[: len(block.index)], on_host(block.rows))
+                    for block in blocks
+                ),
+            )
             full = _scatter(full, index, rows.lanes)
             unfinished = np.flatnonzero(rows.lanes.state.status == Status.RUNNING)
             rows, index = _chosen(rows, unfinished), index[unfinished]
     run_seconds = time.perf_counter() - clock - compile_seconds
 
-    status = np.where(full.diverged & (full.state.status != Status.SOLVED) & ~np.isfinite(full.loss), Status.DIVERGED, full.state.status)
+    status = np.where(
+        full.diverged & (full.state.status != Status.SOLVED) & ~np.isfinite(full.loss),
+        Status.DIVERGED,
+        full.state.status,
+    )
     longest = max(1, int(full.num_evaluations.max()))
     history = np.minimum.accumulate(history[:, :longest], axis=1)
     return LaneOutcome(full.x, full.loss, history, full.num_evaluations, status, compile_seconds, run_seconds)
@@ -226,7 +261,9 @@ def _chosen(rows, index):
 
 def _filled(rows, width: int):
     """Rows with copies of the last one, so that there are `width`."""
-    return jax.tree.map(lambda leaf: np.concatenate([leaf, np.repeat(leaf[-1:], width - len(leaf), axis=0)]), rows)
+    return jax.tree.map(
+        lambda leaf: np.concatenate([leaf, np.repeat(leaf[-1:], width - len(leaf), axis=0)]), rows
+    )
 
 
 def _scatter(full, index, lanes):

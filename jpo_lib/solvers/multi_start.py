@@ -49,7 +49,9 @@ class MultiStart:
         check_integer("max_evaluations", self.max_evaluations, 1)
         if self.run_evaluations is not None:
             check_integer("run_evaluations", self.run_evaluations, 1)
-        if not (hasattr(self.solver, "begin") and hasattr(self.solver, "update")) or isinstance(self.solver, MultiStart):
+        if not (hasattr(self.solver, "begin") and hasattr(self.solver, "update")) or isinstance(
+            self.solver, MultiStart
+        ):
             raise ValueError(
                 f"solver: expected a solver of single problems such as BFGS(), got {type(self.solver).__name__}; pass one of those."
             )
@@ -65,7 +67,9 @@ class MultiStart:
     def update(self, state: MultiStartState, loss, gradient, environment) -> MultiStartState:
         runs, spent = state.num_starts[0], state.num_starts[1] + 1
         inner = self.solver.update(state.inner, loss, gradient, environment)
-        finished = (inner.status != Status.RUNNING) | (spent >= (self.run_evaluations or self.solver.max_evaluations))
+        finished = (inner.status != Status.RUNNING) | (
+            spent >= (self.run_evaluations or self.solver.max_evaluations)
+        )
         fresh = self.solver.begin(environment.starts[jnp.minimum(runs, self.num_starts - 1) - 1], environment)
         inner = jax.tree.map(lambda a, b: jnp.where(finished, a, b), fresh, inner)
         status = jnp.where(finished & (runs >= self.num_starts), Status.BUDGET_SPENT, Status.RUNNING)

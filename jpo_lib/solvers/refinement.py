@@ -11,7 +11,9 @@ from jpo_lib.solvers.bfgs import BFGS
 from jpo_lib.solvers.multi_start import MultiStart
 
 
-def refinement_starts(problem: InverseProblem, joint: Result, num_restarts: int, *, spread: float = 0.05, seed: int = 0) -> np.ndarray:
+def refinement_starts(
+    problem: InverseProblem, joint: Result, num_restarts: int, *, spread: float = 0.05, seed: int = 0
+) -> np.ndarray:
     """Where to start again when a run from joint.x fails: from the network's final output, then from perturbed copies.
 
     A copy is x + s w z with the width w of the prior box, spread s and standard normal z, clipped to the box. It
@@ -32,12 +34,18 @@ def refinement_starts(problem: InverseProblem, joint: Result, num_restarts: int,
     check_integer("seed", seed, 0)
     check_positive(spread=spread)
     if problem.bounds is None:
-        raise ValueError(f"problem: expected one with bounds, got {problem.name!r} without; pass restarts of your own to solve.")
+        raise ValueError(
+            f"problem: expected one with bounds, got {problem.name!r} without; pass restarts of your own to solve."
+        )
     if "x_final" not in joint.extras:
-        raise ValueError(f"joint: expected the result of a JointOptimization, got that of {joint.solver.partition('(')[0]}; "
-                         "train a network first.")
+        raise ValueError(
+            f"joint: expected the result of a JointOptimization, got that of {joint.solver.partition('(')[0]}; "
+            "train a network first."
+        )
     lower, upper = (np.asarray(bound) for bound in problem.bounds)
-    noise = np.random.default_rng([seed, 2]).standard_normal((*joint.x.shape[:-1], num_restarts, joint.x.shape[-1]))
+    noise = np.random.default_rng([seed, 2]).standard_normal(
+        (*joint.x.shape[:-1], num_restarts, joint.x.shape[-1])
+    )
     points = np.clip(joint.x[..., None, :] + spread * (upper - lower) * noise, lower, upper)
     final = joint.extras["x_final"]
     new = np.any(final != joint.x, axis=-1, keepdims=True)
@@ -45,8 +53,17 @@ def refinement_starts(problem: InverseProblem, joint: Result, num_restarts: int,
     return points.astype(joint.x.dtype)
 
 
-def refine(problem: InverseProblem, data: Dataset, joint: Result, *, max_evaluations: int = 25, num_starts: int = 3, spread: float = 0.05,
-           seed: int = 0, devices=None) -> Result:
+def refine(
+    problem: InverseProblem,
+    data: Dataset,
+    joint: Result,
+    *,
+    max_evaluations: int = 25,
+    num_starts: int = 3,
+    spread: float = 0.05,
+    seed: int = 0,
+    devices=None,
+) -> Result:
     """BFGS from joint.x until a problem is solved; where a run fails, again from `refinement_starts`. In short:
 
         solve(problem, data, MultiStart(BFGS(max_evaluations=25), num_starts=3), x0=joint.x, restarts=refinement_starts(...))
@@ -65,7 +82,11 @@ def refine(problem: InverseProblem, data: Dataset, joint: Result, *, max_evaluat
     """
     from jpo_lib.solvers import solve
 
-    restarts = refinement_starts(problem, joint, num_starts - 1, spread=spread, seed=seed) if num_starts > 1 else None
+    restarts = (
+        refinement_starts(problem, joint, num_starts - 1, spread=spread, seed=seed)
+        if num_starts > 1
+        else None
+    )
     solver = MultiStart(BFGS(max_evaluations=max_evaluations), num_starts=num_starts)
     return solve(problem, data, solver, x0=joint.x, restarts=restarts, seed=joint.seed, devices=devices)
 
@@ -101,6 +122,13 @@ def continued(first: Result, second: Result) -> Result:
 def first_problems(result: Result, count: int) -> Result:
     """The result for the first `count` problems."""
     lead = (slice(None),) * (result.loss.ndim - 1) + (slice(count),)
-    arrays = {name: getattr(result, name)[lead] for name in ("x", "loss", "loss_history", "num_evaluations", "solved", "status")}
-    extras = {name: result.extras[name][lead] for name in ("x_initial", "x_final", "num_diverged") if name in result.extras}
+    arrays = {
+        name: getattr(result, name)[lead]
+        for name in ("x", "loss", "loss_history", "num_evaluations", "solved", "status")
+    }
+    extras = {
+        name: result.extras[name][lead]
+        for name in ("x_initial", "x_final", "num_diverged")
+        if name in result.extras
+    }
     return dataclasses.replace(result, **arrays, extras={**result.extras, **extras})

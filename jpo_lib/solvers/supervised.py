@@ -12,7 +12,14 @@ from jpo_lib._progress import progress_bar
 from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer, random_stream
 from jpo_lib.solvers.evaluation import evaluation
 from jpo_lib.solvers.training import (
-    NetworkTraining, Networks, check_groups, describe, grouped, joined, predict, stacked_networks,
+    NetworkTraining,
+    Networks,
+    check_groups,
+    describe,
+    grouped,
+    joined,
+    predict,
+    stacked_networks,
     visiting_order,
 )
 
@@ -69,7 +76,9 @@ def draw_pairs(problem: InverseProblem, count: int, seed: int) -> Dataset:
     return problem.sample_dataset(count, stream)
 
 
-def run_supervised(problem: InverseProblem, data: Dataset, solver: Supervised, seeds: tuple[int, ...], mesh=None) -> Result:
+def run_supervised(
+    problem: InverseProblem, data: Dataset, solver: Supervised, seeds: tuple[int, ...], mesh=None
+) -> Result:
     """Train the networks of all groups and seeds on pairs of their own, then ask them about the data."""
     count = data.num_problems
     group_size = check_groups(problem, solver, count)
@@ -82,9 +91,13 @@ def run_supervised(problem: InverseProblem, data: Dataset, solver: Supervised, s
         scale = 0.5 * (np.asarray(problem.bounds[1]) - np.asarray(problem.bounds[0]))
 
     trained, x_pairs = [], []
-    with progress_bar(f"Supervised on {problem.name}, {num_pairs} pairs", total=solver.num_steps * len(seeds)) as report:
+    with progress_bar(
+        f"Supervised on {problem.name}, {num_pairs} pairs", total=solver.num_steps * len(seeds)
+    ) as report:
         for number, (seed, known) in enumerate(zip(seeds, pairs)):
-            networks = Networks(problem, solver, grouped(known, num_groups), np.arange(num_groups), batch, mesh)
+            networks = Networks(
+                problem, solver, grouped(known, num_groups), np.arange(num_groups), batch, mesh
+            )
             networks.initialize((seed,))
             truth = np.asarray(known.x_true).reshape(num_groups, num_pairs, -1)
             order = visiting_order((seed,), num_groups, num_pairs, batch, solver.num_steps)
@@ -92,7 +105,9 @@ def run_supervised(problem: InverseProblem, data: Dataset, solver: Supervised, s
                 chosen = order[:, step]
                 x, raw, pull_back = networks.propose(networks.gather(chosen)[0])
                 target = networks.flat(truth[np.arange(num_groups)[:, None], chosen])
-                networks.learn(step, pull_back, raw, (2.0 * problem.difference(x, target) / scale**2).astype(x.dtype))
+                networks.learn(
+                    step, pull_back, raw, (2.0 * problem.difference(x, target) / scale**2).astype(x.dtype)
+                )
                 report(number * solver.num_steps + step + 1)
             trained.append(networks)
             x_pairs.append(networks.outputs())
@@ -101,8 +116,16 @@ def run_supervised(problem: InverseProblem, data: Dataset, solver: Supervised, s
     shares = np.diff(np.arange(group_size + 1) * num_pairs // group_size)
     result = Result(
         **{name: None for name in ("x", "loss", "loss_history", "num_evaluations", "solved", "status")},
-        compile_seconds=sum(networks.compile_seconds for networks in trained), run_seconds=run_seconds, solver=describe(solver), seed=seeds,
-        extras={"network": stacked_networks(trained, len(seeds)), "solver": solver, "pairs": _stacked(pairs), "x_pairs": joined(x_pairs, len(seeds))},
+        compile_seconds=sum(networks.compile_seconds for networks in trained),
+        run_seconds=run_seconds,
+        solver=describe(solver),
+        seed=seeds,
+        extras={
+            "network": stacked_networks(trained, len(seeds)),
+            "solver": solver,
+            "pairs": _stacked(pairs),
+            "x_pairs": joined(x_pairs, len(seeds)),
+        },
     )
     return _with_answers(problem, data, result, np.tile(shares, num_groups))
 
@@ -117,17 +140,37 @@ def _with_answers(problem: InverseProblem, data: Dataset, result: Result, shares
     # In blocks of the training's batch where that is possible: the same shape as everywhere else, and little memory.
     count, batch = data.num_problems, result.extras["solver"].batch_size
     size = batch if batch is not None and count % batch == 0 else count
-    blocks = [(slice(first, first + size), data[first:first + size]) for first in range(0, count, size)]
-    program, compile_seconds = evaluation(problem).compiled(jnp.asarray(x[0, :size]), blocks[0][1].context, blocks[0][1].y)
-    loss = np.stack([
-        np.concatenate([np.asarray(program(jnp.asarray(answer[part]), block.context, block.y)[0]) for part, block in blocks]) for answer in x])
+    blocks = [(slice(first, first + size), data[first : first + size]) for first in range(0, count, size)]
+    program, compile_seconds = evaluation(problem).compiled(
+        jnp.asarray(x[0, :size]), blocks[0][1].context, blocks[0][1].y
+    )
+    loss = np.stack(
+        [
+            np.concatenate(
+                [
+                    np.asarray(program(jnp.asarray(answer[part]), block.context, block.y)[0])
+                    for part, block in blocks
+                ]
+            )
+            for answer in x
+        ]
+    )
     finite = np.isfinite(loss)
     solved = loss < np.asarray(data.threshold)
     spent = np.broadcast_to(shares + 1, loss.shape).astype(np.int32)
     history = np.full((*loss.shape, int(spent.max())), np.inf, loss.dtype)
-    np.put_along_axis(history, spent[..., None] - 1, loss[..., None], axis=-1)  # nothing is known before the answer
+    np.put_along_axis(
+        history, spent[..., None] - 1, loss[..., None], axis=-1
+    )  # nothing is known before the answer
     return dataclasses.replace(
-        result, x=x, loss=loss, loss_history=np.minimum.accumulate(history, axis=-1), num_evaluations=spent, solved=solved,
-        status=np.where(solved, Status.SOLVED, np.where(finite, Status.BUDGET_SPENT, Status.DIVERGED)).astype(np.int32),
+        result,
+        x=x,
+        loss=loss,
+        loss_history=np.minimum.accumulate(history, axis=-1),
+        num_evaluations=spent,
+        solved=solved,
+        status=np.where(solved, Status.SOLVED, np.where(finite, Status.BUDGET_SPENT, Status.DIVERGED)).astype(
+            np.int32
+        ),
         compile_seconds=result.compile_seconds + compile_seconds,
     )

@@ -43,20 +43,35 @@ class NetworkTraining:
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name), 1)
         if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}; use one of them.")
+            raise ValueError(
+                f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}; use one of them."
+            )
         if self.learning_rate is not None:
             check_positive(learning_rate=self.learning_rate)
         if self.final_rate is not None and not 0 <= self.final_rate <= 1:
-            raise ValueError(f"final_rate: expected a number between 0 and 1, got {self.final_rate!r}; it is a fraction of the learning rate.")
+            raise ValueError(
+                f"final_rate: expected a number between 0 and 1, got {self.final_rate!r}; it is a fraction of the learning rate."
+            )
         for name in ("clip_problem", "clip_global"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ValueError(f"{name}: expected a number above zero (infinity to switch it off), got {value!r}; pass such a number.")
+                raise ValueError(
+                    f"{name}: expected a number above zero (infinity to switch it off), got {value!r}; pass such a number."
+                )
 
     def with_defaults(self, defaults):
-        general = dict(num_steps=400, learning_rate=1e-3, final_rate=0.0, clip_problem=np.inf, clip_global=np.inf, clip_to_bounds=False)
+        general = dict(
+            num_steps=400,
+            learning_rate=1e-3,
+            final_rate=0.0,
+            clip_problem=np.inf,
+            clip_global=np.inf,
+            clip_to_bounds=False,
+        )
         open_fields = {
-            name: defaults.get(name, value) for name, value in {**general, "batch_size": None}.items() if getattr(self, name) is None
+            name: defaults.get(name, value)
+            for name, value in {**general, "batch_size": None}.items()
+            if getattr(self, name) is None
         }
         return dataclasses.replace(self, **open_fields)
 
@@ -68,13 +83,17 @@ class NetworkTraining:
         """Examples per step of a network that learns from `size`; a recommended batch larger than that means all of them."""
         batch = size if self.batch_size is None else min(self.batch_size, size)
         if size % batch:
-            raise ValueError(f"batch_size: expected a divisor of the group size {size}, got {batch}; choose such a number.")
+            raise ValueError(
+                f"batch_size: expected a divisor of the group size {size}, got {batch}; choose such a number."
+            )
         return batch
 
     def rates(self) -> np.ndarray:
         """Learning rate of each step: half a cosine from the first rate to the last."""
         progress = np.arange(self.num_steps) / self.num_steps
-        return self.learning_rate * (self.final_rate + (1.0 - self.final_rate) * 0.5 * (1.0 + np.cos(np.pi * progress)))
+        return self.learning_rate * (
+            self.final_rate + (1.0 - self.final_rate) * 0.5 * (1.0 + np.cos(np.pi * progress))
+        )
 
 
 def check_groups(problem: InverseProblem, solver: NetworkTraining, count: int) -> int:
@@ -82,15 +101,21 @@ def check_groups(problem: InverseProblem, solver: NetworkTraining, count: int) -
     group_size = solver.group_size or count
     if count % group_size:
         nearest = min((n for n in range(1, count + 1) if count % n == 0), key=lambda n: abs(n - group_size))
-        raise ValueError(f"group_size: expected a divisor of the {count} problems, got {group_size}; the nearest is {nearest}.")
+        raise ValueError(
+            f"group_size: expected a divisor of the {count} problems, got {group_size}; the nearest is {nearest}."
+        )
     if solver.clip_to_bounds and problem.bounds is None:
-        raise ValueError(f"clip_to_bounds: expected a problem with bounds, got {problem.name!r} without; set it to False.")
+        raise ValueError(
+            f"clip_to_bounds: expected a problem with bounds, got {problem.name!r} without; set it to False."
+        )
     return group_size
 
 
 def grouped(data: Dataset, num_groups: int):
     """What networks see, (y, context, identifiers), with leaves (G, n, ...)."""
-    return jax.tree.map(lambda leaf: leaf.reshape(num_groups, -1, *leaf.shape[1:]), (data.y, data.context, data.identifiers))
+    return jax.tree.map(
+        lambda leaf: leaf.reshape(num_groups, -1, *leaf.shape[1:]), (data.y, data.context, data.identifiers)
+    )
 
 
 class Programs(NamedTuple):
@@ -129,7 +154,11 @@ def _programs(make_network: Callable, box: InverseProblem | None, split: bool) -
             return jax.vmap(lambda *inputs: eqx.combine(weights, static)(*inputs))(*part)
 
         raw, pull_back = jax.vjp(lambda weights: jax.vmap(outputs)(weights, part), weights)
-        return _bounded(box, raw).reshape(-1, raw.shape[-1]), raw, jax.tree.map(lambda leaf: leaf[None], pull_back)
+        return (
+            _bounded(box, raw).reshape(-1, raw.shape[-1]),
+            raw,
+            jax.tree.map(lambda leaf: leaf[None], pull_back),
+        )
 
     return Programs(
         Program(gather, parts=(ALL, weights_on, rows), results=(rows, EACH, EACH)),
@@ -141,6 +170,7 @@ def _programs(make_network: Callable, box: InverseProblem | None, split: bool) -
 @functools.lru_cache(maxsize=64)
 def _initialize(make_network: Callable, optimizer: str, split: bool) -> Program:
     """keys (M,) -> weights, state of the optimizer"""
+
     def one(key):
         weights = jax.tree.map(jnp.asarray, eqx.partition(make_network(key), eqx.is_array_like)[0])
         return weights, OPTIMIZERS[optimizer]().init(weights)
@@ -149,7 +179,9 @@ def _initialize(make_network: Callable, optimizer: str, split: bool) -> Program:
 
 
 @functools.lru_cache(maxsize=64)
-def _learn(optimizer: str, clip_problem: float, clip_global: float, box: InverseProblem | None, split: bool) -> Program:
+def _learn(
+    optimizer: str, clip_problem: float, clip_global: float, box: InverseProblem | None, split: bool
+) -> Program:
     """weights, state of the optimizer, learning rate, pull-back, outputs, gradient in x (M b, d) -> weights, state"""
     transformation, clip = OPTIMIZERS[optimizer](), optax.clip_by_global_norm(clip_global)
 
@@ -170,10 +202,17 @@ def _learn(optimizer: str, clip_problem: float, clip_global: float, box: Inverse
         if split:  # each device holds an equal share of the batch: the mean of the shares' means
             weight_gradient = jax.lax.pmean(weight_gradient, AXIS)
         change, state = jax.vmap(update)(weight_gradient, state, weights)
-        return jax.tree.map(lambda value, step: value - rate.astype(value.dtype) * step, weights, change), state
+        return jax.tree.map(
+            lambda value, step: value - rate.astype(value.dtype) * step, weights, change
+        ), state
 
     weights_on, rows = (ALL, SECOND) if split else (EACH, EACH)
-    return Program(learn, donate=(0, 1), parts=(weights_on, weights_on, ALL, EACH, rows, EACH), results=(weights_on, weights_on))
+    return Program(
+        learn,
+        donate=(0, 1),
+        parts=(weights_on, weights_on, ALL, EACH, rows, EACH),
+        results=(weights_on, weights_on),
+    )
 
 
 class Networks:
@@ -188,7 +227,9 @@ class Networks:
             else it must divide b, and each has some of the problems of all networks.
     """
 
-    def __init__(self, problem: InverseProblem, solver: NetworkTraining, inputs, groups, batch: int, mesh=None):
+    def __init__(
+        self, problem: InverseProblem, solver: NetworkTraining, inputs, groups, batch: int, mesh=None
+    ):
         split = mesh is not None and len(groups) % mesh.size != 0
         if split:
             check_shares(mesh, batch, "problems of a batch")
@@ -199,11 +240,16 @@ class Networks:
         self.box = problem if solver.clip_to_bounds else None
         self.programs = _programs(self.make_network, self.box, split)
         self.beginning = _initialize(self.make_network, solver.optimizer, split)
-        self.learning = _learn(solver.optimizer, float(solver.clip_problem), float(solver.clip_global), self.box, split)
+        self.learning = _learn(
+            solver.optimizer, float(solver.clip_problem), float(solver.clip_global), self.box, split
+        )
         self.clock, self.compile_seconds = time.perf_counter(), 0.0
         self._ready: dict[Program, Callable] = {}  # each program meets arguments of one shape only
         size = jax.tree.leaves(inputs)[0].shape[1]
-        self.blocks = [np.broadcast_to(np.arange(first, first + batch, dtype=np.int32), (len(groups), batch)) for first in range(0, size, batch)]
+        self.blocks = [
+            np.broadcast_to(np.arange(first, first + batch, dtype=np.int32), (len(groups), batch))
+            for first in range(0, size, batch)
+        ]
         self._whole = self._gathered(self.blocks[0]) if len(self.blocks) == 1 else None
 
     def call(self, program: Program, *arguments):
@@ -220,7 +266,10 @@ class Networks:
     def initialize(self, seeds) -> None:
         """First weights; those of group g depend on the seed and on g alone. Networks are ordered by seed, then by group."""
         num_groups, mesh = len(self.groups) // len(seeds), mesh_of([self.groups])
-        keys = [jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "networks"), jnp.arange(num_groups)) for s in seeds]
+        keys = [
+            jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "networks"), jnp.arange(num_groups))
+            for s in seeds
+        ]
         self.weights, self.state = self.call(self.beginning, placed(jnp.concatenate(keys), mesh, ALL))
         self._rates = self.solver.rates().astype(jax.tree.leaves(self.weights)[0].dtype)
 
@@ -237,12 +286,16 @@ class Networks:
 
     def learn(self, step: int, pull_back, raw, gradient) -> None:
         """Descend the mean of L_i over the batch, given its gradients in x (M b, d)."""
-        self.weights, self.state = self.call(self.learning, self.weights, self.state, self._rates[step], pull_back, raw, gradient)
+        self.weights, self.state = self.call(
+            self.learning, self.weights, self.state, self._rates[step], pull_back, raw, gradient
+        )
 
     def on_host(self, rows) -> np.ndarray:
         """Values (M b, ...) of the problems of a batch as NumPy array (M, b, ...)."""
         values = on_host(rows)
-        shares = values.reshape(self.num_shares, len(self.groups), -1, *values.shape[1:])  # each device has its own share of all groups
+        shares = values.reshape(
+            self.num_shares, len(self.groups), -1, *values.shape[1:]
+        )  # each device has its own share of all groups
         return np.moveaxis(shares, 0, 1).reshape(len(self.groups), -1, *values.shape[1:])
 
     def flat(self, values: np.ndarray):
@@ -266,7 +319,9 @@ def joined(values, num_seeds: int) -> np.ndarray:
 def stacked_networks(trained: list[Networks], num_seeds: int):
     """The trained networks of all sweeps as one network whose arrays have the leading axes (S, G)."""
     weights = jax.tree.map(
-        lambda *leaves: np.concatenate(leaves).reshape(num_seeds, -1, *leaves[0].shape[1:]), *(on_host(networks.weights) for networks in trained))
+        lambda *leaves: np.concatenate(leaves).reshape(num_seeds, -1, *leaves[0].shape[1:]),
+        *(on_host(networks.weights) for networks in trained),
+    )
     return eqx.combine(weights, trained[0].programs.static)
 
 
@@ -276,10 +331,15 @@ def visiting_order(seeds, num_groups: int, size: int, batch: int, num_steps: int
         everything = np.arange(size, dtype=np.int32)
         return np.broadcast_to(everything, (len(seeds) * num_groups, num_steps, size))
     epochs = -(-num_steps * batch // size)
-    return np.array([
-        np.random.default_rng([seed, group, 1]).permuted(np.tile(np.arange(size, dtype=np.int32), (epochs, 1)), axis=1)
-        .reshape(-1, batch)[:num_steps] for seed in seeds for group in range(num_groups)
-    ])
+    return np.array(
+        [
+            np.random.default_rng([seed, group, 1])
+            .permuted(np.tile(np.arange(size, dtype=np.int32), (epochs, 1)), axis=1)
+            .reshape(-1, batch)[:num_steps]
+            for seed in seeds
+            for group in range(num_groups)
+        ]
+    )
 
 
 def describe(solver: NetworkTraining) -> str:
@@ -287,7 +347,9 @@ def describe(solver: NetworkTraining) -> str:
     values = {field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)}
     if callable(values["network"]):
         values["network"] = getattr(values["network"], "__qualname__", type(values["network"]).__name__)
-    return f"{type(solver).__name__}(" + ", ".join(f"{name}={value!r}" for name, value in values.items()) + ")"
+    return (
+        f"{type(solver).__name__}(" + ", ".join(f"{name}={value!r}" for name, value in values.items()) + ")"
+    )
 
 
 def predict(problem: InverseProblem, result: Result, data: Dataset) -> np.ndarray:
@@ -303,16 +365,20 @@ def predict(problem: InverseProblem, result: Result, data: Dataset) -> np.ndarra
         ValueError: if the result has no networks or M is no multiple of G.
     """
     if "network" not in result.extras:
-        raise ValueError(f"result: expected that of a solver that trains networks, got that of {result.solver.partition('(')[0]}; "
-                         "train a network first.")
+        raise ValueError(
+            f"result: expected that of a solver that trains networks, got that of {result.solver.partition('(')[0]}; "
+            "train a network first."
+        )
     solver, several = result.extras["solver"], isinstance(result.seed, tuple)
     weights = eqx.partition(result.extras["network"], eqx.is_array_like)[0]
     if not several:
         weights = jax.tree.map(lambda leaf: leaf[None], weights)
     num_seeds, num_groups = jax.tree.leaves(weights)[0].shape[:2]
     if data.num_problems % num_groups:
-        raise ValueError(f"data: expected a multiple of {num_groups} problems, one share for each network, got {data.num_problems}; "
-                         "pass another number.")
+        raise ValueError(
+            f"data: expected a multiple of {num_groups} problems, one share for each network, got {data.num_problems}; "
+            "pass another number."
+        )
     with problem.precision():
         size = data.num_problems // num_groups
         batch = size if solver.batch_size is None or size % solver.batch_size else solver.batch_size

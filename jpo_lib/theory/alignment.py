@@ -30,20 +30,26 @@ def check_positive(name, value, zero_allowed=False):
     array = np.asarray(value, dtype=float)
     if not np.all(np.isfinite(array)) or np.any(array < 0) or (not zero_allowed and np.any(array == 0)):
         bound = "at least 0" if zero_allowed else "above 0"
-        raise ValueError(f"{name}: expected finite numbers {bound}, got {value!r}; check how {name} was computed.")
+        raise ValueError(
+            f"{name}: expected finite numbers {bound}, got {value!r}; check how {name} was computed."
+        )
     return array
 
 
 def check_one_of(name, value, allowed):
     if value not in allowed:
-        raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}; pass {name}={allowed[0]!r}.")
+        raise ValueError(
+            f"{name}: expected one of {', '.join(allowed)}, got {value!r}; pass {name}={allowed[0]!r}."
+        )
 
 
 def check_gammas(gammas):
     array = np.asarray(gammas, dtype=float)
     if array.ndim < 1 or array.shape[-1] == 0 or not np.all(np.isfinite(array)):
-        raise ValueError(f"gammas: expected finite numbers of shape (..., n), got shape {array.shape}, all finite: "
-                         f"{bool(np.all(np.isfinite(array)))}; pass one identifier for each example.")
+        raise ValueError(
+            f"gammas: expected finite numbers of shape (..., n), got shape {array.shape}, all finite: "
+            f"{bool(np.all(np.isfinite(array)))}; pass one identifier for each example."
+        )
     return array
 
 
@@ -100,7 +106,9 @@ def majority_correct(prob, num_votes):
     """
     p = np.asarray(prob, dtype=float)
     if not np.all((p >= 0) & (p <= 1)):
-        raise ValueError(f"prob: expected probabilities in [0, 1], got {prob!r}; check how prob was computed.")
+        raise ValueError(
+            f"prob: expected probabilities in [0, 1], got {prob!r}; check how prob was computed."
+        )
     half = (check_counts("num_votes", np.ravel(num_votes), odd=True).reshape(np.shape(num_votes)) + 1) / 2
     return special.betainc(half, half, p)
 
@@ -124,7 +132,9 @@ def _landscape_nodes(half_width):
     t, w = np.polynomial.legendre.leggauss(48)
     position, weight = (1 - np.cos(np.pi * (t + 1) / 2)) / 2, w * np.pi / 4 * np.sin(np.pi * (t + 1) / 2)
     inner, outer = np.pi / 2 - half_width, np.pi / 4
-    edges = np.unique(np.clip([-half_width, -outer, -inner, inner, outer, half_width], -half_width, half_width))
+    edges = np.unique(
+        np.clip([-half_width, -outer, -inner, inner, outer, half_width], -half_width, half_width)
+    )
     x = np.concatenate([a + (b - a) * position for a, b in zip(edges[:-1], edges[1:])])
     wx = np.concatenate([(b - a) * weight for a, b in zip(edges[:-1], edges[1:])])
     edge = np.full_like(x, half_width)
@@ -135,7 +145,9 @@ def _landscape_nodes(half_width):
     return [np.ravel(np.broadcast_to(v, total.shape)) for v in (x[:, None], x_true, total)]
 
 
-def landscape_alignment(num_examples, noise_scale, estimator="sum", law="normal", noise_only=False, half_width=1.0):
+def landscape_alignment(
+    num_examples, noise_scale, estimator="sum", law="normal", noise_only=False, half_width=1.0
+):
     """sum:  E[s erf(sqrt(n) delta / (sqrt(2) sigma))]            (Theorem 2; normal noise)
              E[s (2/pi) arctan(delta / sigma)], every n           (Theorem 3; Cauchy noise)
     vote: E[s (2 I_q((n+1)/2, (n+1)/2) - 1)], q the chance that one vote is right where s = 1   (Theorem 3)
@@ -157,7 +169,9 @@ def landscape_alignment(num_examples, noise_scale, estimator="sum", law="normal"
     n = check_counts("num_examples", num_examples, odd=estimator == "vote")[:, None]
     sigma = check_positive("noise_scale", noise_scale)
     if not 0 < half_width <= np.pi / 2:
-        raise ValueError(f"half_width: expected a number in (0, pi/2], got {half_width!r}; pass half_width=1.0.")
+        raise ValueError(
+            f"half_width: expected a number in (0, pi/2], got {half_width!r}; pass half_width=1.0."
+        )
     x, x_true, weight = _landscape_nodes(float(half_width))
     pull = np.cos(2 * x) * (np.sin(2 * x_true) - np.sin(2 * x))
     right = np.ones_like(x) if noise_only else np.sign(pull * (x_true - x))
@@ -166,7 +180,11 @@ def landscape_alignment(num_examples, noise_scale, estimator="sum", law="normal"
     if estimator == "vote":
         cosine = 2 * majority_correct((1 + single) / 2, n) - 1
     else:
-        cosine = special.erf(np.sqrt(n / 2) * ratio) if law == "normal" else np.broadcast_to(single, (len(n), len(x)))
+        cosine = (
+            special.erf(np.sqrt(n / 2) * ratio)
+            if law == "normal"
+            else np.broadcast_to(single, (len(n), len(x)))
+        )
     return cosine @ (right * weight)
 
 
@@ -176,7 +194,9 @@ def landscape_limit(half_width=1.0):
     Args: half_width: R in (0, pi/2], unit of x.   Raises: ValueError outside.   Source: Theorem 2.
     """
     if not 0 < half_width <= np.pi / 2:
-        raise ValueError(f"half_width: expected a number in (0, pi/2], got {half_width!r}; pass half_width=1.0.")
+        raise ValueError(
+            f"half_width: expected a number in (0, pi/2], got {half_width!r}; pass half_width=1.0."
+        )
     return min(1.0, (np.pi / (4 * half_width)) ** 2)
 
 
@@ -205,11 +225,15 @@ def _step(gammas, start=0.0):
     rows = g.reshape(-1, g.shape[-1])
     r = TARGET_SLOPE * rows - np.broadcast_to(start, g.shape).reshape(rows.shape)
     if not np.all(np.any(r != 0, axis=1)):
-        raise ValueError("gammas: expected a residual 10 gamma - start that is not zero in each draw, got only zeros in "
-                         "one; an update has no direction there, so remove that draw.")
+        raise ValueError(
+            "gammas: expected a residual 10 gamma - start that is not zero in each draw, got only zeros in "
+            "one; an update has no direction there, so remove that draw."
+        )
     chunk = max(1, 2**18 // rows.shape[1] ** 2)
-    pieces = [np.einsum("bij,bj->bi", relu_kernels(rows[i : i + chunk])[0], r[i : i + chunk])
-              for i in range(0, len(rows), chunk)]
+    pieces = [
+        np.einsum("bij,bj->bi", relu_kernels(rows[i : i + chunk])[0], r[i : i + chunk])
+        for i in range(0, len(rows), chunk)
+    ]
     return r.reshape(g.shape), np.concatenate(pieces).reshape(g.shape)
 
 
@@ -234,7 +258,9 @@ def sample_network_start(rng, gammas):
     Source: Lee et al. (2018), arXiv:1711.00165.
     """
     covariance = relu_kernels(gammas)[1]
-    root = np.linalg.cholesky(covariance + 1e-10 * np.eye(covariance.shape[-1]))  # neighbours make it near singular
+    root = np.linalg.cholesky(
+        covariance + 1e-10 * np.eye(covariance.shape[-1])
+    )  # neighbours make it near singular
     return np.einsum("...ij,...j->...i", root, rng.standard_normal(np.shape(gammas)))
 
 
@@ -270,7 +296,9 @@ def _width_terms(r, step, num):
     # angles. Rows are searched at once: angles lie within pi/2 of 0 and each row is moved by 4.
     shift = 4 * np.arange(len(r))[:, None]
     g = r / TARGET_SLOPE
-    place = np.searchsorted((np.arctan(g) + shift).ravel(), np.arctan(-y / x) + shift) - len(g[0]) * shift // 4
+    place = (
+        np.searchsorted((np.arctan(g) + shift).ravel(), np.arctan(-y / x) + shift) - len(g[0]) * shift // 4
+    )
 
     def active(values):
         below = np.concatenate([np.zeros((len(r), 1)), np.cumsum(values, 1)], 1)

@@ -8,7 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jpo_lib.theory.alignment import (
-    ESTIMATORS, LAWS, TARGET_SLOPE, check_counts, check_gammas, check_one_of, check_positive,
+    ESTIMATORS,
+    LAWS,
+    TARGET_SLOPE,
+    check_counts,
+    check_gammas,
+    check_one_of,
+    check_positive,
 )
 
 ROUNDING = 1e-6  # resolution of a float32 cosine; no standard error is taken to be smaller
@@ -24,6 +30,7 @@ def _noise_samples(key, signal_to_noise, num_seeds, sizes, dimensions):
         update = update.at[:, 0].add(signal_to_noise)
         length = jnp.sqrt(jnp.cumsum(update**2, 1)[:, d - 1])  # the first d coordinates serve dimension d
         return (update[:, :1] / length).T
+
     return jax.lax.map(one, jax.random.split(key, num_seeds))
 
 
@@ -48,12 +55,17 @@ def _landscape_samples(key, noise_scale, half_width, heavy, num_seeds, sizes):
     def one(key):
         key_x, key_noise = jax.random.split(key)
         x, x_true = jax.random.uniform(key_x, (2,), jnp.float32, -half_width, half_width)
-        noise = [draw(key_noise, (max(sizes),), jnp.float32) for draw in (jax.random.normal, jax.random.cauchy)]
-        y = jnp.sin(2 * x_true) + noise_scale * jnp.where(heavy, noise[1], noise[0])  # one program for both laws
+        noise = [
+            draw(key_noise, (max(sizes),), jnp.float32) for draw in (jax.random.normal, jax.random.cauchy)
+        ]
+        y = jnp.sin(2 * x_true) + noise_scale * jnp.where(
+            heavy, noise[1], noise[0]
+        )  # one program for both laws
         down = -jax.vmap(loss_gradient, (None, 0))(x, y)
         n = jnp.array(sizes)
         updates = jnp.stack([jnp.cumsum(down)[n - 1], jnp.cumsum(jnp.sign(down))[n - 1]])
         return jnp.sign(updates) * jnp.sign(x_true - x)
+
     return jax.lax.map(one, jax.random.split(key, num_seeds))
 
 
@@ -64,8 +76,14 @@ def sample_landscape_alignment(key, num_seeds, num_examples, noise_scale, law="n
     Returns: {"sum": array (num_seeds, number of n), "vote": the same shape}.   Raises: ValueError for bad input.
     """
     check_one_of("law", law, LAWS)
-    (num_seeds,), sizes = check_counts("num_seeds", num_seeds), tuple(check_counts("num_examples", num_examples).tolist())
-    sigma, half = jnp.float32(check_positive("noise_scale", noise_scale)), jnp.float32(check_positive("half_width", half_width))
+    (num_seeds,), sizes = (
+        check_counts("num_seeds", num_seeds),
+        tuple(check_counts("num_examples", num_examples).tolist()),
+    )
+    sigma, half = (
+        jnp.float32(check_positive("noise_scale", noise_scale)),
+        jnp.float32(check_positive("half_width", half_width)),
+    )
     both = np.asarray(_landscape_samples(key, sigma, half, law == "cauchy", int(num_seeds), sizes))
     return {name: both[:, i] for i, name in enumerate(ESTIMATORS)}
 
@@ -89,6 +107,7 @@ def _network_samples(weights, gammas, mask, keep_start):
         (descent,) = pull_back(r)
         u = mask * jax.jvp(network, (w,), (descent,))[1]
         return jnp.vdot(u, r) / (jnp.linalg.norm(u) * jnp.linalg.norm(r))
+
     return jax.lax.map(one, (weights, gammas))
 
 
@@ -111,14 +130,18 @@ def sample_network_alignment(key, gammas, width, num_examples=None, start="zero"
         raise ValueError(f"gammas: expected shape (num_seeds, n), got {g.shape}; add the missing axis.")
     sizes = check_counts("num_examples", g.shape[1] if num_examples is None else num_examples)
     if sizes.max() > g.shape[1]:
-        raise ValueError(f"num_examples: expected at most the {g.shape[1]} gammas of each draw, got {sizes.max()}; "
-                         "pass more gammas.")
+        raise ValueError(
+            f"num_examples: expected at most the {g.shape[1]} gammas of each draw, got {sizes.max()}; "
+            "pass more gammas."
+        )
     keep_start, chunks = jnp.float32(start == "random"), []
     for first in range(0, len(g), 1000):  # bounds the memory: 49 MB of weights at width 4096
         rows, columns = g[first : first + 1000], []
         weights = _network_weights(jax.random.fold_in(key, first), len(rows), int(m))
         for n in sizes:
-            padded = 16 * 4 ** max(0, int(np.ceil(np.log2(n / 16) / 2)))  # few shapes, few programs to compile
+            padded = 16 * 4 ** max(
+                0, int(np.ceil(np.log2(n / 16) / 2))
+            )  # few shapes, few programs to compile
             used = np.pad(rows[:, :n], ((0, 0), (0, padded - n))).astype(np.float32)
             mask = jnp.asarray(np.arange(padded) < n, jnp.float32)
             columns.append(np.asarray(_network_samples(weights, used, mask, keep_start)))
@@ -147,9 +170,16 @@ def agreement(samples, theory, sign_valued=False):
     Raises: ValueError for fewer than two samples or a NaN.
     """
     samples, theory = np.asarray(samples, float), np.asarray(theory, float)
-    if samples.ndim < 1 or len(samples) < 2 or not np.all(np.isfinite(samples)) or not np.all(np.isfinite(theory)):
-        raise ValueError(f"samples and theory: expected at least two finite samples, got shape {samples.shape}; "
-                         "use more seeds and check for NaN.")
+    if (
+        samples.ndim < 1
+        or len(samples) < 2
+        or not np.all(np.isfinite(samples))
+        or not np.all(np.isfinite(theory))
+    ):
+        raise ValueError(
+            f"samples and theory: expected at least two finite samples, got shape {samples.shape}; "
+            "use more seeds and check for NaN."
+        )
     root = np.sqrt(len(samples))
     expected = theory.mean(0) if theory.ndim == samples.ndim else theory
     difference = samples - theory

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Submit, watch and cancel Kubernetes jobs for Snakemake, by kubectl. Standard library only.
 
-    job.py submit --cpus N --memory-mb N --minutes N --gpus N SCRIPT    prints the name of the job
-    job.py status NAME                                                  prints running, success or failed
-    job.py NAME ...                                                     cancels jobs
+job.py submit --cpus N --memory-mb N --minutes N --gpus N SCRIPT    prints the name of the job
+job.py status NAME                                                  prints running, success or failed
+job.py NAME ...                                                     cancels jobs
 """
 
 import argparse
@@ -14,14 +14,22 @@ import sys
 
 
 def kubectl(*arguments, **options):
-    return subprocess.run(["kubectl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.run(
+        ["kubectl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
 
 
 def manifest(template, asked, root):
     """The job as YAML: the template with its variables filled in."""
     lines = [line for line in template.splitlines(keepends=True) if asked.gpus or "$gpus" not in line]
     return string.Template("".join(lines)).substitute(
-        script=os.path.abspath(asked.script), root=root, cpus=asked.cpus, memory_mb=asked.memory_mb, seconds=60 * asked.minutes, gpus=asked.gpus)
+        script=os.path.abspath(asked.script),
+        root=root,
+        cpus=asked.cpus,
+        memory_mb=asked.memory_mb,
+        seconds=60 * asked.minutes,
+        gpus=asked.gpus,
+    )
 
 
 def submit(arguments):
