@@ -16,7 +16,19 @@ __version__ = "0.1.0"
 # Where each public name lives. Loaded on first use, so that `jpo --help` does not wait for JAX.
 _HOMES = {
     **dict.fromkeys(["compare", "wilson_interval"], "jpo_lib.metrics"),
-    **dict.fromkeys(["STATUS_TEXTS", "Dataset", "InverseProblem", "Result", "Status"], "jpo_lib.problem"),
+    **dict.fromkeys(
+        [
+            "STATUS_TEXTS",
+            "Dataset",
+            "Execution",
+            "InverseProblem",
+            "Recommended",
+            "Result",
+            "Starts",
+            "Status",
+        ],
+        "jpo_lib.problem",
+    ),
     **dict.fromkeys(
         ["PROBLEMS", "billiards", "kuramoto_sivashinsky", "navier_stokes", "simulate_shot", "wave_packet"],
         "jpo_lib.problems",

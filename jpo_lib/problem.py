@@ -27,8 +27,11 @@ from jpo_lib.result import STATUS_TEXTS, Result, Status
 __all__ = [
     "STATUS_TEXTS",
     "Dataset",
+    "Execution",
     "InverseProblem",
+    "Recommended",
     "Result",
+    "Starts",
     "Status",
     "check_array",
     "check_dataset",
@@ -94,40 +97,101 @@ class Dataset:
 _register(Dataset, static=("seed",))
 
 
+@dataclasses.dataclass(frozen=True)
+class Starts:
+    """Where classical solvers begin.
+
+    Arguments:
+        first: distribution of starting points, key -> (d,); the prior when None.
+        restart: distribution of the starting points of restarts, key -> (d,); that of `first` when None.
+        classical: (y, context) -> x, a start that a domain expert reads off the data; None if none is known.
+    """
+
+    first: Callable | None = None
+    restart: Callable | None = None
+    classical: Callable | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Recommended:
+    """What solves this problem well: solvers take from here what their user leaves open.
+
+    Arguments:
+        network: key -> network, a callable (y, context, identifier) -> x. With keywords of its own it can also be made wider,
+            deeper and so on.
+        solvers: hyperparameters by name of the solver's class.
+        refinement: arguments of `refine`, for problems whose refinement needs restarts; None for the others.
+    """
+
+    network: Callable | None = None
+    solvers: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    refinement: Mapping[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """How a problem is computed.
+
+    Arguments:
+        float64: precision in which data are drawn and problems solved, whatever JAX's flag: True for float64, False for
+            float32; None follows the flag. Around work of your own with such a problem put `with problem.precision():`.
+        block_size: problems that one core evaluates at a time. On a CPU, larger batches are split into blocks of this size,
+            which the cores share; None: all at once. 16 to 64 suit a simulator whose arrays would not fit into the caches
+            otherwise, or whose loop runs longer for some problems than for others.
+        pack_lanes: whether classical solvers, when few problems are unfinished, go on with batches smaller than a block. Each
+            size of batch is compiled anew, in seconds, which does not pay for a simulator of some microseconds.
+    Raises:
+        ValueError: if block_size is no number above zero.
+    """
+
+    float64: bool | None = None
+    block_size: int | None = 256
+    pack_lanes: bool = True
+
+    def __post_init__(self):
+        if self.block_size is not None:
+            check_integer("block_size", self.block_size, 1)
+
+
+# Where settings of a problem stand that were arguments of their own once.
+GROUPED = {
+    "sample_x0": "starts=Starts(first=...)",
+    "sample_restart": "starts=Starts(restart=...)",
+    "classical_start": "starts=Starts(classical=...)",
+    "make_network": "recommended=Recommended(network=...)",
+    "defaults": "recommended=Recommended(solvers=...)",
+    "float64": "execution=Execution(float64=...)",
+    "block_size": "execution=Execution(block_size=...)",
+    "pack_lanes": "execution=Execution(pack_lanes=...)",
+}
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class InverseProblem:
     """A family of inverse problems: min_x L(F(x, c), y).
 
-    Arguments:
+    Needed:
         name: short name, used in files and messages.
         dimension: d, the number of unknown parameters.
         simulate: F, (x (d,), context) -> output, of any shape and unit. JAX must be able to differentiate it.
         loss: L, (output, y) -> scalar.
         sample_x: prior of x, key -> (d,). Problems are drawn from it.
-        sample_x0: distribution of starting points, key -> (d,); the prior when None.
-        sample_restart: distribution of the starting points of restarts, key -> (d,); that of sample_x0 when None.
+        threshold: (output at the truth, y) -> loss below which a problem counts as solved.
+    Arguments that say more about the problem:
         sample_context: key -> context; None when the simulator needs none.
         observe: measurement, (key, output) -> y; the output itself when None.
-        training_loss: (output, y) -> scalar, what joint optimization descends instead of L; L when None. Results always
-            report L.
-        threshold: (output at the truth, y) -> loss below which a problem counts as solved.
         bounds: (lower (d,), upper (d,)), the box of the prior; None when it has none.
         periods: period of each parameter, shape (d,), infinity where it has none: x and x + period are the same parameters.
             None if no parameter is periodic.
-        make_network: key -> network, a callable (y, context, identifier) -> x; recommended for this problem. With keywords
-            of its own it can also be made wider, deeper and so on, see `jpo_book.studies.named_networks.named_network`.
-        classical_start: (y, context) -> x, a start that a domain expert reads off the data; None if none is known.
-        defaults: recommended hyperparameters by name of the solver's class.
-        float64: precision in which data are drawn and problems solved, whatever JAX's flag: True for float64, False for
-            float32; None follows the flag. Around work of your own with such a problem put `with problem.precision():`.
-        block_size: problems that one processor evaluates at a time. On a CPU, larger batches are split into blocks of this size,
-            which the processors share; None: all at once. 16 to 64 suit a simulator whose arrays would not fit into the caches
-            otherwise, or whose loop runs longer for some problems than for others.
-        pack_lanes: whether classical solvers, when few problems are unfinished, go on with batches smaller than a block. Each
-            size of batch is compiled anew, in seconds, which does not pay for a simulator of some microseconds.
+        training_loss: (output, y) -> scalar, what joint optimization descends instead of L; L when None. Results always
+            report L.
         settings: the settings that define this family, for manifests; plain numbers and texts.
+    Arguments that say how to solve it:
+        starts: where classical solvers begin, see `Starts`.
+        recommended: network and hyperparameters, see `Recommended`.
+        execution: precision and sizes of batches, see `Execution`.
     Raises:
-        ValueError: if block_size is no number above zero.
+        TypeError: if an argument is unknown or missing.
 
     Source: the formulation is that of Holl & Thuerey (2024), arXiv 2408.08119.
     """
@@ -138,28 +202,30 @@ class InverseProblem:
     loss: Callable
     sample_x: Callable
     threshold: Callable
-    sample_x0: Callable | None = None
-    sample_restart: Callable | None = None
     sample_context: Callable | None = None
     observe: Callable | None = None
-    training_loss: Callable | None = None
     bounds: tuple[Any, Any] | None = None
     periods: tuple[float, ...] | None = None
-    make_network: Callable | None = None
-    classical_start: Callable | None = None
-    defaults: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
-    float64: bool | None = None
-    block_size: int | None = 256
-    pack_lanes: bool = True
+    training_loss: Callable | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    starts: Starts = Starts()
+    recommended: Recommended = Recommended()
+    execution: Execution = Execution()
 
-    def __post_init__(self):
-        if self.block_size is not None:
-            check_integer("block_size", self.block_size, 1)
+    def __new__(cls, *arguments, **named):
+        for name in named.keys() & GROUPED.keys():
+            raise TypeError(
+                f"{name}: expected inside of its group, got an argument of its own; write {GROUPED[name]}."
+            )
+        return super().__new__(cls)
 
     def precision(self):
         """A context manager in which JAX works in the precision of this problem."""
-        return contextlib.nullcontext() if self.float64 is None else jax.enable_x64(self.float64)
+        return (
+            contextlib.nullcontext()
+            if self.execution.float64 is None
+            else jax.enable_x64(self.execution.float64)
+        )
 
     def objective(self, x, context, y):
         """L(F(x, c), y) for one problem.
@@ -194,7 +260,7 @@ class InverseProblem:
         Arguments:
             key: JAX key.
         """
-        return (self.sample_x0 or self.sample_x)(key)
+        return (self.starts.first or self.sample_x)(key)
 
     def draw_restart(self, key):
         """x0 ~ p(restart): one random starting point for a restart, shape (d,), unit of x.
@@ -202,7 +268,7 @@ class InverseProblem:
         Arguments:
             key: JAX key.
         """
-        return (self.sample_restart or self.sample_x0 or self.sample_x)(key)
+        return (self.starts.restart or self.starts.first or self.sample_x)(key)
 
     def sample_dataset(self, num_problems: int = 256, seed: int = 0) -> Dataset:
         """Draw problems from the prior: x_i ~ p(x), c_i ~ p(c), y_i = observe(F(x_i, c_i)).
@@ -274,7 +340,7 @@ class InverseProblem:
         array = jnp.asarray(values)
         return (
             array
-            if self.float64 is None or not jnp.issubdtype(array.dtype, jnp.floating)
+            if self.execution.float64 is None or not jnp.issubdtype(array.dtype, jnp.floating)
             else array.astype(float)
         )
 
@@ -317,9 +383,11 @@ def check_dataset(problem: InverseProblem, data: Dataset) -> None:
         )
     count = data.num_problems
     check_array("data.x0", data.x0, (count, problem.dimension))
-    if problem.float64 is not None and data.x0.dtype != (jnp.float64 if problem.float64 else jnp.float32):
+    if problem.execution.float64 is not None and data.x0.dtype != (
+        jnp.float64 if problem.execution.float64 else jnp.float32
+    ):
         raise ValueError(
-            f"data: expected {'float64' if problem.float64 else 'float32'} for the problem {problem.name!r}, got {data.x0.dtype}; "
+            f"data: expected {'float64' if problem.execution.float64 else 'float32'} for the problem {problem.name!r}, got {data.x0.dtype}; "
             "draw them with this problem or pass them through problem.dataset."
         )
     if data.x_true is not None:

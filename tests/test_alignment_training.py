@@ -41,8 +41,8 @@ PROBLEM = jpo.InverseProblem(
     loss=lambda output, y: 0.5 * jnp.sum((output - y) ** 2),
     sample_x=lambda key: jax.random.normal(key, (2,)),
     threshold=lambda output, y: 1e-6,
-    make_network=Small,
-    float64=True,
+    recommended=jpo.Recommended(network=Small),
+    execution=jpo.Execution(float64=True),
 )
 
 
@@ -148,7 +148,9 @@ def test_one_number_per_problem_is_gradient_descent():
         def __call__(self, y, context, identifier):
             return self.x
 
-    problem = dataclasses.replace(PROBLEM, make_network=lambda key: Itself(jax.random.normal(key, (2,))))
+    problem = dataclasses.replace(
+        PROBLEM, recommended=jpo.Recommended(network=lambda key: Itself(jax.random.normal(key, (2,))))
+    )
     runs, _ = measured.run_alignment_cell(problem, cell(1, learning_rate=1e-3))
     np.testing.assert_allclose(runs.agreement, 1.0, atol=1e-9)
     np.testing.assert_allclose(runs.alignment, runs.alignment_own, atol=1e-8)

@@ -14,8 +14,8 @@ from jpo_lib import _processors
 from jpo_lib._processors import on_all_processors
 from jpo_lib.solvers.evaluation import block_size, evaluation
 
-PROBLEM = dataclasses.replace(jpo.wave_packet(), block_size=32)
-WHOLE = dataclasses.replace(PROBLEM, block_size=None, pack_lanes=False)
+PROBLEM = dataclasses.replace(jpo.wave_packet(), execution=jpo.Execution(block_size=32))
+WHOLE = dataclasses.replace(PROBLEM, execution=jpo.Execution(block_size=None, pack_lanes=False))
 RESTARTS = jpo.MultiStart(num_starts=12)
 
 
@@ -78,7 +78,7 @@ def test_blocks_keep_the_precision_of_the_problem():
     """Threads have a JAX flag of their own. The minimum of (x - y)^2 is found to more digits than float32 has."""
     problem = jpo.InverseProblem(
         name="line", dimension=1, simulate=lambda x, context: x, loss=lambda output, y: jnp.sum((output - y) ** 2), threshold=lambda output, y: jnp.array(1e-20),
-        sample_x=lambda key: jax.random.uniform(key, (1,)), sample_x0=lambda key: jnp.zeros(1), float64=True, block_size=4,
+        sample_x=lambda key: jax.random.uniform(key, (1,)), starts=jpo.Starts(first=lambda key: jnp.zeros(1)), execution=jpo.Execution(float64=True, block_size=4),
     )  # fmt: skip
     data = problem.sample_dataset(12, seed=0)
     result = jpo.solve(problem, data, jpo.BFGS(gradient_tolerance=1e-12))
@@ -125,7 +125,7 @@ def test_an_error_reaches_the_caller_and_ends_the_work(monkeypatch, fails_in):
 @pytest.mark.parametrize("size", [0, -3, 2.5, True])
 def test_a_block_has_at_least_one_problem(size):
     with pytest.raises(ValueError, match="block_size: expected a whole number of at least 1"):
-        dataclasses.replace(PROBLEM, block_size=size)
+        jpo.Execution(block_size=size)
 
 
 def test_blocks_are_for_processors_alone():

@@ -202,7 +202,7 @@ def test_the_cfl_number_is_the_sum_of_speeds_times_step_and_wavenumber():
 
 
 def test_the_network_moves_with_its_target_along_the_flow(problem):
-    network = problem.make_network(jax.random.key(3))
+    network = problem.recommended.network(jax.random.key(3))
     y = problem.sample_dataset(1, seed=11).y[0]
     answer = np.asarray(network(y))
     for cells in (1, 7, 16):
@@ -215,7 +215,7 @@ def test_the_network_moves_with_its_target_along_the_flow(problem):
 
 def test_the_feature_start_reads_the_momentum_off_the_impulse(problem):
     data = problem.sample_dataset(128, seed=12)
-    start = np.asarray(jax.vmap(problem.classical_start)(data.y, None))
+    start = np.asarray(jax.vmap(problem.starts.classical)(data.y, None))
 
     def force(x):
         return 3.2 * x[:, 2:] / np.sqrt(1 + np.sum(x[:, 2:] ** 2, 1, keepdims=True))

@@ -21,8 +21,10 @@ def bumpy(**changes):
         simulate=lambda x, context: x,
         loss=lambda output, y: jnp.sum(jnp.square(output - y) + 0.2 * (1 - jnp.cos(12 * (output - y)))),
         sample_x=lambda key: jax.random.uniform(key, (1,), minval=-1.0, maxval=1.0),
-        sample_x0=lambda key: jnp.zeros(1),
-        sample_restart=lambda key: jax.random.uniform(key, (1,), minval=-1.0, maxval=1.0),
+        starts=jpo.Starts(
+            first=lambda key: jnp.zeros(1),
+            restart=lambda key: jax.random.uniform(key, (1,), minval=-1.0, maxval=1.0),
+        ),
         threshold=lambda output, y: 1e-6,
         bounds=((-1.0,), (1.0,)),
     )
@@ -41,7 +43,7 @@ def test_a_problem_keeps_its_precision_whatever_the_flag():
         outcomes = []
         for flag in (True, False):
             with jax.enable_x64(flag):
-                outcomes.append(both(bumpy(float64=float64)))
+                outcomes.append(both(bumpy(execution=jpo.Execution(float64=float64))))
         for one, other in zip(*outcomes):
             for name in ("x", "y", "loss", "x_true", "threshold"):
                 if hasattr(one, name):
@@ -51,17 +53,17 @@ def test_a_problem_keeps_its_precision_whatever_the_flag():
                     )
         assert outcomes[0][0][2:4].y.dtype == dtype
     # In float64 the solution is exact beyond what float32 can hold.
-    data, refined, _ = both(bumpy(float64=True))
+    data, refined, _ = both(bumpy(execution=jpo.Execution(float64=True)))
     near = np.abs(refined.x - np.asarray(data.x_true)) < 0.1
     assert near.any() and np.abs(refined.x - np.asarray(data.x_true))[near].max() < 1e-7
 
 
 def test_own_data_take_the_precision_of_the_problem():
-    problem = bumpy(float64=True)
+    problem = bumpy(execution=jpo.Execution(float64=True))
     data = problem.dataset(y=np.zeros((3, 1), np.float32), x0=np.ones((3, 1), np.float32))
     assert data.x0.dtype == np.float64 and data.y.dtype == np.float64
     with pytest.raises(ValueError, match="data: expected float64 for the problem 'bumpy', got float32"):
-        jpo.solve(problem, bumpy(float64=False).sample_dataset(3, 0), jpo.BFGS())
+        jpo.solve(problem, bumpy(execution=jpo.Execution(float64=False)).sample_dataset(3, 0), jpo.BFGS())
 
 
 def test_a_training_loss_is_descended_and_never_reported():
@@ -136,7 +138,7 @@ def test_refinement_continues_only_what_is_unsolved():
 
 def test_a_group_may_be_larger_than_what_is_reported():
     """16 problems in groups of 16 and 64: the same problems are reported, and the larger group costs more training."""
-    problem = bumpy(defaults={"refine": {"num_starts": 2}})
+    problem = bumpy(recommended=jpo.Recommended(refinement={"num_starts": 2}))
     options = {"num_steps": 8, "batch_size": 16}
     small, large = (run_solvers.run_joint(problem, 16, 5, n, [0, 1], options)[0] for n in (16, 64))
     np.testing.assert_array_equal(small.x_true, large.x_true)
@@ -172,7 +174,7 @@ def test_profiles_may_leave_a_study_out_and_groups_may_exceed_the_problems():
 
 def test_a_recommended_batch_fits_any_group():
     """The batch is enlarged to the next divisor of the group; a batch that the user chose is refused instead."""
-    problem = bumpy(defaults={"JointOptimization": {"batch_size": 8, "num_steps": 6}})
+    problem = bumpy(recommended=jpo.Recommended(solvers={"JointOptimization": {"batch_size": 8, "num_steps": 6}}))
     for count, batch in ((4, 4), (16, 8), (10, 10), (20, 10), (7, 7), (11, 11)):
         result = jpo.solve(problem, problem.sample_dataset(count, 0), jpo.JointOptimization(), seed=0)
         assert f"batch_size={batch}," in result.solver

@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 import jpo_lib as jpo
 from jpo_book.verification.wave_packet import gradient_errors
+from jpo_lib.problem import GROUPED
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_shifting_the_truth_shifts_the_signal(problem):
 
 def test_the_feature_start_is_close_to_the_truth(problem):
     data = problem.sample_dataset(256, seed=4)
-    start = jax.vmap(problem.classical_start)(data.y, None)
+    start = jax.vmap(problem.starts.classical)(data.y, None)
     error = np.abs(np.asarray(start - data.x_true))
     assert np.median(error) < 1.0  # noise shifts the median of the energy towards the middle by some samples
 
@@ -134,3 +135,10 @@ def test_no_stream_of_random_numbers_repeats_another(problem):
     # With one evaluation for each start, the best point is one of the starts.
     distance = np.abs(result.x - np.asarray(data.x_true))
     assert distance.min() > 0.0 and np.median(distance) > 0.05
+
+
+@pytest.mark.parametrize("name, where", GROUPED.items())
+def test_arguments_that_have_moved_into_groups_say_where(name, where):
+    with pytest.raises(TypeError, match="expected inside of its group") as caught:
+        jpo.InverseProblem(name="own", **{name: None})
+    assert where in str(caught.value) and "\n" not in str(caught.value)

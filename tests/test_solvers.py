@@ -1,5 +1,6 @@
 """Solvers of single problems: closed forms, SciPy as reference, and honest counting."""
 
+import dataclasses
 import time
 
 import jax
@@ -11,6 +12,7 @@ import scipy.optimize
 from hypothesis import given, settings, strategies as st
 
 import jpo_lib as jpo
+from jpo_book import studies
 from jpo_lib.problem import Status
 
 
@@ -251,3 +253,37 @@ def test_bad_input_is_refused_in_one_sentence(make, words):
     with pytest.raises(ValueError) as caught:
         make()
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def reference_cells():
+    """The classical reference cell of each problem with its usual settings, and its result."""
+    for name in jpo.PROBLEMS:
+        cells = [cell for cell in studies.plan(name, "paper") if cell.kind == "classical"]
+        yield pytest.param(cells[0], id=name)
+
+
+@pytest.mark.parametrize("cell", list(reference_cells()))
+def test_solvers_of_a_user_are_those_of_the_book(cell):
+    """`MultiStart()`, `Adam()` and `GradientDescent()` take all that a problem recommends: the same numbers as in the study, bit for bit."""
+    problem = jpo.PROBLEMS[cell.problem](**cell.settings)
+    few = cell.model_copy(update={"num_problems": 8, "options": {}})
+    study, _ = few.run()
+    data = problem.sample_dataset(num_problems=8, seed=cell.data_seed)
+    for solver in (jpo.BFGS(), jpo.GradientDescent(), jpo.Adam(), jpo.MultiStart()):
+        result = jpo.solve(problem, data, solver, seed=cell.data_seed)
+        kept = study.sel(solver=type(solver).__name__)
+        for name in ("x", "loss", "num_evaluations", "solved", "status"):
+            np.testing.assert_array_equal(getattr(result, name), kept[name].values, err_msg=f"{solver}: {name}")
+
+
+@pytest.mark.parametrize("name", jpo.PROBLEMS)
+def test_open_hyperparameters_are_those_that_the_problem_recommends(name):
+    problem = jpo.PROBLEMS[name]()
+    for solver, recommended in problem.recommended.solvers.items():
+        complete = jpo.solvers.complete(problem, jpo.SOLVERS[solver](), 1 << 12)
+        assert recommended == {key: getattr(complete, key) for key in recommended}
+        open_ones = [key for key, value in dataclasses.asdict(complete).items() if value is None]
+        assert set(open_ones) <= {"group_size", "network", "batch_size", "run_evaluations"}
+    own = jpo.solvers.complete(problem, jpo.MultiStart(jpo.Adam(), num_starts=2))
+    assert (own.num_starts, own.max_evaluations, own.run_evaluations) == (2, 1000, None), "recommended for runs of BFGS"
+    assert own.solver == jpo.solvers.complete(problem, jpo.Adam())

@@ -26,7 +26,7 @@ def circle(**changes):
         sample_x=lambda key: jax.random.uniform(key, (1,), minval=-0.5, maxval=0.5),
         threshold=lambda output, y: 1e-3,
         bounds=((-0.5,), (0.5,)),
-        defaults={"JointOptimization": {"num_steps": 300, "learning_rate": 1e-2}},
+        recommended=jpo.Recommended(solvers={"JointOptimization": {"num_steps": 300, "learning_rate": 1e-2}}),
     )
     return jpo.InverseProblem(**{**values, **changes})
 

@@ -75,7 +75,7 @@ def _named_network(problem, items) -> Callable:
 
 
 def _recommended(problem) -> tuple[type, Callable]:
-    make = problem.make_network
+    make = problem.recommended.network
     if make is None:
         raise ValueError(
             f"network: expected an architecture for the problem {problem.name!r}, which recommends no network; "

@@ -65,9 +65,7 @@ def _classical(problem: InverseProblem, count: int, data_seed: int) -> dict[str,
         ("Unseen", unseen_problems(problem, count, data_seed)),
     ):
         results[f"BFGS{suffix}"] = solve(problem, data, BFGS(), seed=data_seed)
-        results[f"MultiStart{suffix}"] = solve(
-            problem, data, MultiStart(**problem.defaults.get("MultiStart", {})), seed=data_seed
-        )
+        results[f"MultiStart{suffix}"] = solve(problem, data, MultiStart(), seed=data_seed)
     return results
 
 

@@ -15,7 +15,7 @@ import xarray as xr
 from jpo_book.studies.named_networks import named_network
 from jpo_lib.networks.dense import network_for
 from jpo_lib.problem import Dataset, InverseProblem, Result, random_stream
-from jpo_lib.solvers import BFGS, Adam, GradientDescent, JointOptimization, MultiStart, solve
+from jpo_lib.solvers import BFGS, Adam, GradientDescent, JointOptimization, MultiStart, complete, solve
 from jpo_lib.solvers.evaluation import evaluation
 from jpo_lib.solvers.refinement import continued, first_problems, refine
 
@@ -105,22 +105,22 @@ def run_classical(
     data = problem.sample_dataset(num_problems, data_seed)
     solvers = {
         "BFGS": BFGS(),
-        "GradientDescent": GradientDescent(**problem.defaults.get("GradientDescent", {})),
-        "Adam": Adam(**problem.defaults.get("Adam", {})),
-        "MultiStart": MultiStart(**problem.defaults.get("MultiStart", {})),
-        "MultiStartAdam": MultiStart(Adam(**{**problem.defaults.get("Adam", {}), "max_evaluations": 60})),
+        "GradientDescent": GradientDescent(),
+        "Adam": Adam(),
+        "MultiStart": MultiStart(),
+        "MultiStartAdam": MultiStart(Adam(max_evaluations=60)),
     }
     results = {
         name: solve(problem, data, solver, seed=data_seed)
         for name, solver in solvers.items()
         if name in methods
     }
-    if "ClassicalStart" in methods and problem.classical_start is not None:
+    if "ClassicalStart" in methods and problem.starts.classical is not None:
         with problem.precision():
-            start = jax.vmap(problem.classical_start)(data.y, data.context)
+            start = jax.vmap(problem.starts.classical)(data.y, data.context)
         results["ClassicalStart"] = solve(problem, data, BFGS(), x0=start, seed=data_seed)
     if "NetworkMultiStart" in methods:
-        starts = untrained_answers(problem, data, solvers["MultiStart"].num_starts, data_seed)
+        starts = untrained_answers(problem, data, complete(problem, MultiStart()).num_starts, data_seed)
         results["NetworkMultiStart"] = solve(
             problem, data, solvers["MultiStart"], x0=starts[:, 0], restarts=starts[:, 1:], seed=data_seed
         )
@@ -138,7 +138,7 @@ def untrained_answers(problem: InverseProblem, data: Dataset, num_networks: int,
     with problem.precision():
         keys = jax.random.split(random_stream(seed, "networks"), num_networks)
         x = answers(keys, data.y, data.context, data.identifiers)
-        if problem.defaults.get("JointOptimization", {}).get("clip_to_bounds"):
+        if complete(problem, JointOptimization()).clip_to_bounds:
             x = jax.numpy.clip(x, *(jax.numpy.asarray(bound, x.dtype) for bound in problem.bounds))
         return x.astype(data.x0.dtype)
 
@@ -170,8 +170,8 @@ def run_joint(
         num_problems,
     )
     refinements = {"JointRefined": solve(problem, data, BFGS(), x0=joint.x, seed=seeds)}
-    if "refine" in problem.defaults:
-        refinements["JointRestarted"] = refine(problem, data, joint, **problem.defaults["refine"])
+    if problem.recommended.refinement is not None:
+        refinements["JointRestarted"] = refine(problem, data, joint)
     results = {
         "Joint": joint,
         **{name: continued(joint, refinement) for name, refinement in refinements.items()},

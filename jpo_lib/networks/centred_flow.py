@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-
 LAST_LAYER = (
     0.1  # scale of the perceptron's last layer at the start: the first answer is a weak push near the centre
 )

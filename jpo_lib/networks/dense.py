@@ -91,8 +91,8 @@ def network_for(problem, inputs: str = "targets") -> Callable:
         ValueError: if `inputs` is unknown, or the problem has neither a recommended network nor bounds.
     """
     _check_inputs(inputs)
-    if inputs == "targets" and problem.make_network is not None:
-        return problem.make_network
+    if inputs == "targets" and problem.recommended.network is not None:
+        return problem.recommended.network
     if problem.bounds is None:
         raise ValueError(
             f"network: expected a network for the problem {problem.name!r}, which has no bounds to scale a default one; "
@@ -101,9 +101,11 @@ def network_for(problem, inputs: str = "targets") -> Callable:
 
     def build(key):
         key_network, key_correction = jax.random.split(key)
-        if inputs == "targets+identifiers" and problem.make_network is not None:
+        if inputs == "targets+identifiers" and problem.recommended.network is not None:
             return WithIdentifiers(
-                key_correction, problem.make_network(key_network), spread=middle_and_spread(problem)["spread"]
+                key_correction,
+                problem.recommended.network(key_network),
+                spread=middle_and_spread(problem)["spread"],
             )
         return Dense(
             key_network,

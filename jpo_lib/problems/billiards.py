@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jpo_lib.networks.dense_velocity import DenseVelocity
-from jpo_lib.problem import InverseProblem, check_integer, check_positive
+from jpo_lib.problem import Execution, InverseProblem, Recommended, Starts, check_integer, check_positive
 from jpo_lib.problems._billiards_events import Events, run_events
 from jpo_lib.problems._billiards_times import Physics, check_balls, check_physics
 
@@ -349,22 +349,23 @@ def _problem(items) -> InverseProblem:
         simulate=simulate,
         loss=lambda output, y: 0.5 * jnp.sum(jnp.square(output - y)),
         sample_x=sample_x,
-        sample_x0=sample_shot,
         threshold=lambda output, y: jnp.asarray(SOLVED, output.dtype),
         bounds=((slow * math.cos(angle_max), -wide), (fast, wide)),
-        make_network=lambda key, **changes: DenseVelocity(key, **network, **changes),
-        classical_start=classical_start,
-        defaults={
-            "JointOptimization": {
-                "learning_rate": 5e-3,
-                "num_steps": 150,
-                "clip_problem": 1.0,
-                **layout.get("joint", {}),
+        starts=Starts(first=sample_shot, classical=classical_start),
+        recommended=Recommended(
+            network=lambda key, **changes: DenseVelocity(key, **network, **changes),
+            solvers={
+                "JointOptimization": {
+                    "learning_rate": 5e-3,
+                    "num_steps": 150,
+                    "clip_problem": 1.0,
+                    **layout.get("joint", {}),
+                },
+                "GradientDescent": {"learning_rate": 0.01},
+                "Adam": {"learning_rate": 0.1},
+                "MultiStart": {"run_evaluations": 40, "num_starts": 48},
             },
-            "GradientDescent": {"learning_rate": 0.01},
-            "Adam": {"learning_rate": 0.1},
-            "MultiStart": {"run_evaluations": 40, "num_starts": 48},
-        },
-        block_size=64,
+        ),
+        execution=Execution(block_size=64),
         settings=settings,
     )

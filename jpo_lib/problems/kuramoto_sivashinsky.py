@@ -16,7 +16,15 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from jpo_lib.networks.kuramoto_sivashinsky import FORCING_MODE, RingEncoder
-from jpo_lib.problem import InverseProblem, check_array, check_integer, check_positive
+from jpo_lib.problem import (
+    Execution,
+    InverseProblem,
+    Recommended,
+    Starts,
+    check_array,
+    check_integer,
+    check_positive,
+)
 from jpo_lib.problems._spectral import ETDRK, etdrk, etdrk_step
 
 NUM_INITIAL_MODES = 8
@@ -325,29 +333,32 @@ def kuramoto_sivashinsky(
         loss=loss,
         training_loss=training_loss,
         sample_x=lambda key: jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0),
-        sample_x0=lambda key: jnp.zeros(2),
-        sample_restart=lambda key: jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0),
         sample_context=lambda key: random_state(key, num_points),
         threshold=lambda output, y: 1e-3 * jnp.var(y),
         bounds=((-1.0, -1.0), (1.0, 1.0)),
-        make_network=lambda key, **changes: RingEncoder(key, num_points=num_points, **changes),
-        defaults={
-            "JointOptimization": {
-                "learning_rate": 1e-2,
-                "final_rate": 0.01,
-                "num_steps": 480,
-                "batch_size": 64,
-                "clip_problem": 1.0,
-                "clip_global": 1.0,
-                "clip_to_bounds": True,
+        starts=Starts(
+            first=lambda key: jnp.zeros(2),
+            restart=lambda key: jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0),
+        ),
+        recommended=Recommended(
+            network=lambda key, **changes: RingEncoder(key, num_points=num_points, **changes),
+            solvers={
+                "JointOptimization": {
+                    "learning_rate": 1e-2,
+                    "final_rate": 0.01,
+                    "num_steps": 480,
+                    "batch_size": 64,
+                    "clip_problem": 1.0,
+                    "clip_global": 1.0,
+                    "clip_to_bounds": True,
+                },
+                "MultiStart": {"run_evaluations": 25, "num_starts": 14},
+                "GradientDescent": {"learning_rate": 0.03, "max_evaluations": 120},
+                "Adam": {"learning_rate": 0.1, "max_evaluations": 240},
             },
-            "refine": {"max_evaluations": 25, "num_starts": 2},
-            "MultiStart": {"run_evaluations": 25, "num_starts": 14},
-            "GradientDescent": {"learning_rate": 0.03, "max_evaluations": 120},
-            "Adam": {"learning_rate": 0.1, "max_evaluations": 240},
-        },
-        float64=float64,
-        block_size=64,
+            refinement={"max_evaluations": 25, "num_starts": 2},
+        ),
+        execution=Execution(float64=float64, block_size=64),
         settings=dict(
             horizon=horizon,
             domain_extent=domain_extent,

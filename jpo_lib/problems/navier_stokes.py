@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jpo_lib.networks.centred_flow import CentredFlow
-from jpo_lib.problem import InverseProblem, check_integer, check_positive
+from jpo_lib.problem import Execution, InverseProblem, Recommended, Starts, check_integer, check_positive
 from jpo_lib.problems._vorticity import (
     STABILITY_LIMIT,
     basis,
@@ -261,22 +261,25 @@ def navier_stokes(
         threshold=lambda output, y: jnp.full((), SOLVED, y.dtype),
         bounds=((-1.0, -1.0, -largest, -largest), (1.0, 1.0, largest, largest)),
         periods=(2.0, 2.0, math.inf, math.inf),
-        make_network=lambda key, **changes: CentredFlow(key, spread=math.sqrt(scale), **changes),
-        classical_start=classical_start if target == "vorticity" else None,
-        defaults={
-            "JointOptimization": {
-                "learning_rate": 1e-2,
-                "final_rate": 0.02,
-                "num_steps": 125,
-                "batch_size": 32,
-                "clip_problem": 0.1,
-                "clip_global": 1.0,
+        starts=Starts(classical=classical_start if target == "vorticity" else None),
+        recommended=Recommended(
+            network=lambda key, **changes: CentredFlow(key, spread=math.sqrt(scale), **changes),
+            solvers={
+                "JointOptimization": {
+                    "learning_rate": 1e-2,
+                    "final_rate": 0.02,
+                    "num_steps": 125,
+                    "batch_size": 32,
+                    "clip_problem": 0.1,
+                    "clip_global": 1.0,
+                },
+                "GradientDescent": {"learning_rate": 0.03, "max_evaluations": 100},
+                "Adam": {"learning_rate": 0.3, "max_evaluations": 100},
+                "MultiStart": {"max_evaluations": 270},
             },
-            "GradientDescent": {"learning_rate": 0.03, "max_evaluations": 100},
-            "Adam": {"learning_rate": 0.3, "max_evaluations": 100},
-            "MultiStart": {"max_evaluations": 270},
-        },
-        block_size=max(1, 16 * 32**2 // num_points**2),  # the arrays of a block stay in the caches
+        ),
+        # The arrays of a block stay in the caches.
+        execution=Execution(block_size=max(1, 16 * 32**2 // num_points**2)),
         settings=dict(
             num_points=num_points,
             viscosity=viscosity,

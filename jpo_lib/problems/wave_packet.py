@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jpo_lib.networks.energy_centroid import EnergyCentroid1D
-from jpo_lib.problem import InverseProblem, check_integer, check_positive
+from jpo_lib.problem import InverseProblem, Recommended, Starts, check_integer, check_positive
 
 
 @functools.lru_cache(maxsize=32)
@@ -88,15 +88,17 @@ def wave_packet(
         observe=lambda key, output: output + noise * jax.random.normal(key, output.shape, output.dtype),
         threshold=lambda output, y: 1.05 * loss(output, y) + 1e-6 * num_points * amplitude**2,
         bounds=((lower,), (upper,)),
-        make_network=lambda key, **changes: EnergyCentroid1D(
-            key, num_points=num_points, extent=window, **changes
+        starts=Starts(classical=classical_start),
+        recommended=Recommended(
+            network=lambda key, **changes: EnergyCentroid1D(
+                key, num_points=num_points, extent=window, **changes
+            ),
+            solvers={
+                "JointOptimization": {"learning_rate": 1e-3, "num_steps": 400},
+                "GradientDescent": {"learning_rate": 0.05},
+                "Adam": {"learning_rate": 0.3},
+            },
         ),
-        classical_start=classical_start,
-        defaults={
-            "JointOptimization": {"learning_rate": 1e-3, "num_steps": 400},
-            "GradientDescent": {"learning_rate": 0.05},
-            "Adam": {"learning_rate": 0.3},
-        },
         settings=dict(
             amplitude=amplitude,
             width=width,

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jpo_lib.problem import Status, check_integer, check_positive
+from jpo_lib.solvers.lanes import LaneSolver
 
 ARMIJO, CURVATURE = 1e-4, 0.9  # the constants of the strong Wolfe conditions
 MAX_TRIALS = 40  # evaluations per line search
@@ -221,7 +222,7 @@ class BFGSState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class BFGS:
+class BFGS(LaneSolver):
     """Quasi-Newton descent: x <- x + a p, p = -H grad L(x), with H a running estimate of the inverse Hessian.
 
     The step length a fulfils the strong Wolfe conditions (constants 1e-4 and 0.9).

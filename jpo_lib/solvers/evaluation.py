@@ -3,7 +3,7 @@
 A simulator takes seconds to compile and a solver's own arithmetic takes a fraction of one. The simulator is therefore
 compiled once for each size of batch, as a program of its own that every solver calls, instead of once into each of them.
 
-On a CPU there is one size for all large batches: they are split into blocks of `InverseProblem.block_size` problems, whose
+On a CPU there is one size for all large batches: they are split into blocks of `Execution.block_size` problems, whose
 arrays fit into the caches, and the processors share the blocks. XLA by itself shares single operations between processors,
 which the small ones of our simulators do not repay. The size of the blocks does not depend on the machine, so neither do
 the results.
@@ -64,9 +64,9 @@ class Program:
 
 def block_size(problem: InverseProblem, num_problems: int, mesh=None) -> int:
     """How many of N problems are evaluated by one call: all of them on an accelerator and on several devices."""
-    if problem.block_size is None or mesh is not None or jax.default_backend() != "cpu":
+    if problem.execution.block_size is None or mesh is not None or jax.default_backend() != "cpu":
         return num_problems
-    return min(problem.block_size, num_problems)
+    return min(problem.execution.block_size, num_problems)
 
 
 class Evaluation(Program):

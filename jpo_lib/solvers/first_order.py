@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jpo_lib.problem import Status, check_integer, check_positive
+from jpo_lib.solvers.lanes import LaneSolver
 
 
 class FirstOrderState(NamedTuple):
@@ -20,21 +21,18 @@ class FirstOrderState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class _FirstOrder:
+class _FirstOrder(LaneSolver):
+    fallbacks = {"learning_rate": 1e-2, "max_evaluations": 400}
+
     learning_rate: float | None = None
-    max_evaluations: int = 400
+    max_evaluations: int | None = None
     stop_when_solved: bool = False
 
     def __post_init__(self):
-        check_integer("max_evaluations", self.max_evaluations, 1)
+        if self.max_evaluations is not None:
+            check_integer("max_evaluations", self.max_evaluations, 1)
         if self.learning_rate is not None:
             check_positive(learning_rate=self.learning_rate)
-
-    def with_defaults(self, defaults):
-        """Take the learning rate that the problem recommends where none was given."""
-        if self.learning_rate is not None:
-            return self
-        return dataclasses.replace(self, learning_rate=defaults.get("learning_rate", self._fallback_rate))
 
     def _transformation(self) -> optax.GradientTransformation:
         raise NotImplementedError
@@ -56,14 +54,13 @@ class GradientDescent(_FirstOrder):
     """x <- x - r grad L(x), with the best point kept.
 
     Arguments:
-        learning_rate: r, unit x^2 / unit loss; the problem's recommendation when None.
-        max_evaluations: number of steps, each one evaluation of the loss and its gradient.
+        learning_rate: r, unit x^2 / unit loss; the problem's recommendation when None, or else 0.01.
+        max_evaluations: number of steps, each one evaluation of the loss and its gradient; the problem's recommendation when
+            None, or else 400.
         stop_when_solved: stop as soon as the loss is below the problem's threshold.
     Raises:
         ValueError: if a number is out of range.
     """
-
-    _fallback_rate = 1e-2
 
     def _transformation(self):
         return optax.sgd(self.learning_rate)
@@ -76,16 +73,15 @@ class Adam(_FirstOrder):
     The rate follows half a cosine from r to zero over `max_evaluations` steps, which lets the last steps settle.
 
     Arguments:
-        learning_rate: r at the start, unit of x; the problem's recommendation when None.
-        max_evaluations: number of steps, each one evaluation of the loss and its gradient.
+        learning_rate: r at the start, unit of x; the problem's recommendation when None, or else 0.01.
+        max_evaluations: number of steps, each one evaluation of the loss and its gradient; the problem's recommendation when
+            None, or else 400.
         stop_when_solved: stop as soon as the loss is below the problem's threshold.
     Raises:
         ValueError: if a number is out of range.
 
     Source: Kingma & Ba (2015), arXiv 1412.6980.
     """
-
-    _fallback_rate = 1e-2
 
     def _transformation(self):
         schedule = optax.cosine_decay_schedule(self.learning_rate, self.max_evaluations)

@@ -12,8 +12,8 @@ from jpo_lib._progress import progress_bar
 from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer
 from jpo_lib.solvers.evaluation import evaluation
 from jpo_lib.solvers.training import (
-    NetworkTraining,
     Networks,
+    NetworkTraining,
     check_groups,
     describe,
     grouped,
@@ -64,6 +64,9 @@ class JointOptimization(NetworkTraining):
     def __post_init__(self):
         super().__post_init__()
         check_integer("num_recorded", self.num_recorded, 0)
+
+    def train(self, problem, data, seeds, mesh):
+        return run_joint(problem, data, self, seeds, mesh)
 
 
 class _Record:

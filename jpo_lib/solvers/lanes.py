@@ -18,9 +18,9 @@ finished, the rest is dealt anew.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -29,9 +29,10 @@ import numpy as np
 
 from jpo_lib._processors import on_all_processors
 from jpo_lib._progress import progress_bar
-from jpo_lib.problem import Dataset, InverseProblem, Status
-from jpo_lib.solvers.devices import on_host, placed
+from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_array, random_stream
+from jpo_lib.solvers.devices import check_shares, on_host, placed
 from jpo_lib.solvers.evaluation import Program, block_size, evaluation
+from jpo_lib.solvers.solver import Solver
 
 PACK_FACTOR = 4
 TRIPS = 4  # evaluations of each block before all blocks are looked at together; a fixed number, so that equal runs deal equal blocks
@@ -118,17 +119,6 @@ def _update_program(method) -> Program:
     return Program(update, donate=(0,))
 
 
-@dataclasses.dataclass
-class LaneOutcome:
-    x: np.ndarray
-    loss: np.ndarray
-    loss_history: np.ndarray
-    num_evaluations: np.ndarray
-    status: np.ndarray
-    compile_seconds: float
-    run_seconds: float
-
-
 class _Rows(NamedTuple):
     """Some lanes with what belongs to each of them; arrays with one row per lane."""
 
@@ -147,107 +137,207 @@ class _Block(NamedTuple):
     active: int
 
 
-def run_lanes(
-    problem: InverseProblem, method, data: Dataset, keys, restarts, label: str, mesh=None
-) -> LaneOutcome:
-    """Run a method on all problems of a data set. `keys` has one key per problem; `restarts` (N, K, d) or None."""
-    clock = time.perf_counter()
-    compile_seconds = 0.0
+class _Stage(NamedTuple):
+    """How the unfinished lanes are worked on until they are dealt anew: programs for one shape of block, and when to stop."""
 
-    def compiled(program: Program, *arguments):
-        nonlocal compile_seconds
+    evaluate: Callable
+    update: Callable
+    alone: bool  # a single block: looked at after each trip
+    enough: int  # active lanes that are left to the next stage
+
+
+class _Run:
+    """One run of a method on N lanes: what it works with, the loss history of each lane, and the clock of compilation."""
+
+    def __init__(self, problem: InverseProblem, method: LaneSolver, size: int, dtype, mesh):
+        self.problem, self.method, self.mesh = problem, method, mesh
+        self.history = np.full((size, method.max_evaluations), np.inf, dtype)
+        self.begun, self.compile_seconds = time.perf_counter(), 0.0
+
+    @property
+    def run_seconds(self) -> float:
+        """Wall time so far, without compilation."""
+        return time.perf_counter() - self.begun - self.compile_seconds
+
+    def compiled(self, program: Program, *arguments) -> Callable:
         ready, seconds = program.compiled(*arguments)
-        compile_seconds += seconds
+        self.compile_seconds += seconds
         return ready
 
-    size, num_devices = data.num_problems, 1 if mesh is None else mesh.size
-    begin, update, evaluate = _begin_program(problem, method), _update_program(method), evaluation(problem)
-    width = block_size(problem, size, mesh)
-    smallest = (
-        SMALLEST_BATCH
-        if problem.block_size is None
-        else max(1, min(SMALLEST_BATCH, problem.block_size // PACK_FACTOR))
-    )
-    history = np.full((size, method.max_evaluations), np.inf, data.x0.dtype)
+    def begin(self, given, width: int) -> _Rows:
+        """All lanes at their starting points, begun by blocks of one width."""
+        size, parts = len(self.history), []
+        begin = _begin_program(self.problem, self.method)
+        for chosen in _dealt(np.arange(size), width):
+            x0, threshold, key, restarts, context, y = placed(
+                _filled(_chosen(given, chosen), width), self.mesh
+            )
+            lanes, starts = self.compiled(begin, x0, threshold, key, restarts)(x0, threshold, key, restarts)
+            parts.append(on_host(_Rows(lanes, threshold, starts, context, y)))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:size], *parts)
 
-    def placed_block(rows, width):
+    def block(self, rows: _Rows, index: np.ndarray, chosen: np.ndarray, width: int) -> _Block:
         """Rows on the device, as many as a block has; copies of the last one fill it and take no part."""
-        filled = _filled(rows, width)
-        filled.lanes.state.status[len(rows.threshold) :] = Status.BUDGET_SPENT
-        return jax.device_put(filled) if mesh is None else placed(filled, mesh)
+        filled = _filled(_chosen(rows, chosen), width)
+        filled.lanes.state.status[len(chosen) :] = Status.BUDGET_SPENT
+        ready = jax.device_put(filled) if self.mesh is None else placed(filled, self.mesh)
+        return _Block(index[chosen], ready, len(chosen))
 
-    def start(arrays):
-        x0, threshold, key, given, context, y = placed(arrays, mesh)
-        lanes, starts = compiled(begin, x0, threshold, key, given)(x0, threshold, key, given)
-        return on_host(_Rows(lanes, threshold, starts, context, y))
+    def stage(self, blocks: list[_Block], narrower: int) -> _Stage:
+        lanes, threshold, starts, context, y = blocks[0].rows
+        total = sum(block.active for block in blocks)
+        return _Stage(
+            evaluate=self.compiled(evaluation(self.problem), lanes.state.x, context, y),
+            update=self.compiled(
+                _update_program(self.method), lanes, threshold, starts, lanes.loss, lanes.state.x
+            ),
+            alone=len(blocks) == 1,
+            enough=narrower if len(blocks) == 1 else max(narrower, total // 2),
+        )
 
-    given = data.x0, data.threshold, jax.random.key_data(keys), restarts, data.context, data.y
-    parts = [start(_filled(_chosen(given, chosen), width)) for chosen in _dealt(np.arange(size), width)]
-    rows = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:size], *parts)
-    index, full = np.arange(size), None
-    with progress_bar(label, total=size) as report:
+    def advance(self, block: _Block, stage: _Stage, report: Callable[[int], None]) -> _Block:
+        """Evaluate the lanes of a block some times: the only one until few enough are active, one of several as often as all."""
+        index, rows, active = block
+        lanes, longest = rows.lanes, self.method.max_evaluations
+        for _ in range(longest if stage.alone else min(TRIPS, longest)):
+            loss, gradient = stage.evaluate(lanes.state.x, rows.context, rows.y)
+            lanes, running = stage.update(lanes, rows.threshold, rows.starts, loss, gradient)
+            best, column, running = on_host((lanes.loss, lanes.num_evaluations, running))
+            # A lane that has ended writes its last column again. All have at least one evaluation.
+            self.history[index, column[: len(index)] - 1] = best[: len(index)]
+            active = int(running.sum())
+            if stage.alone:
+                report(len(self.history) - active)
+            if active <= (stage.enough if stage.alone else 0):
+                break
+        return _Block(index, rows._replace(lanes=lanes), active)
 
-        def advance(block: _Block) -> _Block:
-            """Evaluate the lanes of a block some times: the only block until few enough are active, one of several a fixed number of times."""
-            index, rows, active = block
-            lanes, alone = rows.lanes, len(index) == total
-            for _ in range(method.max_evaluations if alone else min(TRIPS, method.max_evaluations)):
-                loss, gradient = look(lanes.state.x, rows.context, rows.y)
-                lanes, running = take_in(lanes, rows.threshold, rows.starts, loss, gradient)
-                best, column, running = on_host((lanes.loss, lanes.num_evaluations, running))
-                # A lane that has ended writes its last column again. All have at least one evaluation.
-                history[index, column[: len(index)] - 1] = best[: len(index)]
-                active = int(running.sum())
-                if alone:
+    def narrower(self, width: int) -> int:
+        """The next smaller width of blocks, for the last unfinished lanes; 0 where it does not pay."""
+        size, num_devices = self.problem.execution.block_size, 1 if self.mesh is None else self.mesh.size
+        smallest = SMALLEST_BATCH if size is None else max(1, min(SMALLEST_BATCH, size // PACK_FACTOR))
+        width = width // PACK_FACTOR // num_devices * num_devices if self.problem.execution.pack_lanes else 0
+        return width if width >= smallest else 0
+
+    def outcome(self, given, label: str) -> dict[str, np.ndarray]:
+        """Run all lanes to their ends: the arrays of a `Result`, with one row per lane."""
+        size = len(self.history)
+        width = block_size(self.problem, size, self.mesh)
+        rows, index, full = self.begin(given, width), np.arange(size), None
+        with progress_bar(label, total=size) as report:
+            while len(index):
+                narrower = self.narrower(width)
+                if len(index) <= narrower:
+                    width = narrower
+                    continue
+                blocks = [
+                    self.block(rows, index, chosen, width) for chosen in _dealt(np.arange(len(index)), width)
+                ]
+                stage = self.stage(blocks, narrower)
+
+                def work(block: _Block, stage: _Stage = stage) -> _Block:
+                    return self.advance(block, stage, report) if block.active else block
+
+                while (active := sum(block.active for block in blocks)) > stage.enough:
                     report(size - active)
-                if active <= (enough if alone else 0):
-                    break
-            return _Block(index, rows._replace(lanes=lanes), active)
+                    blocks = on_all_processors(work, blocks)
+                parts = [jax.tree.map(lambda leaf, n=len(b.index): leaf[:n], on_host(b.rows)) for b in blocks]
+                rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+                full = _scatter(full, index, rows.lanes)
+                unfinished = np.flatnonzero(rows.lanes.state.status == Status.RUNNING)
+                rows, index = _chosen(rows, unfinished), index[unfinished]
+        status = full.state.status
+        diverged = full.diverged & (status != Status.SOLVED) & ~np.isfinite(full.loss)
+        longest = max(1, int(full.num_evaluations.max()))
+        return {
+            "x": full.x,
+            "loss": full.loss,
+            "loss_history": np.minimum.accumulate(self.history[:, :longest], axis=1),
+            "num_evaluations": full.num_evaluations,
+            "status": np.where(diverged, Status.DIVERGED, status),
+        }
 
-        while total := len(index):
-            narrower = width // PACK_FACTOR // num_devices * num_devices if problem.pack_lanes else 0
-            narrower = narrower if narrower >= smallest else 0
-            if total <= narrower:
-                width = narrower
-                continue
-            blocks = [
-                _Block(index[chosen], placed_block(_chosen(rows, chosen), width), len(chosen))
-                for chosen in _dealt(np.arange(total), width)
-            ]
-            enough = narrower if len(blocks) == 1 else max(narrower, total // 2)
-            example = blocks[0].rows
-            look = compiled(evaluate, example.lanes.state.x, example.context, example.y)
-            take_in = compiled(
-                update,
-                example.lanes,
-                example.threshold,
-                example.starts,
-                example.lanes.loss,
-                example.lanes.state.x,
-            )
-            while (active := sum(block.active for block in blocks)) > enough:
-                report(size - active)
-                blocks = on_all_processors(lambda block: advance(block) if block.active else block, blocks)
-            rows = jax.tree.map(
-                lambda *leaves: np.concatenate(leaves),
-                *(
-                    jax.tree.map(lambda leaf: leaf[: len(block.index)], on_host(block.rows))
-                    for block in blocks
-                ),
-            )
-            full = _scatter(full, index, rows.lanes)
-            unfinished = np.flatnonzero(rows.lanes.state.status == Status.RUNNING)
-            rows, index = _chosen(rows, unfinished), index[unfinished]
-    run_seconds = time.perf_counter() - clock - compile_seconds
 
-    status = np.where(
-        full.diverged & (full.state.status != Status.SOLVED) & ~np.isfinite(full.loss),
-        Status.DIVERGED,
-        full.state.status,
-    )
-    longest = max(1, int(full.num_evaluations.max()))
-    history = np.minimum.accumulate(history[:, :longest], axis=1)
-    return LaneOutcome(full.x, full.loss, history, full.num_evaluations, status, compile_seconds, run_seconds)
+class LaneSolver(Solver):
+    """A solver of single problems: a state machine with `begin` and `update`, see the text at the top of this module."""
+
+    max_evaluations: int
+    stop_when_solved: bool
+
+    def begin(self, x0, environment: Environment) -> Any:
+        raise NotImplementedError
+
+    def update(self, state, loss, gradient, environment: Environment) -> Any:
+        raise NotImplementedError
+
+    def check_restarts(self, restarts, dimension: int) -> None:
+        """Refuse starting points of restarts that do not fit."""
+        del dimension
+        if restarts is not None:
+            raise ValueError(
+                f"restarts: expected None for {type(self).__name__}, got an array; only MultiStart starts again."
+            )
+
+    def run(
+        self, problem: InverseProblem, data: Dataset, seeds: tuple[int, ...], x0, restarts, mesh
+    ) -> Result:
+        count, dimension, dtype = data.num_problems, problem.dimension, data.x0.dtype
+        self.check_restarts(restarts, dimension)
+        check_shares(mesh, count, "problems")
+        starts = _for_all_seeds("x0", data.x0 if x0 is None else x0, (count, dimension), len(seeds), dtype)
+        if restarts is not None:
+            shape = count, np.shape(restarts)[-2], dimension
+            restarts = _for_all_seeds("restarts", restarts, shape, len(seeds), dtype)
+        # On an accelerator seeds become further lanes of one batch; a CPU gains nothing from that, and compiles one shape less.
+        together = 1 if jax.default_backend() == "cpu" else len(seeds)
+        runs, outcomes = [], []
+        for first in range(0, len(seeds), together):
+            sweep = slice(first, first + together)
+            lanes = data
+            if together > 1:
+                lanes = jax.tree.map(lambda leaf: jnp.tile(leaf, (together, *[1] * (leaf.ndim - 1))), data)
+            keys = jnp.concatenate(
+                [
+                    jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "restarts"), jnp.arange(count))
+                    for s in seeds[sweep]
+                ]
+            )
+            given = (
+                starts[sweep].reshape(-1, dimension),
+                lanes.threshold,
+                jax.random.key_data(keys),
+                None if restarts is None else restarts[sweep].reshape(-1, *restarts.shape[2:]),
+                lanes.context,
+                lanes.y,
+            )
+            run = _Run(problem, self, len(given[0]), dtype, mesh)
+            outcomes.append(run.outcome(given, f"{type(self).__name__} on {problem.name}"))
+            runs.append((run.compile_seconds, run.run_seconds))
+        # A problem that has ended keeps its best loss.
+        longest = max(outcome["loss_history"].shape[1] for outcome in outcomes)
+        for outcome in outcomes:
+            missing = longest - outcome["loss_history"].shape[1]
+            outcome["loss_history"] = np.pad(outcome["loss_history"], ((0, 0), (0, missing)), mode="edge")
+        rows = {name: np.concatenate([outcome[name] for outcome in outcomes]) for name in outcomes[0]}
+        arrays = {name: value.reshape(len(seeds), count, *value.shape[1:]) for name, value in rows.items()}
+        return Result(
+            **arrays,
+            solved=arrays["loss"] < np.asarray(data.threshold),
+            solver=repr(self),
+            seed=seeds,
+            compile_seconds=sum(seconds for seconds, _ in runs),
+            run_seconds=sum(seconds for _, seconds in runs),
+        )
+
+
+def _for_all_seeds(name: str, values, shape: tuple[int, ...], num_seeds: int, dtype):
+    """Starting points given once, or for each of S seeds, as an array (S, ...)."""
+    values = jnp.asarray(values, dtype)
+    if values.ndim == len(shape) or num_seeds == 1:
+        check_array(name, values.reshape(values.shape[values.ndim > len(shape) :]), shape, finite=False)
+        values = jnp.broadcast_to(values, (num_seeds, *shape))
+    check_array(name, values, (num_seeds, *shape), finite=False)
+    return values
 
 
 def _dealt(index: np.ndarray, width: int) -> list[np.ndarray]:

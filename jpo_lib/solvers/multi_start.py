@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jpo_lib.problem import Status, check_integer
 from jpo_lib.solvers.bfgs import BFGS
+from jpo_lib.solvers.lanes import LaneSolver
 
 
 class MultiStartState(NamedTuple):
@@ -20,7 +22,7 @@ class MultiStartState(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class MultiStart:
+class MultiStart(LaneSolver):
     """Run a solver from x0, then from random starts, until the problem is solved or the budget is spent.
 
     The first start is the problem's x0, the next ones are those given to `solve(..., restarts=)`, if any, and
@@ -28,36 +30,55 @@ class MultiStart:
     problem that is solved stops at once, and one that finishes a run without success begins the next in the same
     trip, so that no problem waits for another.
 
+    Hyperparameters that are None are those that the problem recommends. A recommendation is for runs of `BFGS(max_evaluations=60)`,
+    the solver where none is given; with another one what is open is 24 starts and 1000 evaluations.
+
     Arguments:
         solver: the solver of single runs.
-        run_evaluations: cap of each run; the solver's max_evaluations when None.
         num_starts: largest number of runs per problem.
         max_evaluations: largest number of evaluations per problem, all runs together.
+        run_evaluations: cap of each run; the solver's max_evaluations where the problem recommends none.
         stop_when_solved: stop a problem once its loss is below its threshold.
     Raises:
         ValueError: if a number is out of range.
     """
 
-    solver: Any = BFGS(max_evaluations=60)
-    num_starts: int = 24
-    max_evaluations: int = 1000
+    fallbacks = {"num_starts": 24, "max_evaluations": 1000}
+
+    solver: Any = None
+    num_starts: int | None = None
+    max_evaluations: int | None = None
     run_evaluations: int | None = None
     stop_when_solved: bool = True
 
     def __post_init__(self):
-        check_integer("num_starts", self.num_starts, 1)
-        check_integer("max_evaluations", self.max_evaluations, 1)
-        if self.run_evaluations is not None:
-            check_integer("run_evaluations", self.run_evaluations, 1)
-        if not (hasattr(self.solver, "begin") and hasattr(self.solver, "update")) or isinstance(
-            self.solver, MultiStart
+        for name in ("num_starts", "max_evaluations", "run_evaluations"):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), 1)
+        if self.solver is not None and (
+            not isinstance(self.solver, LaneSolver) or isinstance(self.solver, MultiStart)
         ):
             raise ValueError(
-                f"solver: expected a solver of single problems such as BFGS(), got {type(self.solver).__name__}; pass one of those."
+                f"solver: expected a solver of single problems such as BFGS(), got {type(self.solver).__name__}; "
+                "pass one of those."
             )
 
-    def with_defaults(self, defaults):
-        return self  # the inner solver takes its own defaults in `solve`
+    def recommended(self, problem):
+        if self.solver is not None:
+            return {}
+        return {"solver": BFGS(max_evaluations=60), **super().recommended(problem)}
+
+    def completed(self, problem, num_problems=None):
+        filled = super().completed(problem)
+        return dataclasses.replace(filled, solver=filled.solver.completed(problem))
+
+    def check_restarts(self, restarts, dimension):
+        shape = np.shape(restarts)
+        if restarts is not None and (len(shape) < 3 or not 1 <= shape[-2] < self.num_starts):
+            raise ValueError(
+                f"restarts: expected shape (N, K, {dimension}) with 1 <= K < num_starts = {self.num_starts}, "
+                f"got {shape}; give fewer points or allow more starts."
+            )
 
     def begin(self, x0, environment) -> MultiStartState:
         inner = self.solver.begin(x0, environment)

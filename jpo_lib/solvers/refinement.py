@@ -9,6 +9,7 @@ import numpy as np
 from jpo_lib.problem import Dataset, InverseProblem, Result, check_integer, check_positive
 from jpo_lib.solvers.bfgs import BFGS
 from jpo_lib.solvers.multi_start import MultiStart
+from jpo_lib.solvers.solver import ARRAYS, solve
 
 
 def refinement_starts(
@@ -58,8 +59,8 @@ def refine(
     data: Dataset,
     joint: Result,
     *,
-    max_evaluations: int = 25,
-    num_starts: int = 3,
+    max_evaluations: int | None = None,
+    num_starts: int | None = None,
     spread: float = 0.05,
     seed: int = 0,
     devices=None,
@@ -71,8 +72,9 @@ def refine(
     Arguments:
         problem, data: as for `solve`.
         joint: result of a joint optimization on these data, for one seed or several.
-        max_evaluations: cap of each run; a run that has not arrived by then rarely does.
-        num_starts: runs per problem, the one from joint.x included.
+        max_evaluations: cap of each run; a run that has not arrived by then rarely does. What the problem recommends when
+            None, or else 25.
+        num_starts: runs per problem, the one from joint.x included; what the problem recommends when None, or else 3.
         spread, seed: see `refinement_starts`.
         devices: see `solve`.
     Returns:
@@ -80,14 +82,16 @@ def refine(
     Raises:
         ValueError: see `solve` and `refinement_starts`.
     """
-    from jpo_lib.solvers import solve
-
+    given = {"max_evaluations": max_evaluations, "num_starts": num_starts}
+    values = {"max_evaluations": 25, "num_starts": 3, **(problem.recommended.refinement or {})}
+    values |= {name: value for name, value in given.items() if value is not None}
+    num_starts = values["num_starts"]
     restarts = (
         refinement_starts(problem, joint, num_starts - 1, spread=spread, seed=seed)
         if num_starts > 1
         else None
     )
-    solver = MultiStart(BFGS(max_evaluations=max_evaluations), num_starts=num_starts)
+    solver = MultiStart(BFGS(max_evaluations=values["max_evaluations"]), num_starts=num_starts)
     return solve(problem, data, solver, x0=joint.x, restarts=restarts, seed=joint.seed, devices=devices)
 
 
@@ -122,10 +126,7 @@ def continued(first: Result, second: Result) -> Result:
 def first_problems(result: Result, count: int) -> Result:
     """The result for the first `count` problems."""
     lead = (slice(None),) * (result.loss.ndim - 1) + (slice(count),)
-    arrays = {
-        name: getattr(result, name)[lead]
-        for name in ("x", "loss", "loss_history", "num_evaluations", "solved", "status")
-    }
+    arrays = {name: getattr(result, name)[lead] for name in ARRAYS}
     extras = {
         name: result.extras[name][lead]
         for name in ("x_initial", "x_final", "num_diverged")

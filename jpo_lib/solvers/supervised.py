@@ -12,8 +12,8 @@ from jpo_lib._progress import progress_bar
 from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer, random_stream
 from jpo_lib.solvers.evaluation import evaluation
 from jpo_lib.solvers.training import (
-    NetworkTraining,
     Networks,
+    NetworkTraining,
     check_groups,
     describe,
     grouped,
@@ -63,11 +63,17 @@ class Supervised(NetworkTraining):
         if self.num_pairs is not None:
             check_integer("num_pairs", self.num_pairs, 1)
 
-    def with_defaults(self, defaults):
-        return super().with_defaults({"clip_problem": np.inf, **defaults})
+    def recommended(self, problem):
+        # The network, steps and rates of joint optimization; gradients are other ones, and clipped otherwise.
+        joint = dict(problem.recommended.solvers.get("JointOptimization", {}))
+        joint.pop("clip_problem", None)
+        return {**joint, **super().recommended(problem)}
 
     def training_size(self, group_size: int) -> int:
         return self.num_pairs or group_size
+
+    def train(self, problem, data, seeds, mesh):
+        return run_supervised(problem, data, self, seeds, mesh)
 
 
 def draw_pairs(problem: InverseProblem, count: int, seed: int) -> Dataset:

@@ -18,13 +18,23 @@ from jpo_lib.networks.dense import network_for
 from jpo_lib.problem import Dataset, InverseProblem, Result, check_integer, check_positive, random_stream
 from jpo_lib.solvers.devices import ALL, AXIS, EACH, SECOND, check_shares, mesh_of, on_host, placed
 from jpo_lib.solvers.evaluation import Program
+from jpo_lib.solvers.solver import Solver
 
 OPTIMIZERS = {"adam": optax.scale_by_adam, "sgd": optax.identity, "rmsprop": optax.scale_by_rms}
 
 
 @dataclasses.dataclass(frozen=True)
-class NetworkTraining:
+class NetworkTraining(Solver):
     """Hyperparameters of all solvers that train networks; those solvers explain them."""
+
+    fallbacks = {
+        "num_steps": 400,
+        "learning_rate": 1e-3,
+        "final_rate": 0.0,
+        "clip_problem": np.inf,
+        "clip_global": np.inf,
+        "clip_to_bounds": False,
+    }
 
     group_size: int | None = None
     network: Callable | None = None
@@ -59,21 +69,29 @@ class NetworkTraining:
                     f"{name}: expected a number above zero (infinity to switch it off), got {value!r}; pass such a number."
                 )
 
-    def with_defaults(self, defaults):
-        general = dict(
-            num_steps=400,
-            learning_rate=1e-3,
-            final_rate=0.0,
-            clip_problem=np.inf,
-            clip_global=np.inf,
-            clip_to_bounds=False,
-        )
-        open_fields = {
-            name: defaults.get(name, value)
-            for name, value in {**general, "batch_size": None}.items()
-            if getattr(self, name) is None
-        }
-        return dataclasses.replace(self, **open_fields)
+    def completed(self, problem, num_problems=None):
+        filled = super().completed(problem)
+        if self.batch_size is None and filled.batch_size is not None and num_problems is not None:
+            # A recommended batch that does not divide the group is enlarged to the next number that does.
+            size = filled.training_size(filled.group_size or num_problems)
+            batch = next(n for n in range(min(filled.batch_size, size), size + 1) if size % n == 0)
+            filled = dataclasses.replace(filled, batch_size=batch)
+        return filled
+
+    def train(self, problem: InverseProblem, data: Dataset, seeds: tuple[int, ...], mesh) -> Result:
+        """Train the networks of all groups and seeds. Arrays of the result have the leading axis of seeds."""
+        raise NotImplementedError
+
+    def run(
+        self, problem: InverseProblem, data: Dataset, seeds: tuple[int, ...], x0, restarts, mesh
+    ) -> Result:
+        for name, given, why in (
+            ("restarts", restarts, "only MultiStart starts again"),
+            ("x0", x0, "its network makes the starting points"),
+        ):
+            if given is not None:
+                raise ValueError(f"{name}: expected None for {type(self).__name__}, got an array; {why}.")
+        return self.train(problem, data, seeds, mesh)
 
     def training_size(self, group_size: int) -> int:
         """Number of examples that a network of a group learns from."""
