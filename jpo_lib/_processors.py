@@ -24,7 +24,7 @@ def on_all_processors(work: Callable, items: Iterable) -> list:
     items = list(items)
     results = [None] * len(items)
     numbers = iter(range(len(items)))  # shared: each number goes to one thread
-    float64 = jax.config.jax_enable_x64  # each thread has a setting of its own
+    float64 = jax.config.read("jax_enable_x64")  # each thread has a setting of its own
 
     def take_share():
         try:

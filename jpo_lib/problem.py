@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jpo_lib._checks import check_array, check_integer, check_positive
+from jpo_lib.dataset import IDENTIFIER_SIZE, Dataset, random_stream
 from jpo_lib.result import STATUS_TEXTS, Result, Status
 
 __all__ = [
@@ -40,61 +40,7 @@ __all__ = [
     "random_stream",
 ]
 
-IDENTIFIER_SIZE = 8
 SAMPLE_BLOCK = 256  # problems drawn by one call of the compiled sampler
-
-
-def _register(cls, static: tuple[str, ...]):
-    names = [f.name for f in dataclasses.fields(cls)]
-    return jax.tree_util.register_dataclass(
-        cls, data_fields=[n for n in names if n not in static], meta_fields=list(static)
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class Dataset:
-    """N inverse problems of one kind, y_i = observe(F(x_i, c_i)): the targets, and what is known about each problem.
-
-    Attributes:
-        y: targets, shape (N, ...), unit of the simulator's output.
-        context: known inputs of the simulator, a pytree of arrays (N, ...), or None.
-        x0: starting points of the classical solvers, shape (N, d), unit of x.
-        x_true: parameters that made the targets, shape (N, d), unit of x; None when unknown.
-        threshold: a problem counts as solved when its loss is below this, shape (N,), unit of the loss.
-        identifiers: gamma_i, arbitrary labels that tell problems apart, shape (N, 8), dimensionless.
-        seed: the seed that the data was drawn with; None for data from outside.
-    """
-
-    y: jax.Array
-    context: Any
-    x0: jax.Array
-    x_true: jax.Array | None
-    threshold: jax.Array
-    identifiers: jax.Array
-    seed: int | None = None
-
-    @property
-    def num_problems(self) -> int:
-        """N, the number of problems."""
-        return self.x0.shape[0]
-
-    def __len__(self) -> int:
-        return self.num_problems
-
-    def __getitem__(self, index) -> Dataset:
-        """Select problems by slice or index array; the selection keeps the axis of problems.
-
-        Arguments:
-            index: whole number, slice, or array of numbers or of truth values, shape (N,).
-        """
-        index = np.atleast_1d(np.arange(self.num_problems)[index])
-        with jax.enable_x64(True):  # keeps the precision of each array, whatever JAX's flag
-            return jax.tree.map(
-                lambda leaf: jnp.asarray(np.asarray(leaf)[index]), self
-            )  # on the host: nothing to compile
-
-
-_register(Dataset, static=("seed",))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -343,14 +289,6 @@ class InverseProblem:
             if self.execution.float64 is None or not jnp.issubdtype(array.dtype, jnp.floating)
             else array.astype(float)
         )
-
-
-def random_stream(seed, purpose: str):
-    """A key for one purpose. Streams of different purposes share no numbers, even under the same seed.
-
-    This matters: were restarts drawn from the stream of the data, a solver could be handed the solution.
-    """
-    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))
 
 
 @functools.lru_cache(maxsize=64)

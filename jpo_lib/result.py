@@ -71,6 +71,11 @@ class Result:
     extras: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, also where a single one was asked for."""
+        return self.seed if isinstance(self.seed, tuple) else (self.seed,)
+
+    @property
     def status_text(self) -> np.ndarray:
         """The status codes as sentences, shape (N,)."""
         return np.vectorize(lambda code: STATUS_TEXTS[Status(code)], otypes=[object])(self.status)
@@ -94,7 +99,7 @@ class Result:
         }
         dataset = xr.Dataset({name: (dims, getattr(self, name)) for name, dims in variables.items()})
         if lead:
-            dataset = dataset.assign_coords(seed=list(self.seed))
+            dataset = dataset.assign_coords(seed=list(self.seeds))
         return dataset.assign_attrs(solver=self.solver)
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A room is a module or a folder of a package. It knows itself and rooms of a lower rank; `__init__` and `__main__` know all.
 RANKS = {
     "jpo_lib": [
-        {"_checks", "_progress", "_processors", "result"},
+        {"_checks", "_progress", "_processors", "result", "dataset"},
         {"problem", "metrics"},
         {"networks", "theory"},
         {"problems", "solvers"},

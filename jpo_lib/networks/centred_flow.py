@@ -58,6 +58,7 @@ class CentredFlow(eqx.Module):
         size = (2 * num_modes + 1) ** 2
         mlp = eqx.nn.MLP(size + 2, 4, width, depth, jax.nn.silu, key=key)
         last = mlp.layers[-1]
+        assert last.bias is not None
         smaller = (LAST_LAYER * last.weight, LAST_LAYER * last.bias)
         self.mlp = eqx.tree_at(lambda m: (m.layers[-1].weight, m.layers[-1].bias), mlp, smaller)
         self.linear = jnp.zeros((4, size + 2))

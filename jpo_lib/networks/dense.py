@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -51,7 +52,7 @@ class Dense(eqx.Module):
         self.spread = tuple(float(value) for value in spread)
 
     def __call__(self, y, context=None, identifier=None):
-        parts = (
+        parts: list[Any] = (
             [jnp.ravel(leaf) for leaf in jax.tree.leaves((y, context))] if "targets" in self.inputs else []
         )
         parts += [identifier] if "identifiers" in self.inputs else []
@@ -61,7 +62,7 @@ class Dense(eqx.Module):
 class WithIdentifiers(eqx.Module):
     """x = network(y, c) + s * MLP(gamma): the identifier corrects what the target alone suggests."""
 
-    network: eqx.Module
+    network: Callable
     correction: Dense
 
     def __init__(self, key, network, *, spread, width: int = 64):
@@ -117,7 +118,7 @@ def network_for(problem, inputs: str = "targets") -> Callable:
     return build
 
 
-def middle_and_spread(problem) -> dict[str, list[float]]:
+def middle_and_spread(problem) -> dict[str, Any]:
     """Middle and half width of the prior box, by the names that the networks use."""
     lower, upper = (np.asarray(bound, float) for bound in problem.bounds)
     return {"middle": (0.5 * (lower + upper)).tolist(), "spread": (0.5 * (upper - lower)).tolist()}

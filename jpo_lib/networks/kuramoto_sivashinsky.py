@@ -83,8 +83,14 @@ class RingEncoder(eqx.Module):
     def answers(self, inputs):
         """The head on each row of the inputs: (rows, values) -> (rows, 2)."""
         for layer in self.head[:-1]:
-            inputs = jax.nn.silu(inputs @ layer.weight.T + layer.bias)
-        return inputs @ self.head[-1].weight.T + self.head[-1].bias
+            inputs = jax.nn.silu(_affine(layer, inputs))
+        return _affine(self.head[-1], inputs)
+
+
+def _affine(layer: eqx.nn.Linear, inputs):
+    """The layer on each row of the inputs."""
+    assert layer.bias is not None
+    return inputs @ layer.weight.T + layer.bias
 
     def __call__(self, y, context, identifier=None):
         del identifier

@@ -12,6 +12,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jpo_lib.networks.dense_velocity import DenseVelocity
 from jpo_lib.problem import Execution, InverseProblem, Recommended, Starts, check_integer, check_positive
@@ -103,7 +104,7 @@ def simulate_shot(
         table=table,
         cushion_restitution=cushion_restitution,
     )
-    if not isinstance(positions, jax.core.Tracer):
+    if not isinstance(positions, Tracer):
         check_balls(positions, radius, table)
     positions, velocities = jnp.asarray(positions), jnp.asarray(velocities)
     dtype = jnp.promote_types(jnp.promote_types(positions.dtype, velocities.dtype), jnp.float32)
@@ -112,7 +113,7 @@ def simulate_shot(
             f"velocities: expected positions and velocities of one shape (B, 2), got {positions.shape} and {velocities.shape}; "
             "pass one row (x, y) per ball in both."
         )
-    if not isinstance(velocities, jax.core.Tracer) and not np.isfinite(velocities).all():
+    if not isinstance(velocities, Tracer) and not np.isfinite(velocities).all():
         raise ValueError("velocities: expected finite numbers, got NaN or infinity; repair them.")
     count = 32 * len(positions) if max_events is None else check_integer("max_events", max_events, 1)
     table = None if table is None else (float(table[0]), float(table[1]))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.custom_derivatives import SymbolicZero
 
 from jpo_lib.networks.kuramoto_sivashinsky import FORCING_MODE, RingEncoder
@@ -163,8 +164,8 @@ def _prepare(u0, horizon, dt, forcing, domain_extent, order):
     num_points = u0.shape[0]
     num_steps = _check_grid(num_points, domain_extent, dt, horizon, order)
     forcing = default_forcing(num_points) if forcing is None else forcing
-    check_array("forcing", forcing, (num_points,), finite=not isinstance(forcing, jax.core.Tracer))
-    check_array("u0", u0, (num_points,), finite=not isinstance(u0, jax.core.Tracer))
+    check_array("forcing", forcing, (num_points,), finite=not isinstance(forcing, Tracer))
+    check_array("u0", u0, (num_points,), finite=not isinstance(u0, Tracer))
     return u0, forcing, _discretization(num_points, float(domain_extent), float(dt), order), num_steps
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -65,7 +66,8 @@ def mesh_of(leaves) -> Mesh | None:
     for leaf in leaves:
         sharding = getattr(leaf, "sharding", None)
         if isinstance(sharding, NamedSharding):
-            return sharding.mesh
+            # Our meshes are of real devices.
+            return sharding.mesh  # pyright: ignore[reportReturnType]
     return None
 
 
@@ -80,7 +82,7 @@ def placed(tree, mesh: Mesh | None, parts=EACH):
             return leaf
         if mesh_of([leaf]) is None and not mesh.is_multi_process:
             return jax.device_put(leaf, sharding)
-        if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+        if jnp.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
             return jax.random.wrap_key_data(
                 place(jax.random.key_data(leaf), part), impl=jax.random.key_impl(leaf)
             )

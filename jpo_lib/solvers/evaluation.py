@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,9 @@ class Program:
         parts, results: how arguments and results are split over devices.
     """
 
-    def __init__(self, function: Callable, donate: tuple[int, ...] = (), parts=EACH, results=EACH):
+    def __init__(
+        self, function: Callable, donate: tuple[int, ...] = (), parts: Any = EACH, results: Any = EACH
+    ):
         self._function, self._donate, self._parts, self._results = function, donate, parts, results
         self._compiled: dict = {}
 
@@ -57,7 +60,8 @@ class Program:
             place = functools.partial(placed, mesh=mesh, parts=self._parts)
             ready = jax.jit(shared, donate_argnums=self._donate).lower(*place(arguments)).compile()
             program = functools.wraps(self._function)(lambda *arguments: ready(*place(arguments)))
-            program.as_text = ready.as_text
+            # As other programs have it.
+            program.as_text = ready.as_text  # pyright: ignore[reportAttributeAccessIssue]
         self._compiled[signature] = program
         return program, time.perf_counter() - begin
 
@@ -120,13 +124,14 @@ def evaluation(problem: InverseProblem, training: bool = False) -> Evaluation:
     With `training` the gradient is that of the problem's training loss, where it has one; the loss stays L, and one
     simulation gives both. Where the loss or the gradient is not finite, the loss is infinite and the gradient zero.
     """
-    if training and problem.training_loss is None:
+    training_loss = problem.training_loss if training else None
+    if training and training_loss is None:
         return evaluation(problem)
 
     def objectives(x, context, y):
         output = problem.simulate(x, context)
         loss = problem.loss(output, y)
-        return problem.training_loss(output, y) if training else loss, loss
+        return training_loss(output, y) if training_loss else loss, loss
 
     def evaluate_one(x, context, y):
         (_, loss), gradient = jax.value_and_grad(objectives, has_aux=True)(x, context, y)

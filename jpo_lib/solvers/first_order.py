@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import optax
 
 from jpo_lib.problem import Status, check_integer, check_positive
 from jpo_lib.solvers.lanes import LaneSolver
+from jpo_lib.solvers.solver import left_open
 
 
 class FirstOrderState(NamedTuple):
@@ -22,10 +23,10 @@ class FirstOrderState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class _FirstOrder(LaneSolver):
-    fallbacks = {"learning_rate": 1e-2, "max_evaluations": 400}
+    fallbacks: ClassVar = {"learning_rate": 1e-2, "max_evaluations": 400}
 
-    learning_rate: float | None = None
-    max_evaluations: int | None = None
+    learning_rate: float = left_open()
+    max_evaluations: int = left_open()
     stop_when_solved: bool = False
 
     def __post_init__(self):

@@ -132,7 +132,7 @@ class _Rows(NamedTuple):
 class _Block(NamedTuple):
     """Lanes that are evaluated together: their numbers, what belongs to them, and how many of them are active."""
 
-    index: np.ndarray
+    numbers: np.ndarray
     rows: _Rows
     active: int
 
@@ -197,20 +197,32 @@ class _Run:
 
     def advance(self, block: _Block, stage: _Stage, report: Callable[[int], None]) -> _Block:
         """Evaluate the lanes of a block some times: the only one until few enough are active, one of several as often as all."""
-        index, rows, active = block
+        numbers, rows, active = block
         lanes, longest = rows.lanes, self.method.max_evaluations
         for _ in range(longest if stage.alone else min(TRIPS, longest)):
             loss, gradient = stage.evaluate(lanes.state.x, rows.context, rows.y)
             lanes, running = stage.update(lanes, rows.threshold, rows.starts, loss, gradient)
             best, column, running = on_host((lanes.loss, lanes.num_evaluations, running))
             # A lane that has ended writes its last column again. All have at least one evaluation.
-            self.history[index, column[: len(index)] - 1] = best[: len(index)]
+            self.history[numbers, column[: len(numbers)] - 1] = best[: len(numbers)]
             active = int(running.sum())
             if stage.alone:
                 report(len(self.history) - active)
             if active <= (stage.enough if stage.alone else 0):
                 break
-        return _Block(index, rows._replace(lanes=lanes), active)
+        return _Block(numbers, rows._replace(lanes=lanes), active)
+
+    def worked_on(self, blocks: list[_Block], stage: _Stage, report: Callable[[int], None]) -> _Rows:
+        """The rows of all blocks when few enough of their lanes are active."""
+
+        def work(block: _Block) -> _Block:
+            return self.advance(block, stage, report) if block.active else block
+
+        while (active := sum(block.active for block in blocks)) > stage.enough:
+            report(len(self.history) - active)
+            blocks = on_all_processors(work, blocks)
+        parts = [_chosen(on_host(block.rows), slice(len(block.numbers))) for block in blocks]
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
     def narrower(self, width: int) -> int:
         """The next smaller width of blocks, for the last unfinished lanes; 0 where it does not pay."""
@@ -219,11 +231,12 @@ class _Run:
         width = width // PACK_FACTOR // num_devices * num_devices if self.problem.execution.pack_lanes else 0
         return width if width >= smallest else 0
 
-    def outcome(self, given, label: str) -> dict[str, np.ndarray]:
+    def outcome(self, given, label: str) -> dict[str, Any]:
         """Run all lanes to their ends: the arrays of a `Result`, with one row per lane."""
         size = len(self.history)
         width = block_size(self.problem, size, self.mesh)
-        rows, index, full = self.begin(given, width), np.arange(size), None
+        rows, index = self.begin(given, width), np.arange(size)
+        full = rows.lanes
         with progress_bar(label, total=size) as report:
             while len(index):
                 narrower = self.narrower(width)
@@ -233,17 +246,8 @@ class _Run:
                 blocks = [
                     self.block(rows, index, chosen, width) for chosen in _dealt(np.arange(len(index)), width)
                 ]
-                stage = self.stage(blocks, narrower)
-
-                def work(block: _Block, stage: _Stage = stage) -> _Block:
-                    return self.advance(block, stage, report) if block.active else block
-
-                while (active := sum(block.active for block in blocks)) > stage.enough:
-                    report(size - active)
-                    blocks = on_all_processors(work, blocks)
-                parts = [jax.tree.map(lambda leaf, n=len(b.index): leaf[:n], on_host(b.rows)) for b in blocks]
-                rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-                full = _scatter(full, index, rows.lanes)
+                rows = self.worked_on(blocks, self.stage(blocks, narrower), report)
+                _scatter(full, index, rows.lanes)
                 unfinished = np.flatnonzero(rows.lanes.state.status == Status.RUNNING)
                 rows, index = _chosen(rows, unfinished), index[unfinished]
         status = full.state.status
@@ -356,12 +360,7 @@ def _filled(rows, width: int):
     )
 
 
-def _scatter(full, index, lanes):
-    if full is None:
-        return lanes
-
-    def put(target, values):
+def _scatter(full: Lanes, index: np.ndarray, lanes: Lanes) -> None:
+    """Write some lanes to their places among all."""
+    for target, values in zip(jax.tree.leaves(full), jax.tree.leaves(lanes), strict=True):
         target[index] = values
-        return target
-
-    return jax.tree.map(put, full, lanes)

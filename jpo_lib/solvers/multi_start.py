@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import numpy as np
 from jpo_lib.problem import Status, check_integer
 from jpo_lib.solvers.bfgs import BFGS
 from jpo_lib.solvers.lanes import LaneSolver
+from jpo_lib.solvers.solver import left_open
 
 
 class MultiStartState(NamedTuple):
@@ -43,11 +44,11 @@ class MultiStart(LaneSolver):
         ValueError: if a number is out of range.
     """
 
-    fallbacks = {"num_starts": 24, "max_evaluations": 1000}
+    fallbacks: ClassVar = {"num_starts": 24, "max_evaluations": 1000}
 
-    solver: Any = None
-    num_starts: int | None = None
-    max_evaluations: int | None = None
+    solver: LaneSolver = left_open()
+    num_starts: int = left_open()
+    max_evaluations: int = left_open()
     run_evaluations: int | None = None
     stop_when_solved: bool = True
 

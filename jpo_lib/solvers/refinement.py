@@ -82,16 +82,15 @@ def refine(
     Raises:
         ValueError: see `solve` and `refinement_starts`.
     """
-    given = {"max_evaluations": max_evaluations, "num_starts": num_starts}
-    values = {"max_evaluations": 25, "num_starts": 3, **(problem.recommended.refinement or {})}
-    values |= {name: value for name, value in given.items() if value is not None}
-    num_starts = values["num_starts"]
+    recommended = {"max_evaluations": 25, "num_starts": 3, **(problem.recommended.refinement or {})}
+    max_evaluations = recommended["max_evaluations"] if max_evaluations is None else max_evaluations
+    num_starts = recommended["num_starts"] if num_starts is None else num_starts
     restarts = (
         refinement_starts(problem, joint, num_starts - 1, spread=spread, seed=seed)
         if num_starts > 1
         else None
     )
-    solver = MultiStart(BFGS(max_evaluations=values["max_evaluations"]), num_starts=num_starts)
+    solver = MultiStart(BFGS(max_evaluations=max_evaluations), num_starts=num_starts)
     return solve(problem, data, solver, x0=joint.x, restarts=restarts, seed=joint.seed, devices=devices)
 
 

@@ -17,6 +17,11 @@ ARRAYS = ("x", "loss", "loss_history", "num_evaluations", "solved", "status")
 SomeSolver = TypeVar("SomeSolver", bound="Solver")
 
 
+def left_open() -> Any:
+    """A hyperparameter that is None until `complete` fills it in; its type is the one that it has then."""
+    return dataclasses.field(default=None)
+
+
 @dataclasses.dataclass(frozen=True)
 class Solver:
     """A solver is its hyperparameters. One that is None is open: the problem recommends a value, or else the solver has one."""
@@ -116,4 +121,5 @@ def of_first_seed(result: Result) -> Result:
         else jax.tree.map(lambda leaf: leaf[0] if eqx.is_array_like(leaf) else leaf, value)
         for name, value in result.extras.items()
     }
-    return dataclasses.replace(result, **first, extras=extras, seed=result.seed[0])
+    (seed,) = result.seeds
+    return dataclasses.replace(result, **first, extras=extras, seed=seed)

@@ -26,7 +26,7 @@ def check_counts(name, values, odd=False):
     return array.astype(np.int64)
 
 
-def check_positive(name, value, zero_allowed=False):
+def check_numbers(name, value, zero_allowed=False):
     array = np.asarray(value, dtype=float)
     if not np.all(np.isfinite(array)) or np.any(array < 0) or (not zero_allowed and np.any(array == 0)):
         bound = "at least 0" if zero_allowed else "above 0"
@@ -67,7 +67,7 @@ def noise_alignment(signal_to_noise, dimension):
     Raises: ValueError for a negative or non-finite lam, or d < 1.
     Source: Holl & Thuerey (2024), arXiv:2408.08119, Figure 2a, for the setting; the proof is ours.
     """
-    lam = check_positive("signal_to_noise", signal_to_noise, zero_allowed=True)[..., None]
+    lam = check_numbers("signal_to_noise", signal_to_noise, zero_allowed=True)[..., None]
     (d,) = check_counts("dimension", dimension)
     nodes, weights = np.polynomial.legendre.leggauss(64)
     # sin(phi) >= 2 phi / pi: beyond this angle the integrand is below exp(-40) of its maximum.
@@ -86,7 +86,7 @@ def noise_alignment_expansion(signal_to_noise, dimension, regime):
     Source: the book's page of proofs.
     """
     check_one_of("regime", regime, ("small", "large"))
-    lam = check_positive("signal_to_noise", signal_to_noise, zero_allowed=regime == "small")
+    lam = check_numbers("signal_to_noise", signal_to_noise, zero_allowed=regime == "small")
     (d,) = check_counts("dimension", dimension)
     if regime == "large":
         return 1 - (d - 1) / (2 * lam**2) + 3 * (d - 1) * (d - 3) / (8 * lam**4)
@@ -122,8 +122,8 @@ def vote_efficiency(density_at_zero, variance):
     Raises: ValueError for a non-positive value or NaN.
     Source: Hodges & Lehmann (1956), Ann. Math. Statist. 27.
     """
-    density = check_positive("density_at_zero", density_at_zero)
-    return 4 * density**2 * (np.inf if np.isposinf(variance) else check_positive("variance", variance))
+    density = check_numbers("density_at_zero", density_at_zero)
+    return 4 * density**2 * (np.inf if np.isposinf(variance) else check_numbers("variance", variance))
 
 
 @lru_cache(maxsize=4)
@@ -165,9 +165,10 @@ def landscape_alignment(
     Raises: ValueError for input outside these ranges.
     Source: Holl & Thuerey (2024), arXiv:2408.08119, Figure 2c,d, for the setting; the proof is ours.
     """
-    check_one_of("estimator", estimator, ESTIMATORS), check_one_of("law", law, LAWS)
+    check_one_of("estimator", estimator, ESTIMATORS)
+    check_one_of("law", law, LAWS)
     n = check_counts("num_examples", num_examples, odd=estimator == "vote")[:, None]
-    sigma = check_positive("noise_scale", noise_scale)
+    sigma = check_numbers("noise_scale", noise_scale)
     if not 0 < half_width <= np.pi / 2:
         raise ValueError(
             f"half_width: expected a number in (0, pi/2], got {half_width!r}; pass half_width=1.0."

@@ -13,8 +13,8 @@ from jpo_lib.theory.alignment import (
     TARGET_SLOPE,
     check_counts,
     check_gammas,
+    check_numbers,
     check_one_of,
-    check_positive,
 )
 
 ROUNDING = 1e-6  # resolution of a float32 cosine; no standard error is taken to be smaller
@@ -44,7 +44,7 @@ def sample_noise_alignment(key, num_seeds, num_examples, dimensions, signal_to_n
     """
     (num_seeds,) = check_counts("num_seeds", num_seeds)
     n, d = check_counts("num_examples", num_examples), check_counts("dimensions", dimensions)
-    ratio = jnp.float32(check_positive("signal_to_noise", signal_to_noise))
+    ratio = jnp.float32(check_numbers("signal_to_noise", signal_to_noise))
     return np.asarray(_noise_samples(key, ratio, int(num_seeds), tuple(n.tolist()), tuple(d.tolist())))
 
 
@@ -81,8 +81,8 @@ def sample_landscape_alignment(key, num_seeds, num_examples, noise_scale, law="n
         tuple(check_counts("num_examples", num_examples).tolist()),
     )
     sigma, half = (
-        jnp.float32(check_positive("noise_scale", noise_scale)),
-        jnp.float32(check_positive("half_width", half_width)),
+        jnp.float32(check_numbers("noise_scale", noise_scale)),
+        jnp.float32(check_numbers("half_width", half_width)),
     )
     both = np.asarray(_landscape_samples(key, sigma, half, law == "cauchy", int(num_seeds), sizes))
     return {name: both[:, i] for i, name in enumerate(ESTIMATORS)}
