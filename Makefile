@@ -14,12 +14,13 @@ unexport PYTHONDONTWRITEBYTECODE
 RUN := .venv/bin/python
 
 
-.PHONY: help env book pdf test bench links lock clean
+.PHONY: help env book pdf check test bench links lock clean
 help:
 	@echo "make env     install the pinned environment into .venv     (ACCELERATOR=cpu, or cuda13 for NVIDIA GPUs)"
 	@echo "make book    run all studies and notebooks, build the book (PROFILE=laptop, or smoke, paper, published)"
 	@echo "               on a cluster: EXECUTOR=slurm, or kubernetes, or the folder of a Snakemake profile; with GPU=1 for each study"
 	@echo "make pdf     the same, and the whole book as one PDF (needs Chromium)"
+	@echo "make check   format, lint and type check all Python, in seconds (ruff, basedpyright)"
 	@echo "make test    run all tests, a small build of the book included"
 	@echo "make bench   measure speed beside other software    (QUICK=1: in three minutes; MACHINE=name-of-the-results)"
 	@echo "make links   try all links of the built book that leave the site (needs a network)"
@@ -38,6 +39,13 @@ pdf: book
 test: env
 	@exec $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
+# All Python: the format, common mistakes, and types.
+check: env
+	@$(RUN) -m ruff format --check --quiet .
+	@$(RUN) -m ruff check --quiet .
+	@$(RUN) -m basedpyright
+	@echo "make check: all Python is formatted, linted and type checked"
+
 bench:
 	@sh workflow/environment.sh bench
 	@exec .venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(MACHINE),--machine "$(MACHINE)")
@@ -47,12 +55,12 @@ links: env
 
 LOCK = $(RUN) -m uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-header --no-annotate --quiet $(if $(UPGRADE),--upgrade)
-ALL_EXTRAS = pyproject.toml requirements/build.in --extra book --extra test --extra cluster
+ALL_EXTRAS = pyproject.toml requirements/build.in --extra notebooks --extra book --extra test --extra cluster
 
 lock: env
 	@$(LOCK) $(ALL_EXTRAS) --output-file requirements/cpu.lock >/dev/null
 	@$(LOCK) $(ALL_EXTRAS) --extra cuda13 --output-file requirements/cuda13.lock >/dev/null
-	@$(LOCK) pyproject.toml requirements/build.in --extra bench --constraints requirements/cpu.lock \
+	@$(LOCK) pyproject.toml requirements/build.in --extra notebooks --extra bench --constraints requirements/cpu.lock \
 		--output-file requirements/bench.lock >/dev/null
 	@$(LOCK) requirements/bootstrap.in --output-file requirements/bootstrap.lock >/dev/null
 	@$(RUN) workflow/environment_yml.py

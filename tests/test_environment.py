@@ -14,9 +14,9 @@ from packaging.requirements import Requirement
 
 REQUIREMENTS = ROOT / "requirements"
 LOCKS = {
-    "cpu.lock": ("book", "test", "cluster"),
-    "cuda13.lock": ("book", "test", "cluster", "cuda13"),
-    "bench.lock": ("bench",),
+    "cpu.lock": ("notebooks", "book", "test", "cluster"),
+    "cuda13.lock": ("notebooks", "book", "test", "cluster", "cuda13"),
+    "bench.lock": ("notebooks", "bench"),
 }
 FILES = [
     "pyproject.toml",
@@ -85,7 +85,7 @@ def test_environment_yml_is_made_from_them():
     pinned = next(entry["pip"] for entry in yaml.safe_load(text)["dependencies"] if isinstance(entry, dict))
     assert "-e ." in pinned
     assert {line.partition("==")[0] for line in pinned} >= {
-        wanted.name.lower() for wanted in direct(("book", "test"))
+        wanted.name.lower() for wanted in direct(("notebooks", "book", "test"))
     }
 
 
@@ -97,5 +97,5 @@ def test_no_address(name):
 
 def test_installed_versions_are_the_locked_ones():
     versions = environment_yml.locked_versions(python=f"{sys.version_info.major}.{sys.version_info.minor}")
-    for wanted in direct(("book", "test")):
+    for wanted in direct(("notebooks", "book", "test")):
         assert version(wanted.name) == versions[wanted.name.lower()], f"{wanted.name}: run make env"

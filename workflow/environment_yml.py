@@ -8,7 +8,7 @@ from packaging.markers import Marker
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = "3.11"
-EXTRAS = ("book", "test")  # what a reader needs; a cluster or a GPU has its own needs
+EXTRAS = ("notebooks", "book", "test")  # what a reader needs; a cluster or a GPU has its own needs
 
 
 def locked_versions(lock="cpu.lock", python=PYTHON):
