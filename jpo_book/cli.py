@@ -167,9 +167,6 @@ def study(
     as_json: Annotated[
         bool, typer.Option("--json", help="With --list: everything that the workflow needs.")
     ] = False,
-    requests: Annotated[
-        bool, typer.Option("--requests", help="With --json: also the time and memory to ask a cluster for.")
-    ] = False,
     cell: Annotated[
         Optional[list[str]], typer.Option(help="Compute only this cell; may be repeated.")
     ] = None,
@@ -195,7 +192,7 @@ def study(
         if as_json:
             from jpo_book.studies.workflow_plan import workflow_plan
 
-            print(json.dumps(workflow_plan(cells, profile, folder, requests)))
+            print(json.dumps(workflow_plan(cells, profile, folder)))
         else:
             for one in cells:
                 print(f"{one.name}\t{studies.check(one, folder)}")
@@ -227,13 +224,11 @@ def study(
 @app.command()
 def claims() -> None:
     """Judge the claims from the results; write _build/ledger.json and the pages made from it."""
-    from jpo_book.files import write_if_changed
-    from jpo_book.pages import cost_pages, ledger
+    from jpo_book.pages import ledger
 
     started = time.monotonic()
-    root = root_folder()
-    path = ledger.write_ledger(root)
-    write_if_changed(root / "book" / "_generated" / "cost_estimate.md", cost_pages.fragment())
+    path = ledger.write_ledger(root_folder())
+    path.touch()  # newer than all pages: the build of the book need not judge again
     items = json.loads(path.read_text(encoding="utf-8"))["items"]
     for item in items:
         if item["kind"] == "claim":
@@ -242,23 +237,6 @@ def claims() -> None:
         f"ledger    {sum(i['status'] == 'built' for i in items)} of {len(items)} items built",
         time.monotonic() - started,
     )
-
-
-@app.command()
-def timings(folder: Folder = None) -> None:
-    """Keep the times of the studies that were computed here in results/timings, for estimates of what others will cost."""
-    from jpo_book.files import studies_folder
-    from jpo_book.pages import cost_estimate
-
-    times = cost_estimate.computed(
-        cost_estimate.cells_that_tell(), [studies_folder() if folder is None else folder]
-    )
-    if not times:
-        raise parameters.InputError(
-            "Expected computed studies of the profiles laptop or paper, got none: run make book first."
-        )
-    for path in cost_estimate.keep(times, cost_estimate.timings_folder()):
-        _report(f"timings   {path.name}")
 
 
 @app.command()
@@ -345,12 +323,7 @@ def main() -> None:
     """Entry point: every wrong request ends in one sentence and exit code 2."""
     _end_with_build()
     # Programs compiled once are kept: a later command of the same kind starts in seconds.
-    cache = compilation.programs_folder(root_folder())
-    if os.environ.get(
-        "JPO_EXECUTOR"
-    ):  # set by workflow/build.py when the work is done by the nodes of a cluster
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache)  # instead of the driver's
-    compilation.keep_programs(cache)
+    compilation.keep_programs(compilation.programs_folder(root_folder()))
     try:
         code = app(standalone_mode=False)
     except parameters.InputError as error:

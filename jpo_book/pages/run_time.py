@@ -1,32 +1,23 @@
-"""Time: measured here, and read from the manifests of studies.
-
-Times differ from run to run and from machine to machine. They are therefore kept apart from the results of studies, which
-are equal bit for bit whenever they are computed again.
-"""
+"""Time as the manifests of studies tell it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from jpo_book import studies
+from jpo_book.files import reference_folder
 from jpo_book.names import METHODS
 from jpo_book.pages.tables import markdown_table
 from jpo_book.studies.manifest import hardware, read_manifest
 from jpo_book.words import duration
 
-COST_HEADER = [
-    "experiment",
-    "method",
-    "n",
-    "problems",
-    "evaluations per problem",
-    "time per problem",
-    "compilation",
-    "hardware",
-]
+COST_HEADER = "experiment, method, n, problems, evaluations per problem, time per problem, compilation, hardware".split(
+    ", "
+)
 
 
 def cost_rows(plans: Mapping[str, Sequence[studies.Cell]], folder: Path | None = None) -> list[list[str]]:
@@ -91,3 +82,20 @@ def seconds_per_problem(cell: studies.Cell, seconds: Mapping[str, float], method
     if method == "Joint":
         return trained
     return own + trained if method in ("JointRefined", "JointRestarted") else own
+
+
+def time_of_profile(profile: str = "paper") -> str:
+    """How long the reference results of a profile took, as text: the sum of the seconds in their manifests."""
+    cells = [cell for name in studies.STUDIES for cell in studies.plan(name, profile)]
+    files = (reference_folder() / f"{cell.name}.json" for cell in cells)
+    manifests = [json.loads(path.read_text(encoding="utf-8")) for path in files if path.is_file()]
+    if not manifests:
+        return f"No cell of the profile `{profile}` has a reference result, so nothing is known of its time.\n"
+    hours = [m["seconds"].get("processor", m["seconds"]["total"]) / 3600 for m in manifests]
+    on_clock = sum("processor" not in m["seconds"] for m in manifests)
+    machines = "; ".join(dict.fromkeys(map(hardware, manifests)))
+    rest = f" For {on_clock} of them, which do not record it, the time on the clock counts instead." if on_clock else ""
+    return (
+        f"The profile `{profile}` has {len(cells)} cells, of which {len(manifests)} have a reference result. "
+        f"These took {sum(hours):.1f} h of CPU time in all, and the longest {max(hours):.1f} h, on {machines}.{rest}\n"
+    )
