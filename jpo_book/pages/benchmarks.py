@@ -124,12 +124,15 @@ def benchmark_tables(benchmarks: Sequence[Mapping[str, Any]], *, label: str):
         )
         parts += [f"- *{row_name(row)}:* {row['note']}" for row in benchmark["rows"] if row["note"]]
         missed = [row for row in benchmark["rows"] if row["reached"] is False]
+        findings = {
+            (found["name"], found["beside"]): f"{found['text']} (Measured {found['measured'][:10]}.)"
+            for found in benchmark["findings"]
+        }
         if missed:
-            parts.append(
-                f"**Why {len(missed)} targets are missed on {benchmark['machine']['name']}.** Measured in the same run, by `benchmarks/reasons.py`:"
-            )
+            parts.append(f"**Why {len(missed)} targets are missed on {benchmark['machine']['name']}.**")
+            unknown = "The reason has not been measured."
             parts += [
-                f"- *{row_name(row)}:* {row.get('reason') or 'The reason has not been measured.'}"
+                f"- *{row_name(row)}:* {findings.get((row['name'], row['beside']), unknown)}"
                 for row in missed
             ]
     return Markdown("\n\n".join(parts) or "There is no file of a benchmark yet: `make bench` writes one.")
