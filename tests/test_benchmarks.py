@@ -222,7 +222,7 @@ def test_committed_results_are_files_of_benchmarks_without_names_of_hosts():
     for benchmark in benchmarks.read_benchmarks():
         assert re.fullmatch(r"[a-z0-9-]+", benchmark["machine"]["name"])
         assert benchmark["scaling"]
-        if benchmarks.of_processors(benchmark):
+        if benchmarks.on_cpu(benchmark):
             assert {row["name"] for row in benchmark["rows"]} >= {
                 case.name for case in CASES if case.in_quick
             }
