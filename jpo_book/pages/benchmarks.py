@@ -49,10 +49,7 @@ def read_benchmarks(folder: Path | None = None) -> list[dict[str, Any]]:
             )
         found.append(benchmark)
         if log := os.environ.get("JPO_RESULTS_LOG"):
-            entry = {
-                "path": f"benchmarks/results/{path.name}",
-                "sha256": hashlib.sha256(content).hexdigest(),
-            }
+            entry = {"path": f"benchmarks/results/{path.name}", "sha256": hashlib.sha256(content).hexdigest()}
             with open(log, "a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
     return found
