@@ -15,6 +15,7 @@ AFTER_NOTEBOOKS = {
     "cli.py",
     "ledger.py",
     "ledger_pages.py",
+    "ledger_pages.jinja",
     "workflow_plan.py",
     "items.yaml",
 }
@@ -38,7 +39,7 @@ def library_sources():
         *files_below("results/attempts", ".csv"),
         *files_below("benchmarks/results", ".json"),
     ]
-    code = [path for package in ("jpo_lib", "jpo_book") for path in files_below(package, ".py", ".yaml")]
+    code = [path for package in ("jpo_lib", "jpo_book") for path in files_below(package, ".py", ".yaml", ".jinja")]
     return [*code, *data]
 
 
