@@ -126,8 +126,8 @@ def write_ledger(root: Path | str, verdicts: Verdicts | None = None) -> Path:
 
 
 def write_fragments(root: Path, ledger: dict[str, Any]) -> None:
-    """Write the fragments in `book/_generated` that follow from a ledger, from the pictures of the notebooks and
-    from the manifests of the reference results."""
+    """Write the fragments in `book/_generated` that follow from a ledger, from the pictures of the notebooks
+    and from the manifests of the reference results."""
     generated = root / "book" / "_generated"
     images = _write_images(root, generated / "figures")
     texts = {**ledger_pages.fragments(ledger, images), "run_time.md": run_time.time_of_profile()}
