@@ -192,7 +192,7 @@ def main(arguments):
             raise Failure(
                 "the environment is not complete because a command failed; its last lines are:\n{}\n"
                 "Correct this, then run make env again.".format("\n".join(output.splitlines()[-15:]))
-            )
+            ) from None
 
 
 if __name__ == "__main__":
