@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jpo_book.files import root_folder
-from jpo_book.names import COLOURS
+from jpo_book.names import EXPERIMENTS
 from jpo_book.pages.tables import markdown_table
 from jpo_book.words import duration
 
@@ -161,7 +161,7 @@ def accelerator_sentences(benchmarks: Sequence[Mapping[str, Any]]):
                 else ""
             )
             + ")"
-            for problem, (label, *_) in COLOURS.items()
+            for problem, (label, *_) in EXPERIMENTS.items()
             if problem in here
         ]
         beside = f", in brackets beside {on_processors['machine']['name']}" if there else ""

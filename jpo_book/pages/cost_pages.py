@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jpo_book import studies
-from jpo_book.names import COLOURS
+from jpo_book.names import EXPERIMENTS
 from jpo_book.pages import cost_estimate
 from jpo_book.pages.cost_estimate import BENCHMARK, MEASURED, SCALED, UNKNOWN, Estimate, Rates
 from jpo_lib.problems import PROBLEMS
@@ -52,7 +52,7 @@ def _hardware_table(name: str, profile: str, cells: Sequence[studies.Cell], rate
         group = [(cell, estimate) for cell, estimate in estimates if problem in (None, cell.problem)]
         known = [estimate.seconds for _, estimate in group if estimate.basis != UNKNOWN]
         lines += [
-            f"* - {'all' if problem is None else COLOURS[problem][0]}",
+            f"* - {'all' if problem is None else EXPERIMENTS[problem].title}",
             f"  - {len(group)}",
             f"  - {_duration(sum(known)) if known else '–'}",
             f"  - {_duration(max(known)) if known else '–'}",

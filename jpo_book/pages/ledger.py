@@ -17,11 +17,13 @@ import importlib
 import json
 import re
 from pathlib import Path
+from string import Template
 from typing import Any, Callable
 
 import yaml
 
 from jpo_book.files import write_if_changed
+from jpo_book.names import EXPERIMENTS
 from jpo_book.pages import ledger_pages
 
 ITEMS_FILE = Path(__file__).with_name("items.yaml")
@@ -42,7 +44,10 @@ def load_items(path: Path | str = ITEMS_FILE) -> list[dict[str, Any]]:
 
     path: the YAML file. Raises ValueError when an item lacks its id, label, title or notebook.
     """
-    groups = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    titles = {name: experiment.title for name, experiment in EXPERIMENTS.items()}
+    titles |= {name.capitalize(): title[0].upper() + title[1:] for name, title in titles.items()}
+    text = Template(Path(path).read_text(encoding="utf-8")).substitute(titles)
+    groups = yaml.safe_load(text)
     items = []
     for group, kind in KINDS.items():
         for item in groups.get(group, []):

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jpo_book.names import LANDSCAPES
+from jpo_book.names import EXPERIMENTS
 from jpo_book.studies import load_profile
 from jpo_lib.networks.dense import network_for
 from jpo_lib.problem import InverseProblem
@@ -48,7 +48,8 @@ def experiments_rows() -> tuple[list[str], list[list[str]]]:
         known = ", ".join(_shape(leaf.shape) for leaf in jax.tree.leaves(context)) or "nothing"
         rows.append(
             [
-                *LANDSCAPES[name],
+                EXPERIMENTS[name].title,
+                EXPERIMENTS[name].landscape,
                 str(problem.dimension),
                 known,
                 _shape(target.shape),
@@ -74,7 +75,7 @@ def networks_rows() -> tuple[list[str], list[list[str]]]:
         summary = inspect.getdoc(type(network)).splitlines()[0].rstrip(".")
         rows.append(
             [
-                LANDSCAPES[name][0],
+                EXPERIMENTS[name].title,
                 f"`{type(network).__name__}`",
                 f"`{summary}`",
                 "; ".join(_shape(leaf.shape) for leaf in leaves),
@@ -103,7 +104,7 @@ def optimizers_rows() -> tuple[list[str], list[list[str]]]:
                 for key, value in values.items()
                 if value is not None and key not in ("network", "group_size")
             }
-            rows.append([f"`{solver_name}`", LANDSCAPES[name][0], _listed(shown)])
+            rows.append([f"`{solver_name}`", EXPERIMENTS[name].title, _listed(shown)])
     return ["solver", "experiment", "hyperparameters"], rows
 
 
