@@ -24,7 +24,7 @@ def unbroken(text: str) -> str:
 
 
 def glue(**values) -> None:
-    """Store numbers under names that a page's text shows with {glue:text}; without MyST-NB they are printed."""
+    """Store numbers under names that a page shows with {glue:text}; without MyST-NB they are printed."""
     try:
         from myst_nb import glue as store
     except ImportError:

@@ -14,33 +14,19 @@ import numpy as np
 import xarray as xr
 
 from jpo_book.analysis.resample import by_run, interval_of_mean
-from jpo_book.analysis.rules import side_of_margin
+from jpo_book.analysis.rules import TABLES, side_of_margin
 from jpo_book.names import METHODS
 from jpo_book.words import difference_with_interval, percent, shares, with_interval
 from jpo_lib.metrics import Rate, outcome
 
 DEFAULT = "default"
 RESAMPLES = 500
-SUBJECTS = {
-    "inputs": ("inputs",),
-    "network": ("network", "group_size"),
-    "training": ("learning_rate", "optimizer", "batch_size"),
-}
-INPUTS = {"targets": "targets only", "targets+identifiers": "targets and γ", "identifiers": "γ only"}
+HEADER, SUBJECTS, INPUTS = (TABLES["ablations"][name] for name in ("header", "subjects", "inputs"))
 OPTIMIZERS = {"adam": METHODS["Adam"].label, "rmsprop": "RMSprop", "sgd": METHODS["GradientDescent"].label}
 VERDICTS = {1: "better", -1: "worse", 0: "not told apart"}
 Runs = Mapping[
     str, tuple[Sequence, Mapping[str, tuple[xr.Dataset, xr.Dataset]]]
 ]  # cells and results by experiment
-HEADER = [
-    "experiment",
-    "change",
-    "JPO solved",
-    "JPO refined, solved (95 % interval)",
-    "refined, better / tie / worse than the default",
-    "effect on the raw answers",
-    "effect on the refined ones",
-]
 
 
 def changes(cells: Iterable) -> dict[str, dict[str, Any]]:
@@ -67,16 +53,12 @@ def _words(name: str, value) -> str:
     if name == "inputs":
         return INPUTS[value]
     if name == "network":
-        rest = [
-            f"{key} {number}" for key, number in value.items() if key not in ("architecture", "equivariant")
+        parts = [value["architecture"]] if "architecture" in value else []
+        parts += ["no symmetry"] if "equivariant" in value else []
+        parts += [
+            f"{key} {size}" for key, size in value.items() if key not in ("architecture", "equivariant")
         ]
-        return " with ".join(
-            [
-                *([value["architecture"]] if "architecture" in value else []),
-                *(["no symmetry"] if "equivariant" in value else []),
-                *rest,
-            ]
-        )
+        return " with ".join(parts)
     if name == "group_size":
         return "a network per problem" if value == 1 else f"n = {value}"
     if name == "learning_rate":
@@ -222,16 +204,8 @@ def sizes_rows(runs: Runs) -> tuple[list[str], list[list[str]]]:
     """Header and rows: how much was computed for each experiment."""
     rows = []
     for name, (cells, combined) in runs.items():
-        default = combined[DEFAULT][1]
         cell = next(cell for cell in cells if cell.variant == DEFAULT)
-        rows.append(
-            [
-                name,
-                str(cell.group_size),
-                str(cell.options["num_steps"]),
-                str(default.sizes["data_seed"]),
-                str(default.sizes["network_seed"]),
-                str(len(combined) - 1),
-            ]
-        )
-    return ["experiment", "problems n = N", "training steps", "data seeds", "network seeds", "variants"], rows
+        seeds = (combined[DEFAULT][1].sizes[f"{kind}_seed"] for kind in ("data", "network"))
+        numbers = (cell.group_size, cell.options["num_steps"], *seeds, len(combined) - 1)
+        rows.append([name, *map(str, numbers)])
+    return TABLES["ablations"]["sizes"], rows

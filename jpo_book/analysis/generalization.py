@@ -13,26 +13,13 @@ import numpy as np
 import xarray as xr
 
 from jpo_book.analysis.resample import interval, resampled
-from jpo_book.analysis.rules import side_of_margin
+from jpo_book.analysis.rules import TABLES, side_of_margin
 from jpo_book.names import METHODS
 from jpo_book.words import difference_with_interval, shares, with_interval
 from jpo_lib.metrics import Rate, outcome
 
-HEADER = [
-    "experiment",
-    "n",
-    "answers",
-    "raw, solved (95 % interval)",
-    "refined, solved (95 % interval)",
-    "refined, better / tie / worse than BFGS",
-    "evaluations per problem: training",
-    "refinement",
-]
-ANSWERS = {  # raw, refined, the opponent on the same problems
-    "JPO, known problems": ("JointLast", "JointRefined", "BFGS"),
-    "JPO, unseen problems": ("JointUnseen", "JointUnseenRefined", "BFGSUnseen"),
-    "supervised, unseen problems": ("SupervisedUnseen", "SupervisedUnseenRefined", "BFGSUnseen"),
-}
+_read = TABLES["generalization"]
+HEADER, ANSWERS = _read["header"], _read["answers"]
 OPPONENTS = {"one run of BFGS": "BFGSUnseen", METHODS["MultiStart"].label: "MultiStartUnseen"}
 VERDICTS = {1: "more", -1: "fewer", 0: "as many, as far as we can tell"}
 
@@ -103,23 +90,6 @@ def answer_rows(title: str, study: xr.Dataset) -> list[list[str]]:
     return rows
 
 
-DIFFERENCES = {  # by the name of the number: one solver minus another
-    "raw-gap": ("JointLast", "JointUnseen"),
-    "gap": ("JointRefined", "JointUnseenRefined"),
-    "supervised": ("JointUnseenRefined", "SupervisedUnseenRefined"),
-    "supervised-raw": ("JointUnseen", "SupervisedUnseen"),
-    "bfgs": ("JointUnseenRefined", "BFGSUnseen"),
-    "restarts": ("JointUnseenRefined", "MultiStartUnseen"),
-}
-SOLVERS = {  # by the name of the number: whose solved rate and cost it is
-    "known": "JointRefined",
-    "unseen": "JointUnseenRefined",
-    "supervised": "SupervisedUnseenRefined",
-    "restarts": "MultiStartUnseen",
-    "bfgs": "BFGSUnseen",
-}
-
-
 def findings(study: xr.Dataset) -> dict[str, str]:
     """Numbers of one experiment for the text of its page."""
     large, small = study.sel(group_size=study.group_size.max()), study.sel(group_size=study.group_size.min())
@@ -128,11 +98,11 @@ def findings(study: xr.Dataset) -> dict[str, str]:
         "n-min": str(int(small.group_size)),
         "data-seeds": str(study.sizes["data_seed"]),
         "network-seeds": str(study.sizes["network_seed"]),
-        "gap-min": difference_with_interval(difference(small, *DIFFERENCES["gap"])),
+        "gap-min": difference_with_interval(difference(small, *_read["differences"]["gap"])),
     }
-    for name, pair in DIFFERENCES.items():
+    for name, pair in _read["differences"].items():
         values[name] = difference_with_interval(difference(large, *pair))
-    for name, solver in SOLVERS.items():
+    for name, solver in _read["solvers"].items():
         values[f"{name}-solved"] = with_interval(rate(large, solver))
         # A problem of the data is what costs are counted for: supervised training has pairs of its own.
         counted = "SupervisedRefined" if name == "supervised" else solver
@@ -143,21 +113,5 @@ def findings(study: xr.Dataset) -> dict[str, str]:
 def findings_rows(runs: Mapping[str, xr.Dataset]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: what the page says for the largest n of each experiment."""
     header = ["with the largest n", *runs]
-    lines = {
-        "n": "n-max",
-        "known problems, JPO refined": "known-solved",
-        "unseen problems, JPO refined": "unseen-solved",
-        "gap between them": "gap",
-        "gap of the raw answers": "raw-gap",
-        "unseen, supervised and refined": "supervised-solved",
-        "JPO minus supervised, unseen, refined": "supervised",
-        "JPO minus supervised, unseen, raw": "supervised-raw",
-        "JPO minus one run of BFGS, unseen": "bfgs",
-        "JPO minus multi-start BFGS, unseen": "restarts",
-        "evaluations per known problem, JPO refined (training counted)": "known-cost",
-        "evaluations per problem of the data, supervised and refined (pairs counted)": "supervised-cost",
-        "evaluations per unseen problem, JPO refined (training not counted)": "unseen-cost",
-        "evaluations per unseen problem, multi-start BFGS": "restarts-cost",
-    }
     found = {name: findings(study) for name, study in runs.items()}
-    return header, [[line, *(found[name][key] for name in runs)] for line, key in lines.items()]
+    return header, [[line, *(found[name][key] for name in runs)] for line, key in _read["findings"].items()]

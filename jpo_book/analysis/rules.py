@@ -1,4 +1,4 @@
-"""The rules by which the claims are judged: numbers and words are in `rules.yaml`."""
+"""The rules by which the claims are judged, and what the tables show: their words are in `rules.yaml`, `tables.yaml`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import yaml
 
 from jpo_book.names import EXPERIMENTS
 
-_read = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_read, TABLES = (
+    yaml.safe_load(Path(__file__).with_name(f"{name}.yaml").read_text(encoding="utf-8"))
+    for name in ("rules", "tables")
+)
 RULES_VERSION, COST_LEVEL, MARGIN = (_read[name] for name in ("version", "cost_level", "margin"))
 LEAST_DATA_SEEDS, LEAST_NETWORK_SEEDS = _read["least_data_seeds"], _read["least_network_seeds"]
 THRESHOLDS = {claim: said.get("threshold") for claim, said in _read["claims"].items()}

@@ -16,6 +16,7 @@ from jpo_lib.theory.measured import Agreement
 SIGNAL_TO_NOISE, DIMENSIONS, NOISE_SIZES = 1 / 8, (1, 2, 8, 64), 2 ** np.arange(9)
 WIDTHS = (128, 4096)
 NOISE_SCALE, LANDSCAPE_SIZES = 1.0, 3 ** np.arange(6)
+USUAL_SEEDS = (1000, 50)  # of the full version, and of the small one
 FAR = 4  # standard errors; a point that lies farther from theory speaks against it
 
 
@@ -54,7 +55,7 @@ def first_step(profile: str, seed: int = 0, num_seeds: int | None = None) -> Fir
         num_seeds: repetitions behind each point, at least 2; 50 or 1000 when None.
     """
     small = profile == "smoke"
-    num_seeds = num_seeds or (50 if small else 1000)
+    num_seeds = num_seeds or USUAL_SEEDS[small]
     key_noise, key_landscape, key_cauchy, key_gammas, key_network = jax.random.split(jax.random.key(seed), 5)
 
     samples = measured.sample_noise_alignment(key_noise, num_seeds, NOISE_SIZES, DIMENSIONS, SIGNAL_TO_NOISE)
@@ -99,14 +100,15 @@ def agreement_with_theory(
         {"points", "inside", "largest_z", "num_seeds"}.
     """
     code = hash_of_code((__name__, "first_step"), (__name__, "largest_z"))[:10]
-    amount = "small" if profile == "smoke" else "full"
-    path = studies_folder() / "first_step" / f"{amount}-{num_seeds or 'usual'}-seed{seed}-{code}.json"
+    small = profile == "smoke"
+    num_seeds = num_seeds or USUAL_SEEDS[small]
+    path = (
+        studies_folder() / "first_step" / f"{'small' if small else 'full'}-{num_seeds}-seed{seed}-{code}.json"
+    )
     if not path.is_file():
         panels = (step or first_step(profile, seed, num_seeds)).panels()
         found = [agreement for agreements in panels.values() for agreement in agreements]
         z = np.abs(np.concatenate([np.ravel(agreement.z) for agreement in found]))
-        count = int(np.sum(z <= FAR))
-        usual = 50 if profile == "smoke" else 1000
-        summary = {"points": z.size, "inside": count, "largest_z": largest_z(found)}
-        write_if_changed(path, json.dumps({**summary, "num_seeds": num_seeds or usual}) + "\n")
+        summary = {"points": z.size, "inside": int(np.sum(z <= FAR)), "largest_z": largest_z(found)}
+        write_if_changed(path, json.dumps({**summary, "num_seeds": num_seeds}) + "\n")
     return json.loads(path.read_text(encoding="utf-8"))

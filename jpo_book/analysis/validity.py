@@ -19,6 +19,7 @@ import xarray as xr
 from jpo_book import studies
 from jpo_book.analysis.costs import refined_and_training
 from jpo_book.analysis.resample import by_run, interval, weights
+from jpo_book.analysis.rules import TABLES
 from jpo_book.names import EXPERIMENTS
 from jpo_lib.metrics import outcome, spent
 from jpo_lib.problems import PROBLEMS
@@ -101,53 +102,16 @@ def _flow(cell):
     return (1000.0, f"{horizon:g}, no shear") if settings["shear"] == 0 else (horizon, f"{horizon:g}")
 
 
-def _map(problem: str, what: str, axis: str, endings: str, sizes: tuple[int, ...], place) -> Map:
-    """A map over a problem's own study and those whose names end so."""
-    names = (problem, *(f"{problem}_{ending}" for ending in endings.split()))
-    return Map(f"{EXPERIMENTS[problem].title}, {what}", axis, names, sizes, place)
-
-
-MAPS = (
-    _map(
-        "wave_packet",
-        "range of $t_0$",
-        "range (periods)",
-        "cost validity",
-        (1, 64, 256, 4096),
-        _range_of_prior,
-    ),
-    _map(
-        "wave_packet",
-        "noise",
-        "standard deviation\n(dimensionless)",
-        "cost validity",
-        (1, 64, 256, 4096),
-        _noise,
-    ),
-    _map(
-        "billiards",
-        "other balls and cushions",
-        "layout",
-        "cost blocked cushions rack validity",
-        (1, 128, 256, 4096),
-        _layout,
-    ),
-    _map(
-        "kuramoto_sivashinsky",
-        "horizon",
-        "T (dimensionless)",
-        "cost t40 validity",
-        (1, 256, 1024, 4096),
-        _horizon,
-    ),
-    _map(
-        "navier_stokes",
-        "horizon, flow and target",
-        "T (dimensionless)",
-        "cost validity",
-        (1, 16, 128, 512),
-        _flow,
-    ),
+PLACES = (_range_of_prior, _noise, _layout, _horizon, _flow)
+MAPS = tuple(
+    Map(
+        f"{EXPERIMENTS[one['problem']].title}, {one['varied']}",
+        one["axis"],
+        (one["problem"], *(f"{one['problem']}_{ending}" for ending in one["studies"])),
+        tuple(one["sizes"]),
+        place,
+    )
+    for one, place in zip(TABLES["validity"], PLACES, strict=True)
 )
 
 
