@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jpo_book.files import root_folder
-from jpo_book.names import COLOURS
+from jpo_book.names import EXPERIMENTS
 from jpo_book.pages.tables import markdown_table
 from jpo_book.words import duration
 
@@ -133,13 +133,13 @@ def accelerator_sentences(benchmarks: Sequence[Mapping[str, Any]]):
     for benchmark in (b for b in benchmarks if not on_cpu(b)):
         here = largest_evaluations(benchmark)
         times = []
-        for problem, (label, *_) in COLOURS.items():
+        for problem, experiment in EXPERIMENTS.items():
             if problem in here:
                 seconds, detail = here[problem]["seconds"], f"N = {here[problem]['n']}"
                 if problem in there:
                     ratio = float(f"{there[problem]['seconds'] / seconds:.2g}")
                     detail += f", {ratio:g} times as fast"
-                times.append(f"{label} {duration(seconds)} ({detail})")
+                times.append(f"{experiment.title} {duration(seconds)} ({detail})")
         parts.append(
             f"- **{benchmark['machine']['name']}**, JAX {benchmark['versions']['jax']}: {'; '.join(times)}. "
             f"Times are per problem{beside}."
