@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import filelock
 
-from jpo_book.files import processor
+from jpo_book.files import cpu_model, sha256
 
 LOCK_SECONDS = 10
 
@@ -70,8 +69,8 @@ def programs_folder(root: Path) -> Path:
     What is compiled for one processor may use instructions that another lacks, and JAX does not tell processors of one family
     apart. Nodes of a cluster share their files, and a clone may have been copied from another machine.
     """
-    features = processor(("flags", "Features"), platform.machine())
-    return root / ".cache" / f"jax-{hashlib.sha256(features.encode()).hexdigest()[:12]}"
+    features = cpu_model(("flags", "Features"), platform.machine())
+    return root / ".cache" / f"jax-{sha256(features)[:12]}"
 
 
 def remove_unfinished(folder: Path) -> int:

@@ -18,7 +18,7 @@ import typing
 import warnings
 from pathlib import Path
 
-from jpo_book.files import root_folder, write_bytes
+from jpo_book.files import name_of, root_folder, write_atomically
 from jpo_book.run.parameters import Job, RunError, read_notebook, read_parameters
 
 # Runs in the notebook's own process after its last cell, so that it reports what the notebook really used.
@@ -74,7 +74,7 @@ def execute(job: Job) -> float:
     _tidy(notebook)
     notebook.metadata["jpo"] = record
     notebook.cells.append(nbformat.v4.new_markdown_cell(provenance_block(record), id="provenance"))
-    write_bytes(job.target, nbformat.writes(notebook).encode("utf-8"), on_disk=True)
+    write_atomically(job.target, nbformat.writes(notebook), on_disk=True)
     return seconds
 
 
