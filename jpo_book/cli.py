@@ -189,7 +189,7 @@ def study(
 
     folder = folder if folder is not None else studies_folder()
     if adopt:
-        runner.check_output_folder(folder)
+        runner.check_output_folder(folder, "--folder")
         studies.adopt(cells, folder)
     if list_only:
         if as_json:
@@ -206,22 +206,22 @@ def study(
             raise parameters.InputError(
                 f"Expected a cell of the plan, got '{name}': {parameters.nearest(name, list(by_name))}"
             )
-    runner.check_output_folder(folder)
-    for one in [by_name[name] for name in cell] if cell else cells:
-        started = time.monotonic()
-        state = studies.check(one, folder)
+    states = {name: studies.check(by_name[name], folder) for name in cell or by_name}
+    for name, state in states.items():
         if state.startswith("foreign"):
             raise parameters.InputError(
-                f"Expected a study file of this library at {one.name}, got a {state}: move it away."
+                f"Expected a study file of this library at {name}, got a {state}: move it away."
             )
+    if set(states.values()) - {"valid"}:
+        runner.check_output_folder(folder, "--folder")
+    for name, state in states.items():
+        started = time.monotonic()
         if state == "valid":
-            _report(f"study     {one.name} is there")
+            _report(f"study     {name} is there")
             continue
-        studies.run_cell(one, folder)
-        _report(
-            f"study     {one.name}{'' if state == 'missing' else f' (was {state})'}",
-            time.monotonic() - started,
-        )
+        studies.run_cell(by_name[name], folder)
+        was = "" if state == "missing" else f" (was {state})"
+        _report(f"study     {name}{was}", time.monotonic() - started)
 
 
 @app.command()
@@ -286,18 +286,16 @@ def verify(
     cells = _plan(name, profile, None)
     from jpo_book import studies
     from jpo_book.files import reference_folder
-    from jpo_book.studies.agreement import agreement
+    from jpo_book.studies.agreement import compare
+    from jpo_book.studies.manifest import manifest_in
     from jpo_book.studies.netcdf import read_netcdf
 
     folder = folder if folder is not None else reference_folder()
 
-    def manifest(cell, place):
-        return json.loads((place / f"{cell.name}.json").read_text(encoding="utf-8"))
-
     stored = [
         cell
         for cell in cells
-        if studies.check(cell, folder) == "valid" and manifest(cell, folder)["seconds"]["total"] <= longest
+        if studies.check(cell, folder) == "valid" and manifest_in(folder, cell)["seconds"]["total"] <= longest
     ]
     if not stored:
         raise parameters.InputError(
@@ -312,7 +310,7 @@ def verify(
                 read_netcdf(studies.run_cell(cell, Path(scratch))),
                 read_netcdf(folder / f"{cell.name}.nc"),
             )
-            agrees, verdict = agreement(old, new, manifest(cell, folder), manifest(cell, Path(scratch)))
+            agrees, verdict = compare(old, new, manifest_in(folder, cell), manifest_in(Path(scratch), cell))
         different |= not agrees
         _report(f"verify    {cell.name}: {verdict}", time.monotonic() - started)
     if different:

@@ -17,7 +17,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jpo_book import studies
+from jpo_book import files, studies
 from jpo_book.studies import planning, pool, store
 from jpo_book.studies.netcdf import read_netcdf, rounded_histories, write_netcdf
 from jpo_book.studies.pool import num_processes, share
@@ -251,6 +251,22 @@ def test_a_failed_write_leaves_nothing(cells, tmp_path, monkeypatch):
     with pytest.raises(OSError):
         studies.run_cell(cells[-1], tmp_path)
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_files_are_written_as_the_umask_says(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        files.write_atomically(tmp_path / "new" / "text", "é")
+        files.write_atomically(tmp_path / "new" / "bytes", b"1", on_disk=True)
+        files.write_atomically(tmp_path / "new" / "function", lambda path: path.write_text("2"))
+        assert files.write_if_changed(tmp_path / "new" / "changed", "3")
+        assert not files.write_if_changed(tmp_path / "new" / "changed", "3")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()}
+    assert modes == dict.fromkeys(("text", "bytes", "function", "changed"), 0o666 & ~umask)
+    assert (tmp_path / "new" / "text").read_bytes() == "é".encode()
 
 
 def test_a_changed_setting_changes_the_name(cells):

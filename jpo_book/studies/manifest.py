@@ -51,6 +51,6 @@ def hardware(manifest: Mapping[str, Any]) -> str:
 
 
 def cores_of(hardware: str) -> int | None:
-    """Number of cores in what `hardware` returns; None where an accelerator does the work."""
+    """Number of processors in what `hardware` returns; None where an accelerator does the work."""
     found = re.fullmatch(r"CPU, .*, (\d+) cores", hardware)
     return int(found[1]) if found else None

@@ -15,24 +15,25 @@ from jpo_book.studies.store import check
 from jpo_lib.problem import check_integer
 from jpo_lib.problems import PROBLEMS
 
-VARIED = ("settings", "joint", "classical", "group_sizes")  # what a variant of a study may change
-
-
-def profiles() -> list[str]:
-    return sorted(path.stem for path in (PACKAGE / "studies" / "profiles").glob("*.yaml"))
-
-
+PARTS = ("settings", "joint", "classical")  # sections of a study and its variants
+VARIED = (*PARTS, "group_sizes")  # what a variant of a study may change
+PROFILES = PACKAGE / "studies" / "profiles"
 _parsed = functools.cache(yaml.safe_load)  # one plan reads the same profiles a hundred times
 
 
+def profiles() -> list[str]:
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
 def _read_profile(profile: str) -> dict[str, Any]:
-    return copy.deepcopy(
-        _parsed((PACKAGE / "studies" / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8"))
-    )
+    return copy.deepcopy(_parsed((PROFILES / f"{profile}.yaml").read_text(encoding="utf-8")))
 
 
 def load_profile(profile: str) -> dict[str, Any]:
-    """The settings of a profile: the amount of work for each study. A mixed profile has those of the profile that it takes for each."""
+    """The settings of a profile: the amount of work for each study.
+
+    A mixed profile has those of the profile that it takes for each.
+    """
     if profile not in profiles():
         raise ValueError(
             f"profile: expected one of {', '.join(profiles())}, got {profile!r}; use one of them."
@@ -46,7 +47,7 @@ def load_profile(profile: str) -> dict[str, Any]:
 
 
 def source_profile(study: str, profile: str, *, seed: int = 0) -> str:
-    """The profile that a profile takes a study from: itself, or for a mixed one the first whose reference results are complete.
+    """The profile that a profile takes a study from: itself, or for a mixed one the first with all reference results.
 
     Arguments:
         study: name of a study.
@@ -116,17 +117,14 @@ def plan(
     for name, change in variants.items():
         if not set(change) <= set(VARIED):
             raise ValueError(
-                f"{study}: expected a variant that changes {', '.join(VARIED)}, got {sorted(change)} for {name!r}; correct the profile."
+                f"{study}: expected a variant that changes {', '.join(VARIED)}, got {sorted(change)} for {name!r}; "
+                "correct the profile."
             )
-    network_seeds = tuple(range(work["num_network_seeds"]))
-    kind = work.get("kind", "joint")
+    kind, network_seeds = work.get("kind", "joint"), tuple(range(work["num_network_seeds"]))
     cells = []
     for data_seed in range(seed, seed + work["num_data_seeds"]):
         for name, change in variants.items():
-            options = {
-                part: {**work.get(part, {}), **change.get(part, {})}
-                for part in ("settings", "joint", "classical")
-            }
+            options = {part: {**work.get(part, {}), **change.get(part, {})} for part in PARTS}
             common = dict(
                 study=study,
                 problem=work.get("problem", study),
@@ -141,15 +139,7 @@ def plan(
             )
             if kind == "joint" and classical not in cells:
                 cells.append(classical)
-            cells += [
-                Cell(
-                    kind=kind,
-                    variant=name,
-                    group_size=size,
-                    network_seeds=network_seeds,
-                    options=options["joint"],
-                    **common,
-                )
-                for size in sorted(set(change.get("group_sizes", sizes) if group_sizes is None else sizes))
-            ]
+            common |= dict(kind=kind, variant=name, network_seeds=network_seeds, options=options["joint"])
+            own = sizes if group_sizes is not None else change.get("group_sizes", sizes)
+            cells += [Cell(group_size=size, **common) for size in sorted(set(own))]
     return cells

@@ -92,8 +92,6 @@ def run_cell(cell: Cell, folder: Path) -> Path:
             "processor": round(time.process_time() - begin_cpu, 3),
             **seconds,
         },
-        # A build computes several at once, which on an accelerator share it.
-        "studies_at_once": int(os.environ.get("JPO_STUDIES_AT_ONCE", "1")),
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
         "machine": f"{cpu_model()}, {os.cpu_count()} cores",
         "arithmetic": fingerprint(),
