@@ -24,7 +24,8 @@ def root_folder() -> Path:
 
 
 def name_of(path: Path, otherwise: Path) -> str:
-    """A file as pages name it: relative to the clone; another name outside of it, since places of this machine are of no use."""
+    """A file as pages name it: relative to the clone; another name outside of it, since places of this
+    machine are of no use."""
     root, path = root_folder(), path.resolve()
     return (path.relative_to(root) if path.is_relative_to(root) else otherwise).as_posix()
 

@@ -174,7 +174,7 @@ def test_where_the_library_is_missing_it_is_installed_from_the_repository(stem, 
     )
     program, _, _, _, _, library, *others = commands.pop()
     assert program == sys.executable and library == "jpo-lib @ git+https://example.org/owner/name@main"
-    assert [re.match(r"\w+", name)[0] for name in others] == more
+    assert [re.split(r"\W", name)[0] for name in others] == more
     refused = launch_cell.with_launch_cell(text, {"url": ""})
     with pytest.raises(ModuleNotFoundError, match="Expected the library jpo_lib, got none"):
         exec(
@@ -196,9 +196,9 @@ def test_unknown_notebook_names_the_nearest():
 
 
 def test_requests_are_checked_before_anything_starts(page, tmp_path):
-    for changes in ({"jobs": 0}, {"timeout": 0}, {"timeout": -1.0}):
+    for jobs, timeout in ((0, None), (1, 0), (1, -1.0)):
         with pytest.raises(InputError):
-            run_notebooks([page], {}, tmp_path / "out", **changes)
+            run_notebooks([page], {}, tmp_path / "out", jobs=jobs, timeout=timeout)
     with pytest.raises(InputError, match="once"):
         run_notebooks([page, page], {}, tmp_path / "out")
     with pytest.raises(InputError, match="seed"):
@@ -305,7 +305,7 @@ def test_commit(tmp_path):
     (tmp_path / "inside").mkdir()
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
     clean = runner.commit(tmp_path)
-    assert len(clean) == 40
+    assert clean is not None and len(clean) == 40
     (tmp_path / "new.txt").write_text("new")
     assert runner.commit(tmp_path) == f"{clean} with uncommitted changes"
     assert runner.commit(tmp_path / "inside") is None  # the clone of something else

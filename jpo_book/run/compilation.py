@@ -18,10 +18,10 @@ from jpo_book.files import cpu_model, sha256
 
 LOCK_SECONDS = 10
 
-# In these profiles, compiling with all of XLA's passes takes longer than what the faster programs win. With level 1,
-# cells of `laptop` that compile took a quarter less CPU time on two cores, and training no longer. With level 0
-# programs run four times longer and compile in half the time: the whole `smoke` build took 231 instead of 314 s,
-# notebooks of `laptop` more.
+# In these profiles, compiling with all of XLA's passes takes longer than what the faster programs win. With
+# level 1, cells of `laptop` that compile took a quarter less CPU time on two cores, and training no longer.
+# With level 0 programs run four times longer and compile in half the time: the whole `smoke` build took 231
+# instead of 314 s, notebooks of `laptop` more.
 LEVELS = {"smoke": 0, "laptop": 1}
 KNOWN_TO = "0.10.2"  # this jaxlib: XLA ends the process where it meets a flag that it does not know
 
@@ -42,7 +42,8 @@ def quick_flags(level: int = 1) -> str:
 
 
 def prepare(profile: str) -> None:
-    """Choose the flags of XLA for a profile, before JAX compiles anything; processes that are started inherit them."""
+    """Choose the flags of XLA for a profile, before JAX compiles anything; processes that are started inherit
+    them."""
     if profile in LEVELS:
         os.environ["XLA_FLAGS"] = quick_flags(LEVELS[profile])
 
@@ -60,7 +61,8 @@ def settings(folder: Path) -> dict[str, str]:
 
 
 def keep_programs(folder: Path) -> None:
-    """Let JAX keep its programs in a folder of ours, which is put in order; one that the user has named is left alone."""
+    """Let JAX keep its programs in a folder of ours, which is put in order; one that the user has named is
+    left alone."""
     if os.environ.get("JAX_COMPILATION_CACHE_DIR", str(folder)) == str(folder):
         for name, value in settings(folder).items():
             os.environ.setdefault(name, value)
@@ -68,10 +70,11 @@ def keep_programs(folder: Path) -> None:
 
 
 def programs_folder(root: Path) -> Path:
-    """Where a clone keeps compiled programs: a folder for each set of instructions, whatever the CPU is called.
+    """Where a clone keeps compiled programs: a folder for each set of instructions, whatever the CPU is
+    called.
 
-    What is compiled for one CPU may use instructions that another lacks, and JAX does not tell CPUs of one family
-    apart. Nodes of a cluster share their files, and a clone may have been copied from another machine.
+    What is compiled for one CPU may use instructions that another lacks, and JAX does not tell CPUs of one
+    family apart. Nodes of a cluster share their files, and a clone may have been copied from another machine.
     """
     features = cpu_model(("flags", "Features"), platform.machine())
     return root / ".cache" / f"jax-{sha256(features)[:12]}"
@@ -80,8 +83,8 @@ def programs_folder(root: Path) -> Path:
 def remove_unfinished(folder: Path) -> int:
     """Remove entries that a killed process has left half written. Returns how many.
 
-    JAX writes an entry and then the time of its last use; one without the other makes every later write fail, in all
-    processes. It does so under a lock: who holds the lock sees only entries that nobody will complete.
+    JAX writes an entry and then the time of its last use; one without the other makes every later write fail,
+    in all processes. It does so under a lock: who holds the lock sees only entries that nobody will complete.
     """
     torn = []
     with contextlib.suppress(filelock.Timeout):  # another process is at work; the next one will see to it

@@ -44,7 +44,8 @@ class RunError(RuntimeError):
 
 
 class Job(NamedTuple):
-    """One notebook run: what to execute, with which checked values, where to and for how long per cell (seconds)."""
+    """One notebook run: what to execute, with which checked values, where to and for how long per cell
+    (seconds)."""
 
     path: Path
     values: dict[str, Any]
@@ -53,7 +54,8 @@ class Job(NamedTuple):
 
 
 def check_output_folder(folder: Path, option: str = "--output") -> None:
-    """Make the folder where it is missing; raises InputError when nothing can be written there or space is short.
+    """Make the folder where it is missing; raises InputError when nothing can be written there or space is
+    short.
 
     option: of the command, that chooses another folder.
     """
@@ -88,11 +90,13 @@ def run_notebooks(
 
     paths: the notebooks, as `find_notebook` returns them.
     given: values for their parameters, as `check_parameters` takes them.
-    output_folder: receives <stem>.ipynb; an old page of a notebook that fails is removed, so that none is out of date.
+    output_folder: receives <stem>.ipynb; an old page of a notebook that fails is removed, so that none is out
+        of date.
     jobs: how many run at the same time.
     timeout: seconds that one cell may take; None for no limit.
 
-    Yields (notebook, seconds, None or the error's sentence) as they finish. Raises InputError before anything starts.
+    Yields (notebook, seconds, None or the error's sentence) as they finish. Raises InputError before anything
+    starts.
     """
     if jobs < 1:
         raise InputError(f"Expected at least 1 job, got {jobs}: use for example --jobs 2.")
@@ -133,8 +137,8 @@ def _compute_alone() -> None:
 def execute(job: Job) -> float:
     """In a worker: run a checked job and put the executed notebook at its place; returns the seconds it took.
 
-    Returns only when the finished page, with its provenance block, stands there. Raises RunError, naming the cell,
-    when a cell fails or takes too long.
+    Returns only when the finished page, with its provenance block, stands there. Raises RunError, naming the
+    cell, when a cell fails or takes too long.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import nbformat

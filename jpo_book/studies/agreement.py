@@ -10,19 +10,23 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-# Entries of a manifest that decide how numbers are rounded. The name of a machine is none of them: two CPUs of one name
-# may compute other bits. A manifest without a fingerprint was written before there was one, and says nothing about
-# bits.
+# Entries of a manifest that decide how numbers are rounded. The name of a machine is none of them: two CPUs
+# of one name may compute other bits. A manifest without a fingerprint was written before there was one, and
+# says nothing about bits.
 ARITHMETIC = ("arithmetic", "compiler_flags", "versions")
 
-# Variables that need no iteration differ by round-off alone, since another CPU adds in another order: relative to the
-# largest value of the variable, or of the threshold, for without noise the loss at the truth is itself round-off
-# around zero. Iterations may fall into another valley, so that of them only rates are compared.
+# Variables that need no iteration differ by round-off alone, since another CPU adds in another order:
+# relative to the largest value of the variable, or of the threshold, for without noise the loss at the truth
+# is itself round-off around zero. Iterations may fall into another valley, so that of them only rates are
+# compared.
 ROUND_OFF = {"x_true": 1e-5, "x0": 1e-5, "threshold": 1e-3, "loss_at_truth": 1e-3}
 
 
 def equal_bits(old: xr.Dataset, new: xr.Dataset) -> list[str]:
-    """What differs, in words: the arrays are compared bit for bit, NaN equal to NaN. Empty when nothing does."""
+    """What differs, in words: the arrays are compared bit for bit, NaN equal to NaN.
+
+    Empty when nothing does.
+    """
     if set(old.variables) != set(new.variables):
         return ["different variables"]
     parts = []
@@ -41,12 +45,12 @@ def equal_bits(old: xr.Dataset, new: xr.Dataset) -> list[str]:
 def within_bounds(old: xr.Dataset, new: xr.Dataset) -> list[str]:
     """What lies outside the bounds for another arithmetic, in words. Empty when all is inside.
 
-    - Data and thresholds: relative difference at most `ROUND_OFF`; a loss at the truth relative to the threshold where
-      that is larger.
-    - Solved rate of each solver, p over m problems and seeds: |p - p'| <= 4 sqrt(p (1 - p) / m) + 2 / m, with the p of
-      the two nearer to 1/2.
-    - Mean number of evaluations of each solver, with standard deviation s over the m: at most 4 s / sqrt(m), a fifth
-      and two evaluations apart, since near round-off it is chance when a line search gives up.
+    - Data and thresholds: relative difference at most `ROUND_OFF`; a loss at the truth relative to the
+      threshold where that is larger.
+    - Solved rate of each solver, p over m problems and seeds: |p - p'| <= 4 sqrt(p (1 - p) / m) + 2 / m, with
+      the p of the two nearer to 1/2.
+    - Mean number of evaluations of each solver, with standard deviation s over the m: at most 4 s / sqrt(m),
+      a fifth and two evaluations apart, since near round-off it is chance when a line search gives up.
     """
     if set(old.variables) != set(new.variables):
         return ["different variables"]

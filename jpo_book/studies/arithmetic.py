@@ -1,7 +1,7 @@
 """What a machine computes, to the last bit: the name of a CPU does not say how its programs round.
 
-Two CPUs of one name may have other vector instructions. XLA then adds in another order, and joins other products
-with sums.
+Two CPUs of one name may have other vector instructions. XLA then adds in another order, and joins other
+products with sums.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ SIZES = (3, 16, 100, 256)
 
 
 def _probe(numbers, matrix):
-    """One of each kind of operation that our simulators and networks consist of, on the same B rows of K numbers.
+    """One of each kind of operation that our simulators and networks consist of, on the same B rows of K
+    numbers.
 
-    Sums and products in several lengths, transcendental functions, division and roots, a loop in which round-off
-    grows, a Fourier transform, a product with a constant matrix, and the gradient of all of it.
+    Sums and products in several lengths, transcendental functions, division and roots, a loop in which
+    round-off grows, a Fourier transform, a product with a constant matrix, and the gradient of all of it.
     """
     length = numbers.shape[-1]
 
@@ -54,8 +55,8 @@ def _probe(numbers, matrix):
 def fingerprint() -> str:
     """Hash of the results of a few fixed programs, in both precisions.
 
-    They are compiled with the flags and for the device of this process. Equal fingerprints: the same program gives the
-    same bits. Other ones: round-off differs, and bounds are all that can be asked for.
+    They are compiled with the flags and for the device of this process. Equal fingerprints: the same program
+    gives the same bits. Other ones: round-off differs, and bounds are all that can be asked for.
 
     Returns:
         16 hexadecimal digits.

@@ -13,8 +13,8 @@ from jpo_book.studies.cell import Cell
 
 
 def combine(cells: Sequence[Cell], loaded: dict[str, xr.Dataset]) -> tuple[xr.Dataset, xr.Dataset]:
-    """A study without variants as two data sets: classical solvers (data_seed, solver, problem, ...), and joint
-    optimization (data_seed, group_size, solver, network_seed, problem, ...)."""
+    """A study without variants as two data sets: classical solvers (data_seed, solver, problem, ...), and
+    joint optimization (data_seed, group_size, solver, network_seed, problem, ...)."""
     classical = [c for c in cells if c.kind == "classical"]
     return _joined(classical, loaded), _joined([c for c in cells if c.kind != "classical"], loaded)
 
@@ -22,8 +22,8 @@ def combine(cells: Sequence[Cell], loaded: dict[str, xr.Dataset]) -> tuple[xr.Da
 def combine_variants(
     cells: Sequence[Cell], loaded: dict[str, xr.Dataset]
 ) -> dict[str, tuple[xr.Dataset | None, xr.Dataset]]:
-    """`combine` for each variant, by name. Variants that leave the problem as it is share the classical results;
-    kinds of studies that have none get None."""
+    """`combine` for each variant, by name. Variants that leave the problem as it is share the classical
+    results; kinds of studies that have none get None."""
     classical, others = {}, {}
     for cell in cells:
         (classical if cell.kind == "classical" else others).setdefault(cell.variant, []).append(cell)
@@ -35,7 +35,8 @@ def combine_variants(
 
 
 def _joined(cells: Iterable[Cell], loaded: dict[str, xr.Dataset]) -> xr.Dataset:
-    """Cells that differ in their data and in n as one data set, with the axes data_seed and, where they have one, n."""
+    """Cells that differ in their data and in n as one data set, with the axes data_seed and, where they have
+    one, n."""
     rows: dict[int, dict[int | None, xr.Dataset]] = {}
     for cell in cells:
         rows.setdefault(cell.data_seed, {})[cell.group_size] = loaded[cell.name]
@@ -48,12 +49,13 @@ def _joined(cells: Iterable[Cell], loaded: dict[str, xr.Dataset]) -> xr.Dataset:
 
 
 def _along(name: str, parts: dict) -> xr.Dataset:
-    """Parts by their coordinate on a new axis; between recorded numbers of evaluations the best loss stays."""
+    """Parts by their coordinate on a new axis; between recorded numbers of evaluations the best loss
+    stays."""
     axis = xr.DataArray(list(parts), dims=name, name=name)
     numbers = sorted(
         {n for part in parts.values() if "evaluation" in part.dims for n in part.evaluation.values}
     )
-    filled = [
+    filled: list[xr.Dataset] = [
         part.reindex(evaluation=numbers, method="ffill") if "evaluation" in part.dims else part
         for part in parts.values()
     ]

@@ -26,7 +26,10 @@ def _device(kind: str, backend: str) -> str:
 
 
 def manifest_in(folder: Path, cell: Cell) -> dict[str, Any]:
-    """The manifest of a cell in this folder. Raises FileNotFoundError where there is none, ValueError if it is no JSON."""
+    """The manifest of a cell in this folder.
+
+    Raises FileNotFoundError where there is none, ValueError if it is no JSON.
+    """
     return json.loads((Path(folder) / f"{cell.name}.json").read_text(encoding="utf-8"))
 
 
@@ -40,7 +43,8 @@ def read_manifest(cell: Cell, folder: Path | None = None) -> dict[str, Any]:
         with contextlib.suppress(FileNotFoundError):
             return manifest_in(place, cell)
     raise FileNotFoundError(
-        f"{cell.name}: expected the manifest of a computed study, got none; compute it with studies.load_or_run."
+        f"{cell.name}: expected the manifest of a computed study, got none; "
+        "compute it with studies.load_or_run."
     )
 
 

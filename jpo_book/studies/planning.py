@@ -47,7 +47,8 @@ def load_profile(profile: str) -> dict[str, Any]:
 
 
 def source_profile(study: str, profile: str, *, seed: int = 0) -> str:
-    """The profile that a profile takes a study from: itself, or for a mixed one the first with all reference results.
+    """The profile that a profile takes a study from: itself, or for a mixed one the first with all reference
+    results.
 
     Arguments:
         study: name of a study.
@@ -87,8 +88,8 @@ def plan(
         profile: "smoke", "laptop", "paper" or "published".
         seed: first data seed; further data sets take the next ones.
         num_problems: N, instead of the profile's.
-        group_sizes: the values of n, instead of the profile's; each must divide N. A profile may also name multiples of N:
-            such a group takes further problems in, which are not reported.
+        group_sizes: the values of n, instead of the profile's; each must divide N. A profile may also name
+            multiples of N: such a group takes further problems in, which are not reported.
     Raises:
         ValueError: if a name is unknown or a size does not fit.
     """
@@ -111,35 +112,36 @@ def plan(
         if count % size and (group_sizes is not None or size % count):
             nearest = min((n for n in range(1, count + 1) if count % n == 0), key=lambda n: abs(n - size))
             raise ValueError(
-                f"group_sizes: expected divisors of the {count} problems, got {size}; the nearest is {nearest}."
+                f"group_sizes: expected divisors of the {count} problems, got {size}; "
+                f"the nearest is {nearest}."
             )
     variants = work.get("variants", {"": {}})
     for name, change in variants.items():
         if not set(change) <= set(VARIED):
             raise ValueError(
-                f"{study}: expected a variant that changes {', '.join(VARIED)}, got {sorted(change)} for {name!r}; "
-                "correct the profile."
+                f"{study}: expected a variant that changes {', '.join(VARIED)}, got {sorted(change)} "
+                f"for {name!r}; correct the profile."
             )
-    kind, network_seeds = work.get("kind", "joint"), tuple(range(work["num_network_seeds"]))
+    kind, seeds = work.get("kind", "joint"), tuple(range(work["num_network_seeds"]))
     cells = []
     for data_seed in range(seed, seed + work["num_data_seeds"]):
         for name, change in variants.items():
             options = {part: {**work.get(part, {}), **change.get(part, {})} for part in PARTS}
-            common = dict(
-                study=study,
-                problem=work.get("problem", study),
-                settings=options["settings"],
-                num_problems=count,
-                data_seed=data_seed,
-            )
             # Variants that leave the problem as it is are compared with the same classical results.
             shared = not ({"settings", "classical"} & set(change))
             classical = Cell(
-                kind="classical", variant="" if shared else name, options=options["classical"], **common
+                kind="classical",
+                study=study,
+                problem=work.get("problem", study),
+                settings=options["settings"],
+                variant="" if shared else name,
+                num_problems=count,
+                data_seed=data_seed,
+                options=options["classical"],
             )
             if kind == "joint" and classical not in cells:
                 cells.append(classical)
-            common |= dict(kind=kind, variant=name, network_seeds=network_seeds, options=options["joint"])
-            own = sizes if group_sizes is not None else change.get("group_sizes", sizes)
-            cells += [Cell(group_size=size, **common) for size in sorted(set(own))]
+            own = {"kind": kind, "variant": name, "network_seeds": seeds, "options": options["joint"]}
+            for size in sorted(set(sizes if group_sizes is not None else change.get("group_sizes", sizes))):
+                cells.append(classical.model_copy(update={**own, "group_size": size}))
     return cells

@@ -12,7 +12,7 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jpo_lib._processors import usable_cores
 
@@ -20,7 +20,8 @@ Item = TypeVar("Item")
 
 
 def num_processes() -> int:
-    """How many processes compute a study: 2 on a CPU with two cores or more, else 1. JPO_PROCESSES asks for others.
+    """How many processes compute a study: 2 on a CPU with two cores or more, else 1. JPO_PROCESSES asks for
+    others.
 
     Raises ValueError if JPO_PROCESSES is no number above zero.
     """
@@ -43,7 +44,8 @@ def share(
     """work(item) for all items; this process begins at the front of the list, helping processes at its end.
 
     Programs are compiled on one core, and what happens between two simulations uses one, so threads alone
-    leave others idle. A helper is given an item only when it has started, so a short list is not held up. What
+    leave others idle. A helper is given an item only when it has started, so a short list is not held up.
+    What
     a helper fails to do is done here: an error appears where its reader is. A helper ends at once when this
     process does.
 
@@ -87,13 +89,17 @@ def share(
 
 @contextlib.contextmanager
 def _processes(count: int) -> Iterator[list[ProcessPoolExecutor]]:
-    """Executors with one process each: the death of one, for lack of memory, leaves the others. All end with the context."""
+    """Executors with one process each: the death of one, for lack of memory, leaves the others.
+
+    All end with the context.
+    """
     context = multiprocessing.get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)
     helpers = [ProcessPoolExecutor(1, context, _follow, (theirs,)) for _ in range(count)]
     main = sys.modules["__main__"]
     try:
-        # A new process would run the script of the user, which need not be made for that: it gets an empty one.
+        # A new process would run the script of the user, which need not be made for that: it gets an empty
+        # one.
         sys.modules["__main__"] = types.ModuleType("__main__")
         try:
             for helper in helpers:
@@ -108,8 +114,9 @@ def _processes(count: int) -> Iterator[list[ProcessPoolExecutor]]:
         theirs.close()
 
 
-def _follow(starter: multiprocessing.connection.Connection) -> None:
-    """In a helper: end when the other side of the pipe is closed, as when its process is killed; print nothing."""
+def _follow(starter: Any) -> None:
+    """In a helper: end when the other side of the pipe is closed, as when its process is killed; print
+    nothing."""
 
     def end() -> None:
         multiprocessing.connection.wait([starter])

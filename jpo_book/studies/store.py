@@ -1,10 +1,12 @@
 """Studies: results that are computed once, stored with a manifest, and found again.
 
-A study consists of cells. A cell is one piece of work: a problem, a number of problems, a group size, seeds. Its
-results are a NetCDF file, and a manifest beside it (JSON) says what was computed, by which code, with which bytes
-as the outcome. A file counts only together with a manifest that agrees; everything else is computed again.
+A study consists of cells. A cell is one piece of work: a problem, a number of problems, a group size, seeds.
+Its results are a NetCDF file, and a manifest beside it (JSON) says what was computed, by which code, with
+which bytes as the outcome. A file counts only together with a manifest that agrees; everything else is
+computed again.
 
-A study may have variants: the same work with other settings of the problem or other options of joint optimization.
+A study may have variants: the same work with other settings of the problem or other options of joint
+    optimization.
 """
 
 from __future__ import annotations
@@ -85,8 +87,8 @@ def run_cell(cell: Cell, folder: Path) -> Path:
         "source_hash": source_hash(cell.problem, cell.kind),
         "library_version": importlib.metadata.version("jpo-lib"),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        # The CPU time of all cores together is what tells how long others take: on the clock, studies that run
-        # at once delay each other.
+        # The CPU time of all cores together is what tells how long others take: on the clock, studies that
+        # run at once delay each other.
         "seconds": {
             "total": round(time.perf_counter() - begin, 3),
             "processor": round(time.process_time() - begin_cpu, 3),
@@ -116,8 +118,8 @@ def _load(path: Path) -> xr.Dataset:
 
 @functools.lru_cache(maxsize=256)
 def _read(path: Path, size: int, changed: int) -> xr.Dataset:
-    """The file as it was at this size and time of change. Pages ask for the same results several times; HDF5 is
-    slow to open."""
+    """The file as it was at this size and time of change. Pages ask for the same results several times; HDF5
+    is slow to open."""
     return read_netcdf(path)
 
 
@@ -130,8 +132,8 @@ def load_or_run(
 
     Arguments:
         cells: from `plan`.
-        folder: of the study files; `studies_folder()` when None. Reference results in results/ of the clone are
-            used where the folder has none.
+        folder: of the study files; `studies_folder()` when None. Reference results in results/ of the clone
+            are used where the folder has none.
         quiet: print nothing.
     Returns:
         the results by the names of the cells, in their order.

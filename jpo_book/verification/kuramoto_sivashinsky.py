@@ -65,18 +65,22 @@ def reference_solution(u0, *, horizon: float, forced: bool = True, domain_extent
         return (k**2 - k**4) * c + drive - 0.5j * BETA * k * np.convolve(c, c)[cut : 3 * cut + 1]
 
     start = waves.conj().T @ np.asarray(u0, float) / num_points
-    return (waves @ integrated(slope, start, horizon, rtol=1e-13, atol=1e-13)).real
+    return np.real(waves @ integrated(slope, start, horizon, rtol=1e-13, atol=1e-13))
 
 
 def temporal_errors(
     steps: Sequence[float], order: int = 4, *, horizon: float = 5.0, num_points: int = 96, forced: bool = True
 ) -> np.ndarray:
-    """Relative error of u(T) against `reference_solution` for each time step, with a mean flow; shape (len(steps),)."""
+    """Relative error of u(T) against `reference_solution` for each time step, with a mean flow; shape
+    (len(steps),)."""
     u0 = example_state(num_points, mean=0.4)
     reference = reference_solution(u0, horizon=horizon, forced=forced)
-    settings = dict(horizon=horizon, forcing=default_forcing(num_points) * forced, order=order)
+    forcing = default_forcing(num_points) * forced
     with jax.enable_x64(True):
-        final = [np.asarray(integrate(u0, ALPHA, BETA, dt=dt, **settings)) for dt in steps]
+        final = [
+            np.asarray(integrate(u0, ALPHA, BETA, horizon=horizon, dt=dt, forcing=forcing, order=order))
+            for dt in steps
+        ]
     return np.array([relative(u - reference, reference) for u in final])
 
 
@@ -88,12 +92,14 @@ def spatial_errors(
     Returns:
         errors, shape (len(sizes),).
     """
-    settings = dict(horizon=horizon, dt=0.125, domain_extent=domain_extent)
+
+    def final(size):
+        u0 = example_state(size)
+        return spectrum(integrate(u0, ALPHA, BETA, horizon=horizon, dt=0.125, domain_extent=domain_extent))
+
     with jax.enable_x64(True):
-        fine, *coarse = [
-            spectrum(integrate(example_state(size), ALPHA, BETA, **settings)) for size in (finest, *sizes)
-        ]
-    return np.array([relative(difference_of_spectra(fine, part), fine) for part in coarse])
+        fine = final(finest)
+        return np.array([relative(difference_of_spectra(fine, final(size)), fine) for size in sizes])
 
 
 def mean_drift(*, horizon: float = 20.0, mean: float = 0.3) -> float:
@@ -104,9 +110,11 @@ def mean_drift(*, horizon: float = 20.0, mean: float = 0.3) -> float:
 
 
 def energy_balance_error(*, horizon: float = 5.0, dt: float = 0.0125) -> float:
-    """Mismatch of the energy E = mean u^2 / 2 over the motion with the integral of mean(u_x^2 - u_xx^2 + alpha G u).
+    """Mismatch of the energy E = mean u^2 / 2 over the motion with the integral of mean(u_x^2 - u_xx^2 +
+    alpha G u).
 
-    The nonlinear term only moves energy between modes. The integral is Simpson's; relative to the energy supplied.
+    The nonlinear term only moves energy between modes. The integral is Simpson's; relative to the energy
+    supplied.
     """
     from scipy.integrate import simpson
 
@@ -122,7 +130,8 @@ def energy_balance_error(*, horizon: float = 5.0, dt: float = 0.0125) -> float:
 def prior_box_extremes(
     horizon: float, *, dt: float, order: int, num_points: int = 128, num_problems: int = 64
 ) -> np.ndarray:
-    """Largest |u| of the motion for problems all over the prior box, its corners among them; shape (num_problems,).
+    """Largest |u| of the motion for problems all over the prior box, its corners among them; shape
+    (num_problems,).
 
     Not finite where a motion blows up. `dt` may exceed what the simulator offers.
     """
@@ -149,7 +158,7 @@ def gradient_errors(horizon: float, *, num_problems: int = 8, step: float = 1e-5
     data = problem.sample_dataset(num_problems, seed=77)
     with problem.precision():
         gradient, value = (jax.jit(jax.vmap(f)) for f in (jax.grad(problem.objective), problem.objective))
-        x = 0.9 * data.x_true[::-1]
+        x = 0.9 * np.asarray(data.x_true)[::-1]
         exact = np.asarray(gradient(x, data.context, data.y))
         central = central_differences(lambda x: value(x, data.context, data.y), x, step)
     return relative(exact - central, central, axis=1)

@@ -1,4 +1,5 @@
-"""Measurements on the Navier-Stokes simulator, against closed forms and a reference that shares no code with it.
+"""Measurements on the Navier-Stokes simulator, against closed forms and a reference that shares no code with
+it.
 
 Everything is measured in float64 unless a function says otherwise.
 """
@@ -18,7 +19,8 @@ from jpo_lib.problems.navier_stokes import _initial, cfl_number, integrate, navi
 
 
 def uneven_fields(num_points: int = 16, speed: float = 1.0, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """A vorticity and a marker without any symmetry: modes up to 4 with random phases, shape (N, N) each, x first.
+    """A vorticity and a marker without any symmetry: modes up to 4 with random phases, shape (N, N) each, x
+    first.
 
     The largest speed |u| + |v| is `speed`, length / time; the marker has mean 1.
     """
@@ -29,7 +31,7 @@ def uneven_fields(num_points: int = 16, speed: float = 1.0, seed: int = 1) -> tu
     def wave(kx, ky):
         return random.normal() * np.cos(kx * x + ky * y + random.uniform(0, 2 * np.pi)) / (1 + kx**2 + ky**2)
 
-    vorticity, marker = (sum(wave(*mode) for mode in modes) for _ in range(2))
+    vorticity, marker = (np.asarray(sum(wave(*mode) for mode in modes)) for _ in range(2))
     with jax.enable_x64(True):
         largest = float(jnp.max(jnp.sum(jnp.abs(velocity(vorticity)), axis=0)))
     return vorticity * (speed / largest), 1.0 + marker / np.abs(marker).max()
@@ -38,12 +40,14 @@ def uneven_fields(num_points: int = 16, speed: float = 1.0, seed: int = 1) -> tu
 def reference_solution(
     vorticity, marker, viscosity: float, diffusivity: float, horizon: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The flow at time T by another route: velocities instead of vorticity, sums instead of transforms, another integrator.
+    """The flow at time T by another route: velocities instead of vorticity, sums instead of transforms,
+    another integrator.
 
         du/dt = -P[(u . grad) u] + nu lap u,    dc/dt = -u . grad c + kappa lap c
 
-    for complex Fourier coefficients with |kx|, |ky| <= floor((N - 1) / 3). Products are convolution sums over all
-    pairs of modes, P subtracts the gradient part, and SciPy's DOP853 takes steps with a tolerance of 1e-13.
+    for complex Fourier coefficients with |kx|, |ky| <= floor((N - 1) / 3). Products are convolution sums over
+    all pairs of modes, P subtracts the gradient part, and SciPy's DOP853 takes steps with a tolerance of
+    1e-13.
 
     Arguments:
         vorticity, marker: initial fields (N, N), x first, w = dv/dx - du/dy.
@@ -70,7 +74,7 @@ def reference_solution(
         return convolve2d(a, b)[k_max : 3 * k_max + 1, k_max : 3 * k_max + 1]
 
     def rate(_, flat):
-        u, v, c = fields = flat.view(complex).reshape(3, k.size, k.size)
+        u, v, _ = fields = flat.view(complex).reshape(3, k.size, k.size)
         advected = np.stack([product(u, 1j * kx * f) + product(v, 1j * ky * f) for f in fields])
         gradient_part = (kx * advected[0] + ky * advected[1]) / safe
         advected[:2] -= np.stack([kx * gradient_part, ky * gradient_part])
@@ -95,9 +99,11 @@ def temporal_errors(
     viscosity: float = 0.05,
     num_points: int = 16,
 ) -> xr.DataArray:
-    """Largest error of vorticity and marker at T, relative to their largest values, for each order and number of steps.
+    """Largest error of vorticity and marker at T, relative to their largest values, for each order and number
+    of steps.
 
-    The state has no symmetry; the reference is `reference_solution`, the diffusivity of the marker half the viscosity.
+    The state has no symmetry; the reference is `reference_solution`, the diffusivity of the marker half the
+    viscosity.
     """
     vorticity, marker = uneven_fields(num_points, speed=2.0)
     exact = reference_solution(vorticity, marker, viscosity, viscosity / 2, horizon)
@@ -145,7 +151,8 @@ def inviscid_changes(num_steps=(50, 100, 200), horizon: float = 2.0, num_points:
 
 
 def divergence(num_points: int = 32, seed: int = 1) -> float:
-    """Largest |du/dx + dv/dy| relative to the largest |dv/dx|, with derivatives by complex Fourier transforms."""
+    """Largest |du/dx + dv/dy| relative to the largest |dv/dx|, with derivatives by complex Fourier
+    transforms."""
     with jax.enable_x64(True):
         u, v = (np.fft.fft2(np.asarray(part)) for part in velocity(uneven_fields(num_points, seed=seed)[0]))
     k = np.fft.fftfreq(num_points, 1 / num_points)
@@ -181,7 +188,8 @@ def _draws(problem, count: int, seed: int):
 
 
 def single_precision_errors(num_problems: int = 64, seed: int = 6) -> xr.Dataset:
-    """float32 against float64 on draws from the prior: output, loss and gradient, relative to their largest values."""
+    """float32 against float64 on draws from the prior: output, loss and gradient, relative to their largest
+    values."""
     with jax.enable_x64(True):
         problem = navier_stokes()
         x, y = _draws(problem, num_problems, seed)
@@ -208,7 +216,8 @@ def single_precision_errors(num_problems: int = 64, seed: int = 6) -> xr.Dataset
 def resolution_errors(
     num_points=(32, 48, 64), reference: int = 96, num_problems: int = 16, seed: int = 7
 ) -> xr.DataArray:
-    """Root mean square error of the vorticity at T against a finer grid, relative to it, on draws from the prior.
+    """Root mean square error of the vorticity at T against a finer grid, relative to it, on draws from the
+    prior.
 
     All grids take the steps that the finest one needs, so that they differ in space only.
 
