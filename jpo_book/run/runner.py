@@ -16,9 +16,10 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from string import Template
 from typing import Any, NamedTuple
 
-from jpo_book.files import name_of, root_folder, write_atomically
+from jpo_book.files import PACKAGE, name_of, root_folder, write_atomically
 from jpo_book.run.parameters import InputError, check_parameters, read_notebook, read_parameters
 
 NEEDED_SPACE = 50_000_000  # bytes; an executed notebook takes 1 to 10 MB
@@ -115,8 +116,7 @@ def run_notebooks(
 def _run(work: list[Job], jobs: int) -> Iterator[tuple[Path, float, str | None]]:
     # A process for each notebook, not a thread: kernels, settings and failures stay apart.
     spawn = multiprocessing.get_context("spawn")
-    first = None if jobs == 1 else _compute_alone
-    with ProcessPoolExecutor(jobs, spawn, first, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(jobs, spawn, _begin, (jobs > 1,), max_tasks_per_child=1) as pool:
         started = {pool.submit(execute, job): (job, time.monotonic()) for job in work}
         for future in as_completed(started):
             job, start = started[future]
@@ -129,9 +129,17 @@ def _run(work: list[Job], jobs: int) -> Iterator[tuple[Path, float, str | None]]
                 yield job.path, time.monotonic() - start, sentence
 
 
-def _compute_alone() -> None:
-    """No second process for the studies of a notebook: other notebooks run beside it."""
-    os.environ.setdefault("JPO_PROCESSES", "1")
+def _begin(alone: bool) -> None:
+    """In a worker: end when a killed `jpo run` is gone; alone: no second process for the studies of its notebook."""
+    if alone:
+        os.environ.setdefault("JPO_PROCESSES", "1")
+
+    def end() -> None:
+        if parent := multiprocessing.parent_process():
+            multiprocessing.connection.wait([parent.sentinel])
+            os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
 
 
 def execute(job: Job) -> float:
@@ -140,7 +148,6 @@ def execute(job: Job) -> float:
     Returns only when the finished page, with its provenance block, stands there. Raises RunError, naming the
     cell, when a cell fails or takes too long.
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     import nbformat
 
     started = time.monotonic()
@@ -171,14 +178,6 @@ def execute(job: Job) -> float:
     notebook.cells.append(nbformat.v4.new_markdown_cell(provenance_block(record), id="provenance"))
     write_atomically(job.target, nbformat.writes(notebook), on_disk=True)
     return seconds
-
-
-def _end_with_parent() -> None:
-    """A killed `jpo run` must not leave workers behind."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _run_cells(job: Job) -> tuple[Any, dict[str, Any]]:
@@ -255,24 +254,19 @@ def provenance_block(record: dict[str, Any]) -> str:
     record: notebook, parameters, commit, versions, device, seconds and results, as `execute` collects them.
     """
     source, values = record["notebook"], record["parameters"]
-    seeds = {name: value for name, value in values.items() if "seed" in name}
-    rows = {
-        "Notebook": f"{{source}}`{source}`" if source.startswith("notebooks/") else _code(source),
-        "Profile": _code(values.get("profile", "none")),
-        "Parameters": "<br>".join(_code(f"{name} = {value!r}") for name, value in values.items()),
-        "Seeds": ", ".join(_code(f"{name} = {value!r}") for name, value in seeds.items()) or "none",
-        "Commit": _code(record["commit"]) if record["commit"] else "unknown (not run in a git clone)",
-        "Versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
-        "Device": record["device"],
-        "Run time": f"{record['seconds']} s",
+    shown = {name: _code(f"{name} = {value!r}") for name, value in values.items()}
+    files = [f"| {_code(entry['path'])} | {_code(entry['sha256'])} |" for entry in record["results"]]
+    fields = {
+        "notebook": f"{{source}}`{source}`" if source.startswith("notebooks/") else _code(source),
+        "profile": _code(values.get("profile", "none")),
+        "parameters": "<br>".join(shown.values()),
+        "seeds": ", ".join(shown[name] for name in shown if "seed" in name) or "none",
+        "commit": _code(record["commit"]) if record["commit"] else "unknown (not run in a git clone)",
+        "versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
+        "files": "\n".join(["", "| Result file | SHA-256 |", "|---|---|", *files, ""]) if files else "",
     }
-    files = {_code(entry["path"]): _code(entry["sha256"]) for entry in record["results"]}
-    lines = [":::{dropdown} How this page was made", ":class-container: provenance", ""]
-    lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
-    if files:
-        lines += ["", "| Result file | SHA-256 |", "|---|---|"]
-        lines += [f"| {path} | {digest} |" for path, digest in files.items()]
-    return "\n".join([*lines, "", ":::"])
+    template = Template((PACKAGE / "run" / "provenance.md").read_text(encoding="utf-8"))
+    return template.substitute(record | fields).strip()
 
 
 def _code(value: object) -> str:

@@ -26,6 +26,10 @@ def profiles() -> list[str]:
 
 
 def _read_profile(profile: str) -> dict[str, Any]:
+    if profile not in profiles():
+        raise ValueError(
+            f"profile: expected one of {', '.join(profiles())}, got {profile!r}; use one of them."
+        )
     return copy.deepcopy(_parsed((PROFILES / f"{profile}.yaml").read_text(encoding="utf-8")))
 
 
@@ -34,10 +38,6 @@ def load_profile(profile: str) -> dict[str, Any]:
 
     A mixed profile has those of the profile that it takes for each.
     """
-    if profile not in profiles():
-        raise ValueError(
-            f"profile: expected one of {', '.join(profiles())}, got {profile!r}; use one of them."
-        )
     settings = _read_profile(profile)
     if "first_of" not in settings:
         return settings
@@ -95,8 +95,6 @@ def plan(
     """
     if study not in STUDIES:
         raise ValueError(f"study: expected one of {', '.join(STUDIES)}, got {study!r}; use one of them.")
-    if profile not in profiles():
-        load_profile(profile)  # says what is known
     if num_problems is None and group_sizes is None:
         profile = source_profile(study, profile, seed=seed)
     work = load_profile(profile).get(study)
