@@ -172,7 +172,7 @@ def study(
 
     folder = folder or studies_folder()
     if adopt:
-        runner.check_output_folder(folder)
+        runner.check_output_folder(folder, "--folder")
         studies.adopt(cells, folder)
     if list_only and as_json:
         from jpo_book.studies.workflow_plan import workflow_plan
@@ -184,20 +184,22 @@ def study(
         return
     by_name = {one.name: one for one in cells}
     chosen = [_one_of(by_name, one, "a cell of the plan") for one in cell] if cell else cells
-    runner.check_output_folder(folder)
-    for one in chosen:
-        started = time.monotonic()
-        state = studies.check(one, folder)
+    states = {one.name: studies.check(one, folder) for one in chosen}
+    for name, state in states.items():
         if state.startswith("foreign"):
             raise parameters.InputError(
-                f"Expected a study file of this library at {one.name}, got a {state}: move it away."
+                f"Expected a study file of this library at {name}, got a {state}: move it away."
             )
+    if set(states.values()) - {"valid"}:
+        runner.check_output_folder(folder, "--folder")
+    for name, state in states.items():
+        started = time.monotonic()
         if state == "valid":
-            _report(f"study     {one.name} is there")
+            _report(f"study     {name} is there")
             continue
-        studies.run_cell(one, folder)
+        studies.run_cell(by_name[name], folder)
         was = "" if state == "missing" else f" (was {state})"
-        _report(f"study     {one.name}{was}", time.monotonic() - started)
+        _report(f"study     {name}{was}", time.monotonic() - started)
 
 
 @app.command()
@@ -233,12 +235,12 @@ def verify(
     cells = _plan(name, profile, None)
     from jpo_book import studies
     from jpo_book.files import reference_folder
-    from jpo_book.studies.agreement import agreement
-    from jpo_book.studies.manifest import read_manifest
+    from jpo_book.studies.agreement import compare
+    from jpo_book.studies.manifest import manifest_in
     from jpo_book.studies.netcdf import read_netcdf
 
     folder = folder or reference_folder()
-    valid = [(cell, read_manifest(cell, folder)) for cell in cells if studies.check(cell, folder) == "valid"]
+    valid = [(cell, manifest_in(folder, cell)) for cell in cells if studies.check(cell, folder) == "valid"]
     stored = [(cell, manifest) for cell, manifest in valid if manifest["seconds"]["total"] <= longest]
     if not stored:
         raise parameters.InputError(
@@ -251,7 +253,7 @@ def verify(
         with tempfile.TemporaryDirectory() as scratch:
             new = read_netcdf(studies.run_cell(cell, Path(scratch)))
             old = read_netcdf(folder / f"{cell.name}.nc")
-            agrees, verdict = agreement(old, new, manifest, read_manifest(cell, Path(scratch)))
+            agrees, verdict = compare(old, new, manifest, manifest_in(Path(scratch), cell))
         code |= not agrees
         _report(f"verify    {cell.name}: {verdict}", time.monotonic() - started)
     raise typer.Exit(code)

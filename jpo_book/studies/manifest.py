@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 import jax
 
-from jpo_book.files import root_folder, studies_folder
+from jpo_book.files import reference_folder, studies_folder
 from jpo_book.studies.cell import Cell
 
 
@@ -23,19 +24,26 @@ def _device(kind: str, backend: str) -> str:
     return backend.upper() if kind.lower() == backend.lower() else f"{kind} ({backend.upper()})"
 
 
+def manifest_in(folder: Path, cell: Cell) -> dict[str, Any]:
+    """The manifest of a cell in this folder.
+
+    Raises FileNotFoundError where there is none, ValueError if it is no JSON.
+    """
+    return json.loads((Path(folder) / f"{cell.name}.json").read_text(encoding="utf-8"))
+
+
 def read_manifest(cell: Cell, folder: Path | None = None) -> dict[str, Any]:
     """The manifest of a cell that was computed, in the folder of studies or among the reference results.
 
     Raises:
         FileNotFoundError: if the cell has not been computed.
     """
-    folders = [studies_folder() if folder is None else Path(folder), root_folder() / "results"]
-    for place in folders:
-        path = place / f"{cell.name}.json"
-        if path.is_file():
-            return json.loads(path.read_text(encoding="utf-8"))
+    for place in (folder or studies_folder(), reference_folder()):
+        with contextlib.suppress(FileNotFoundError):
+            return manifest_in(place, cell)
     raise FileNotFoundError(
-        f"{cell.name}: expected the manifest of a computed study, got none; compute it with studies.load_or_run."
+        f"{cell.name}: expected the manifest of a computed study, got none; "
+        "compute it with studies.load_or_run."
     )
 
 
