@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.accuracy import judge
 from benchmarks.cases import Case
-from jpo_book.files import processor, write_atomically
+from jpo_book.files import cpu_model, write_atomically
 from jpo_lib._processors import usable_cores
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -237,7 +237,7 @@ def machine(name: str | None = None) -> dict[str, Any]:
     import jax
 
     device, cores = jax.devices()[0], usable_cores()
-    cpu = processor()
+    cpu = cpu_model()
     on_cpu = jax.default_backend() == "cpu"
     model = cpu if on_cpu else device.device_kind
     slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-") + (f"-{cores}-cores" if on_cpu else "")
@@ -258,13 +258,14 @@ def versions() -> dict[str, str]:
 def write(
     path: Path, rows: Sequence[dict], scaling: Sequence[dict], *, quick: bool, described: dict[str, Any]
 ) -> Path:
-    """Write the result file atomically: all of it or nothing."""
+    """Write the result file atomically: all of it or nothing. What was found out about single rows stays, with its date."""
+    findings = json.loads(path.read_text(encoding="utf-8")).get("findings", []) if path.exists() else []
     content = {"format": FORMAT, "machine": described, "created": datetime.now(timezone.utc).isoformat(timespec="seconds"), "quick": quick,
-               "versions": versions(), "rows": list(rows), "scaling": list(scaling)}  # fmt: skip
+               "versions": versions(), "rows": list(rows), "scaling": list(scaling), "findings": findings}  # fmt: skip
     write_json(path, content)
     return path
 
 
 def write_json(path: Path, content: Any) -> None:
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
+    write_atomically(path, text)

@@ -1,11 +1,19 @@
-"""Where results lie, and how files are written: to a temporary name first, then renamed."""
+"""Where results lie, and how files are written: to a temporary name first, then renamed.
+
+All environment variables of the book. For users: JPO_STUDIES, the folder of study files; JPO_PROCESSES, how
+many processes compute the studies of one notebook; JPO_PROGRESS=0, no progress bars. Between processes of a
+build, set by workflow/build.py: JPO_BUILD, "host:process" of the build, with which its commands end;
+JPO_EXECUTOR, the folder of a cluster's settings. From `jpo run` to the process of a notebook:
+JPO_RESULTS_LOG, a file in which the result files that it reads are noted. For tests: JPO_BOOK_HTML, the book
+to look at; JPO_REQUIRE_BROWSER=1, fail without a browser.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import platform
-import tempfile
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +31,13 @@ def root_folder() -> Path:
     return repository_root() or Path.cwd()
 
 
+def name_of(path: Path, otherwise: Path) -> str:
+    """A file as pages name it: relative to the clone; another name outside of it, since places of this
+    machine are of no use."""
+    root, path = root_folder(), path.resolve()
+    return (path.relative_to(root) if path.is_relative_to(root) else otherwise).as_posix()
+
+
 def studies_folder() -> Path:
     """Where studies are kept: $JPO_STUDIES, else _build/studies of the clone, else of the working folder."""
     if os.environ.get("JPO_STUDIES"):
@@ -35,53 +50,53 @@ def reference_folder() -> Path:
     return root_folder() / "results"
 
 
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def sha256(content: Path | bytes | str) -> str:
+    """Hash, as 64 hexadecimal digits, of the bytes of a file, of bytes, or of a text as UTF-8."""
+    data = content.read_bytes() if isinstance(content, Path) else content
+    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(
+    path: Path, content: bytes | str | Callable[[Path], object], *, on_disk: bool = False
+) -> None:
+    """Replace a file as a whole: readers see the old one or the new one, and a failure leaves the old one.
+
+    Who may read the new file is decided by the umask, as for every file that a program makes.
+
+    Arguments:
+        path: of the file; its folder is made where it is missing.
+        content: what to write, a text as UTF-8, or a function that writes it to the path that it is given.
+        on_disk: return only when it has reached the disk.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        write(temporary)
+        if callable(content):
+            content(temporary)
+        else:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        if on_disk:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes, *, on_disk: bool = False) -> None:
-    """Replace the content of a file, which everybody may read, as a whole.
-
-    on_disk: return only when it has reached the disk.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            if on_disk:
-                stream.flush()
-                os.fsync(stream.fileno())
-        os.chmod(name, 0o644)  # mkstemp makes it private, which a web server could not read
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def write_if_changed(path: Path, content: str | bytes) -> bool:
     """Write atomically, and only when the content differs. Returns whether it was written."""
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    data = content.encode() if isinstance(content, str) else content
     if path.is_file() and path.read_bytes() == data:
         return False
-    write_bytes(path, data)
+    write_atomically(path, data)
     return True
 
 
-def processor(facts: tuple[str, ...] = ("model name",), otherwise: str | None = None) -> str:
-    """Model of the processor where the system tells it: it decides how sums are rounded.
+def cpu_model(facts: tuple[str, ...] = ("model name",), otherwise: str | None = None) -> str:
+    """Model of the CPU where the system tells it: it decides how sums are rounded.
 
-    facts: the lines of Linux's list to look for; the first that is found counts. otherwise: what to say where there is none.
+    facts: the lines of Linux's list to look for; the first that is found counts.
+    otherwise: what to say where there is none.
     """
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -12,7 +12,7 @@ from conftest import SETTINGS
 
 from jpo_book import studies
 from jpo_book.files import sha256
-from jpo_book.studies.agreement import agreement, equal_bits, within_bounds
+from jpo_book.studies.agreement import compare, equal_bits, within_bounds
 from jpo_book.studies.netcdf import read_netcdf, write_netcdf
 
 HERE = {"machine": "one", "arithmetic": "0123456789abcdef", "versions": {"jax": "1"}}
@@ -91,15 +91,15 @@ def test_a_loss_at_the_truth_that_is_round_off_is_compared_with_the_threshold():
 
 
 def test_the_arithmetic_decides_how_strictly_results_are_compared():
-    assert agreement(result(), result(), HERE, HERE) == (True, "equal bit for bit")
-    assert not agreement(result(), result(shift=1e-7), HERE, {**HERE, "machine": "another name"})[0]
+    assert compare(result(), result(), HERE, HERE) == (True, "equal bit for bit")
+    assert not compare(result(), result(shift=1e-7), HERE, {**HERE, "machine": "another name"})[0]
     for other in (ELSEWHERE, {**HERE, "versions": {"jax": "2"}}, {**HERE, "compiler_flags": "--other"}):
-        agrees, words = agreement(result(), result(shift=1e-7), HERE, other)
+        agrees, words = compare(result(), result(shift=1e-7), HERE, other)
         assert agrees and "another arithmetic" in words
-        assert not agreement(result(), result(solved=0.9), HERE, other)[0]
+        assert not compare(result(), result(solved=0.9), HERE, other)[0]
     assert (
-        agreement(result(), result(shift=1e-7), BEFORE, HERE)[0]
-        and agreement(result(), result(shift=1e-7), BEFORE, BEFORE)[0]
+        compare(result(), result(shift=1e-7), BEFORE, HERE)[0]
+        and compare(result(), result(shift=1e-7), BEFORE, BEFORE)[0]
     )
 
 
@@ -119,7 +119,8 @@ def fingerprint_of(settings):
 
 @pytest.fixture(scope="module")
 def verified(tmp_path_factory):
-    """(a cell of the smoke profile, the folder of its files), computed with all instructions that this processor has."""
+    """(a cell of the smoke profile, the folder of its files), computed with all instructions that this
+    processor has."""
     folder = tmp_path_factory.mktemp("studies")
     cell = next(cell for cell in studies.plan("wave_packet", "smoke") if cell.kind == "joint")
     subprocess.run(
@@ -190,9 +191,11 @@ def test_a_processor_of_the_same_name_with_other_instructions_agrees_within_boun
 
 
 def test_a_cheap_reference_result_can_be_computed_again():
-    """One of the cells in results/ for real: equal bits where the arithmetic is the same, within the bounds where it is not.
+    """One of the cells in results/ for real: equal bits where the arithmetic is the same, within the bounds
+    where it is not.
 
-    In a process of its own, because the tests compile with other flags than the reference results were made with.
+    In a process of its own, because the tests compile with other flags than the reference results were made
+    with.
     """
     command = [
         sys.executable,

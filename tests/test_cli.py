@@ -108,6 +108,13 @@ def test_study_cells_are_listed(monkeypatch, capsys, tmp_path):
     assert code == 0 and lines and all(state == "missing" for _, state in lines)
 
 
+def test_a_study_advises_an_option_that_it_has(monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    request = ["study", "wave_packet", "--profile", "smoke", "--folder", tmp_path / "file"]
+    code, _, err = jpo(monkeypatch, capsys, *request)
+    assert code == 2 and "choose another folder with --folder." in err
+
+
 def test_study_runs_once_and_can_be_verified(monkeypatch, capsys, tmp_path):
     _, out, _ = jpo(
         monkeypatch, capsys, "study", "wave_packet", "--profile", "smoke", "--list", "--folder", tmp_path
@@ -119,6 +126,11 @@ def test_study_runs_once_and_can_be_verified(monkeypatch, capsys, tmp_path):
     before = (tmp_path / f"{cell}.nc").stat().st_mtime_ns
     code, out, _ = jpo(monkeypatch, capsys, *request)
     assert code == 0 and "is there" in out and (tmp_path / f"{cell}.nc").stat().st_mtime_ns == before
+    with monkeypatch.context() as read_only:
+        read_only.setattr(
+            cli.runner, "check_output_folder", lambda *_: pytest.fail("nothing is to be written")
+        )
+        assert jpo(read_only, capsys, *request)[:2] == (0, out)
     code, out, err = jpo(
         monkeypatch, capsys, "verify", "wave_packet", "--profile", "smoke", "--folder", tmp_path
     )

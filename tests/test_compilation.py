@@ -1,4 +1,5 @@
-"""The compilation cache heals after a kill; short programs are compiled with the flags that the locked compiler knows."""
+"""The compilation cache heals after a kill; short programs are compiled with the flags that the locked
+compiler knows."""
 
 import importlib.metadata
 import os
@@ -19,6 +20,7 @@ def test_half_written_entries_are_removed_and_no_others(tmp_path, monkeypatch):
     with subprocess.Popen(
         [sys.executable, "-c", script, tmp_path / ".lockfile"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as writing:
+        assert writing.stdout is not None
         writing.stdout.readline()
         assert compilation.remove_unfinished(tmp_path) == 0, "another process may be about to complete it"
         writing.kill()
@@ -28,7 +30,8 @@ def test_half_written_entries_are_removed_and_no_others(tmp_path, monkeypatch):
 
 
 def test_jax_can_write_again_after_a_kill_and_an_entry_is_torn_as_we_expect(tmp_path):
-    """JAX's own cache, written by real processes: a torn entry stops it, and removing that entry is enough."""
+    """JAX's own cache, written by real processes: a torn entry stops it, and removing that entry is
+    enough."""
     script = "import jax, warnings; warnings.simplefilter('error'); jax.jit(lambda x: x * {0} + 1)({0}.0).block_until_ready()"
     settings = {**os.environ, **compilation.settings(tmp_path)}
 
@@ -48,7 +51,8 @@ def test_jax_can_write_again_after_a_kill_and_an_entry_is_torn_as_we_expect(tmp_
 
 
 def test_commands_find_the_programs_of_earlier_ones_and_leave_other_folders_alone(tmp_path):
-    """As a user calls `jpo`, without the settings of a build: what one command has kept is there after the next."""
+    """As a user calls `jpo`, without the settings of a build: what one command has kept is there after the
+    next."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     script = (
         "import sys; sys.argv = ['jpo', '--version']; from jpo_book import cli\n"
@@ -76,8 +80,9 @@ def test_commands_find_the_programs_of_earlier_ones_and_leave_other_folders_alon
     )
 
 
-def test_flags_for_short_programs_are_those_of_the_locked_compiler(monkeypatch):
-    """XLA ends the process where it does not know a flag: after `make lock UPGRADE=1`, see whether these flags still exist."""
+def test_flags_for_short_programs_are_those_of_the_locked_compiler(monkeypatch, capsys):
+    """XLA ends the process where it does not know a flag: after `make lock UPGRADE=1`, see whether these
+    flags still exist."""
     lock = (Path(__file__).resolve().parents[1] / "requirements" / "cpu.lock").read_text()
     assert f"jaxlib=={compilation.KNOWN_TO} " in lock
     assert importlib.metadata.version("jaxlib") == compilation.KNOWN_TO
@@ -87,6 +92,8 @@ def test_flags_for_short_programs_are_those_of_the_locked_compiler(monkeypatch):
     assert compilation.quick_flags(0).split() == [*ours, "--xla_backend_optimization_level=2"]
     monkeypatch.setattr(compilation, "KNOWN_TO", "0.0")
     assert compilation.quick_flags(0) == "--xla_backend_optimization_level=2"
+    compilation.prepare("smoke")
+    assert "programs are compiled with all passes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 
 from jpo_book.files import PACKAGE
-from jpo_book.run import execution, parameters, runner
+from jpo_book.run import parameters, runner
 from jpo_book.run.parameters import InputError, check_parameters, read_parameters
 from jpo_book.run.runner import run_notebooks
 
@@ -174,7 +174,7 @@ def test_where_the_library_is_missing_it_is_installed_from_the_repository(stem, 
     )
     program, _, _, _, _, library, *others = commands.pop()
     assert program == sys.executable and library == "jpo-lib @ git+https://example.org/owner/name@main"
-    assert [re.match(r"\w+", name)[0] for name in others] == more
+    assert [re.split(r"\W", name)[0] for name in others] == more
     refused = launch_cell.with_launch_cell(text, {"url": ""})
     with pytest.raises(ModuleNotFoundError, match="Expected the library jpo_lib, got none"):
         exec(
@@ -196,9 +196,9 @@ def test_unknown_notebook_names_the_nearest():
 
 
 def test_requests_are_checked_before_anything_starts(page, tmp_path):
-    for changes in ({"jobs": 0}, {"timeout": 0}, {"timeout": -1.0}):
+    for jobs, timeout in ((0, None), (1, 0), (1, -1.0)):
         with pytest.raises(InputError):
-            run_notebooks([page], {}, tmp_path / "out", **changes)
+            run_notebooks([page], {}, tmp_path / "out", jobs=jobs, timeout=timeout)
     with pytest.raises(InputError, match="once"):
         run_notebooks([page, page], {}, tmp_path / "out")
     with pytest.raises(InputError, match="seed"):
@@ -257,6 +257,9 @@ def runs(tmp_path_factory):
 def test_only_the_complete_page_is_left(runs):
     out, _ = runs
     assert [path.name for path in out.iterdir()] == ["works.ipynb"]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (out / "works.ipynb").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 def test_errors_name_notebook_cell_and_cause(runs):
@@ -297,21 +300,21 @@ def test_provenance_block(runs):
 
 def test_commit(tmp_path):
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
-    assert execution.commit(tmp_path) is None
+    assert runner.commit(tmp_path) is None
     subprocess.run([*git, "init", "-q"], check=True)
     (tmp_path / "inside").mkdir()
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
-    clean = execution.commit(tmp_path)
-    assert len(clean) == 40
+    clean = runner.commit(tmp_path)
+    assert clean is not None and len(clean) == 40
     (tmp_path / "new.txt").write_text("new")
-    assert execution.commit(tmp_path) == f"{clean} with uncommitted changes"
-    assert execution.commit(tmp_path / "inside") is None  # the clone of something else
+    assert runner.commit(tmp_path) == f"{clean} with uncommitted changes"
+    assert runner.commit(tmp_path / "inside") is None  # the clone of something else
 
 
 def test_tables_survive_any_value():
     record = {"notebook": "x.ipynb", "parameters": {"profile": "a|b`c\nd"}, "commit": None, "versions": {}, "device": "CPU",
               "seconds": 1.0, "results": []}  # fmt: skip
-    rows = [line for line in execution.provenance_block(record).splitlines() if line.startswith("|")]
+    rows = [line for line in runner.provenance_block(record).splitlines() if line.startswith("|")]
     assert all(row.replace("\\|", "").count("|") == 3 for row in rows)
 
 

@@ -1,8 +1,11 @@
 """Studies: files that are found again, or refused, and always equal bit for bit."""
 
+import functools
 import json
+import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,10 +17,10 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jpo_book import studies
-from jpo_book.studies import planning, store
+from jpo_book import files, studies
+from jpo_book.studies import planning, pool, store
 from jpo_book.studies.netcdf import read_netcdf, rounded_histories, write_netcdf
-from jpo_book.studies.pool import num_processes, with_helpers
+from jpo_book.studies.pool import num_processes, share
 
 
 @pytest.fixture(scope="session")
@@ -65,17 +68,17 @@ def test_two_processes_compute_what_one_does_and_each_does_a_part(
     cells, computed, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setenv("JPO_PROCESSES", "2")
-    here, compute = [], studies.run_cell
+    here, compute = [], studies.Cell.run
 
-    def slowly(cell, folder):
+    def slowly(cell):  # in this process; helpers import the library anew
         here.append(cell.name)
         for _ in range(600):  # until the helper has had its turn: it gives an answer when it has done a cell
             if len(list(tmp_path.rglob("*.json"))) + len(here) > 1:
                 break
             time.sleep(0.1)
-        return compute(cell, folder)
+        return compute(cell)
 
-    monkeypatch.setattr(store, "run_cell", slowly)
+    monkeypatch.setattr(studies.Cell, "run", slowly)
     loaded = studies.load_or_run(cells, tmp_path)
     assert list(loaded) == [c.name for c in cells] and here[0] == cells[0].name and cells[-1].name not in here
     assert capsys.readouterr().out.count("computed ") == len(cells)
@@ -83,47 +86,106 @@ def test_two_processes_compute_what_one_does_and_each_does_a_part(
         assert result_file(tmp_path, cell).read_bytes() == result_file(computed, cell).read_bytes()
 
 
-def test_what_a_helper_fails_to_do_is_done_here(monkeypatch):
-    monkeypatch.setenv("JPO_PROCESSES", "3")
-    items = [str(i) for i in range(50)]
-    failing = [sys.executable, "-c", "print('ready', flush=True); input()"]  # ends without an answer
-    mine, done = [], []
-    with_helpers(lambda item: (time.sleep(0.02), mine.append(item)), items, failing, done.append)
-    assert sorted(mine) == sorted(done) == sorted(items)
-    with pytest.raises(FileNotFoundError):
-        with_helpers(mine.append, items, ["/no/such/program"])
+def here():
+    return multiprocessing.parent_process() is None
+
+
+def killed_elsewhere(item, log):
+    """As by a system that is short of memory."""
+    if not here():
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.1)
+    with open(log, "a") as file:
+        file.write(f"{item}\n")
+
+
+def wrong_elsewhere(item):
+    if not here():
+        raise ArithmeticError("by intention")
+    time.sleep(0.1)
+
+
+def endless_elsewhere(item, pipe, seconds_here=0):
+    """In a helper: keep the pipe open for writing as long as it lives.
+
+    Here: an error, once the helper is at work.
+    """
+    if here():
+        while not Path(f"{pipe}.begun").exists():
+            time.sleep(0.05)
+        time.sleep(seconds_here)
+        raise ArithmeticError("by intention")
+    with open(pipe, "w"):
+        Path(f"{pipe}.begun").touch()
+        time.sleep(600)
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_what_a_helper_fails_to_do_is_done_here(monkeypatch, tmp_path, processes):
+    monkeypatch.setenv("JPO_PROCESSES", str(processes))
+    items, done = [str(i) for i in range(50)], []
+    share(functools.partial(killed_elsewhere, log=tmp_path / "log"), items, done.append)
+    assert sorted((tmp_path / "log").read_text().split()) == sorted(done) == sorted(items)
+    done.clear()
+    share(wrong_elsewhere, items, done.append)
+    assert sorted(done) == sorted(items)
+    mine = []
+    share(lambda item: mine.append(item), items)  # what helpers cannot import
+    assert sorted(mine) == sorted(items)
+
+
+@pytest.mark.parametrize("processes, items", [(1, "ab"), (2, "a"), (2, "")])
+def test_no_process_is_started_for_what_one_does(monkeypatch, processes, items):
+    monkeypatch.setenv("JPO_PROCESSES", str(processes))
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda *_: pytest.fail("started a process"))
+    done = []
+    share(len, list(items), done.append)
+    assert done == list(items)
+
+
+def reader_of_a_pipe(pipe):
+    """Returns a function that waits until nobody has the pipe open for writing."""
+    os.mkfifo(pipe)
+    stream = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    def wait():
+        os.set_blocking(stream, True)
+        assert os.read(stream, 1) == b""
+        os.close(stream)
+
+    return wait
 
 
 def test_an_error_ends_the_helpers(monkeypatch, tmp_path):
     monkeypatch.setenv("JPO_PROCESSES", "2")
-    note = tmp_path / "process"
-    helper = [
-        sys.executable,
-        "-c",
-        f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); print('ready', flush=True); input(); time.sleep(600)",
-    ]
-
-    def fail(item):
-        while not (note.is_file() and note.read_text()):
-            time.sleep(0.05)
-        raise ArithmeticError("by intention")
-
+    wait = reader_of_a_pipe(tmp_path / "pipe")
     with pytest.raises(ArithmeticError):
-        with_helpers(fail, ["a", "b"], helper)
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(note.read_text()), 0)
+        share(functools.partial(endless_elsewhere, pipe=tmp_path / "pipe"), ["a", "b"])
+    wait()
 
 
-def test_a_helper_ends_with_the_input_of_its_starter(tmp_path):
-    helper = subprocess.Popen(
-        [sys.executable, "-m", "jpo_book.studies.worker", str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert helper.stdout.readline() == "ready\n"
-    helper.stdin.close()  # as when its starter is killed
-    assert helper.wait(timeout=60) == 0
+SCRIPT = """
+import functools, sys
+open(sys.argv[1] + ".runs", "a").write("x")
+from jpo_book.studies.pool import share
+from test_study import endless_elsewhere
+share(functools.partial(endless_elsewhere, pipe=sys.argv[1], seconds_here=600), ["a", "b"])
+"""
+
+
+def test_helpers_of_a_killed_process_end_and_do_not_run_its_script(tmp_path):
+    wait = reader_of_a_pipe(tmp_path / "pipe")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    settings = {**os.environ, "JPO_PROCESSES": "2", "PYTHONPATH": os.pathsep.join(sys.path)}
+    starter = subprocess.Popen([sys.executable, script, tmp_path / "pipe"], env=settings)
+    while not (tmp_path / "pipe.begun").exists():
+        assert starter.poll() is None
+        time.sleep(0.05)
+    starter.kill()
+    starter.wait()
+    wait()
+    assert (tmp_path / "pipe.runs").read_text() == "x"
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", ""])
@@ -194,6 +256,22 @@ def test_a_failed_write_leaves_nothing(cells, tmp_path, monkeypatch):
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_files_are_written_as_the_umask_says(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        files.write_atomically(tmp_path / "new" / "text", "é")
+        files.write_atomically(tmp_path / "new" / "bytes", b"1", on_disk=True)
+        files.write_atomically(tmp_path / "new" / "function", lambda path: path.write_text("2"))
+        assert files.write_if_changed(tmp_path / "new" / "changed", "3")
+        assert not files.write_if_changed(tmp_path / "new" / "changed", "3")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()}
+    assert modes == dict.fromkeys(("text", "bytes", "function", "changed"), 0o666 & ~umask)
+    assert (tmp_path / "new" / "text").read_bytes() == "é".encode()
+
+
 def test_a_changed_setting_changes_the_name(cells):
     for change in (dict(num_problems=8, group_sizes=[1]), dict(seed=1), dict(group_sizes=[4])):
         other = {c.name for c in studies.plan("wave_packet", "smoke", **change)}
@@ -228,7 +306,8 @@ REFERENCES = sorted((Path(__file__).resolve().parents[1] / "results").glob("*/*.
 
 
 def test_all_reference_results_are_valid():
-    """Their bytes, their manifests and the code that computed them: whoever changes that code restamps or recomputes them."""
+    """Their bytes, their manifests and the code that computed them: whoever changes that code restamps or
+    recomputes them."""
     states = {}
     for path in REFERENCES:
         cell = studies.Cell.model_validate(json.loads(path.with_suffix(".json").read_text())["cell"])
@@ -241,16 +320,18 @@ def test_all_reference_results_are_valid():
 
 
 def test_files_open_with_programs_that_are_older(cells, computed):
-    """Debian's ncdump, built on HDF5 1.10: a file in the newest format would be "bad version number for layout message"."""
+    """Debian's ncdump, built on HDF5 1.10: a file in the newest format would be "bad version number for
+    layout message"."""
     if shutil.which("ncdump") is None:
         (pytest.fail if os.environ.get("JPO_REQUIRE_BROWSER") == "1" else pytest.skip)(
             "no ncdump: install it (on Debian: apt install netcdf-bin)"
         )
-    for path in [*REFERENCES, *(result_file(computed, cell) for cell in cells)]:
+    new = [result_file(computed, cell) for cell in cells]
+    for path in [*REFERENCES, *new]:
         done = subprocess.run(["ncdump", "-h", str(path)], capture_output=True, text=True)
         assert done.returncode == 0 and done.stdout.startswith("netcdf "), f"{path.name}: {done.stderr}"
     loss = subprocess.run(
-        ["ncdump", "-v", "loss", str(path)], capture_output=True, text=True, check=True
+        ["ncdump", "-v", "loss", str(new[-1])], capture_output=True, text=True, check=True
     ).stdout
     assert loss.count("data:") == 1 and " loss =" in loss
 

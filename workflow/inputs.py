@@ -1,6 +1,7 @@
 """What a build depends on. Standard library only: the quick check of a second build uses it too."""
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -8,26 +9,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# A job of a study whose cells have no estimate, and what each job gets on top of its cells.
-UNKNOWN = {"minutes": 120, "memory_mb": 4000}
-START_MINUTES = 20
+START_MINUTES = 20  # what each job gets on top of its cells
 
 # Parts of the library that no notebook can see.
 AFTER_NOTEBOOKS = {
     "cli.py",
-    "cost_estimate.py",
-    "cost_pages.py",
     "ledger.py",
     "ledger_pages.py",
+    "ledger_pages.jinja",
     "workflow_plan.py",
     "items.yaml",
 }
-TIMINGS = "results/timings"  # of studies, for the estimate of what others cost
 BUILT = {"_executed", "_generated", "__pycache__"}
 
 
 def files_below(folder, *endings):
-    """Files of the folder, sorted, relative to the root; without hidden files and what the build itself makes."""
+    """Files of the folder, sorted, relative to the root; without hidden files and what the build itself
+    makes."""
     found = (path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file())
     return sorted(
         path.as_posix()
@@ -38,23 +36,16 @@ def files_below(folder, *endings):
 
 
 def library_sources():
-    """Code and data of the library and of the book, and the results of attempts, benchmarks and timings that pages show."""
-    data = [
-        *files_below("results/attempts", ".csv"),
-        *files_below("benchmarks/results", ".json"),
-        *files_below(TIMINGS, ".json"),
-    ]
-    code = [path for package in ("jpo_lib", "jpo_book") for path in files_below(package, ".py", ".yaml")]
-    return [*code, *data]
+    """Code and data of the library and of the book, and the results of attempts and benchmarks that pages
+    show."""
+    data = [*files_below("results/attempts", ".csv"), *files_below("benchmarks/results", ".json")]
+    packages = (files_below(package, ".py", ".yaml", ".jinja") for package in ("jpo_lib", "jpo_book"))
+    return [*itertools.chain(*packages), *data]
 
 
 def notebook_library_sources():
     """The part of the library on which the pages of the notebooks depend."""
-    return [
-        path
-        for path in library_sources()
-        if Path(path).name not in AFTER_NOTEBOOKS and not path.startswith(TIMINGS)
-    ]
+    return [path for path in library_sources() if Path(path).name not in AFTER_NOTEBOOKS]
 
 
 def book_sources():
@@ -97,7 +88,8 @@ def code_cells(notebook):
 
 
 def studies_of(notebook, studies):
-    """Names of the studies that a notebook loads: those it names in plan("..."), or all where it loads some and names none."""
+    """Names of the studies that a notebook loads: those it names in plan("..."), or all where it loads some
+    and names none."""
     code = "\n".join(code_cells(notebook))
     named = set(re.findall(r"""\bplan\(\s*["'](\w+)["']""", code))
     prefixes = tuple(re.findall(r"""\bplan\(\s*f["'](\w+)\{""", code))  # f"billiards_{name}": any of them
@@ -107,9 +99,9 @@ def studies_of(notebook, studies):
 
 
 def requested(cells):
-    """Minutes and memory in MB that a job for these cells asks for: the sum of their times, the most memory of any."""
-    each = [cell.get("requests", UNKNOWN) for cell in cells]
+    """Minutes and memory in MB that a job for these cells asks for: the sum of their times, the most memory
+    of any."""
     return {
-        "minutes": START_MINUTES + sum(one["minutes"] for one in each),
-        "memory_mb": max(one["memory_mb"] for one in each),
+        "minutes": START_MINUTES + sum(cell["minutes"] for cell in cells),
+        "memory_mb": max(cell["memory_mb"] for cell in cells),
     }

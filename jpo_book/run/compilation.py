@@ -1,23 +1,28 @@
-"""How much XLA optimizes programs that run for seconds only; JAX's persistent cache of programs, and how it recovers when a process was killed while writing."""
+"""How much XLA optimizes programs that run for seconds only, and JAX's persistent cache of programs.
+
+The cache recovers when a process was killed while writing.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import importlib.metadata
-import importlib.util
 import os
 import platform
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import filelock
 
-from jpo_book.files import processor
+from jpo_book.files import cpu_model, sha256
 
 LOCK_SECONDS = 10
 
-# In these profiles, compiling with all of XLA's passes takes longer than what the faster programs win. With level 1, cells of
-# `laptop` that compile took a quarter less processor time on two cores, and training no longer. With level 0 programs run four
-# times longer and compile in half the time: the whole `smoke` build took 231 instead of 314 s, notebooks of `laptop` more.
+# In these profiles, compiling with all of XLA's passes takes longer than what the faster programs win. With
+# level 1, cells of `laptop` that compile took a quarter less CPU time on two cores, and training no longer.
+# With level 0 programs run four times longer and compile in half the time: the whole `smoke` build took 231
+# instead of 314 s, notebooks of `laptop` more.
 LEVELS = {"smoke": 0, "laptop": 1}
 KNOWN_TO = "0.10.2"  # this jaxlib: XLA ends the process where it meets a flag that it does not know
 
@@ -30,26 +35,30 @@ def quick_flags(level: int = 1) -> str:
     Only the user's, where jaxlib is another one than that of the lock, or where programs run on a GPU.
     """
     given = os.environ.get("XLA_FLAGS", "")
-    on_processors = importlib.util.find_spec("jax_plugins") is None and os.environ.get(
-        "JAX_PLATFORMS", "cpu"
-    ) in ("", "cpu")
-    if not on_processors or importlib.metadata.version("jaxlib") != KNOWN_TO:
+    on_cpu = find_spec("jax_plugins") is None and os.environ.get("JAX_PLATFORMS", "cpu") in ("", "cpu")
+    if not on_cpu or importlib.metadata.version("jaxlib") != KNOWN_TO:
         return given
     flags = (f"--xla_backend_optimization_level={level}", "--xla_cpu_use_fusion_emitters=false")
     return " ".join([*(flag for flag in flags if flag not in given), *given.split()])
 
 
 def prepare(profile: str) -> None:
-    """Choose the flags of XLA for a profile. To be called before JAX compiles anything; processes that are started inherit them."""
-    if profile in LEVELS:
-        os.environ["XLA_FLAGS"] = quick_flags(LEVELS[profile])
+    """Choose the flags of XLA for a profile, before JAX compiles anything; processes that are started inherit
+    them."""
+    if profile not in LEVELS:
+        return
+    if (installed := importlib.metadata.version("jaxlib")) != KNOWN_TO:
+        what = "programs are compiled with all passes, which takes longer"
+        print(f"jpo: jaxlib is {installed}, not {KNOWN_TO}: {what}.", file=sys.stderr)
+    os.environ["XLA_FLAGS"] = quick_flags(LEVELS[profile])
 
 
 def settings(folder: Path) -> dict[str, str]:
     """Environment variables for all processes that share the cache in `folder`."""
     return {
         "JAX_COMPILATION_CACHE_DIR": str(folder),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # a notebook has a hundred small programs; together they cost as much as a large one
+        # A notebook has a hundred small programs; together they cost as much as a large one.
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         # With a limit, JAX locks its cache: processes never read what another is still writing.
         "JAX_COMPILATION_CACHE_MAX_SIZE": str(2 * 1024**3),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several processes share a GPU
@@ -57,7 +66,8 @@ def settings(folder: Path) -> dict[str, str]:
 
 
 def keep_programs(folder: Path) -> None:
-    """Let JAX keep its programs in a folder of ours, which is put in order. A folder that the user has named is left as it is."""
+    """Let JAX keep its programs in a folder of ours, which is put in order; one that the user has named is
+    left alone."""
     if os.environ.get("JAX_COMPILATION_CACHE_DIR", str(folder)) == str(folder):
         for name, value in settings(folder).items():
             os.environ.setdefault(name, value)
@@ -65,30 +75,28 @@ def keep_programs(folder: Path) -> None:
 
 
 def programs_folder(root: Path) -> Path:
-    """Where a clone keeps compiled programs: a folder for each set of instructions, whatever the processor is called.
+    """Where a clone keeps compiled programs: a folder for each set of instructions, whatever the CPU is
+    called.
 
-    What is compiled for one processor may use instructions that another lacks, and JAX does not tell processors of one family
-    apart. Nodes of a cluster share their files, and a clone may have been copied from another machine.
+    What is compiled for one CPU may use instructions that another lacks, and JAX does not tell CPUs of one
+    family apart. Nodes of a cluster share their files, and a clone may have been copied from another machine.
     """
-    features = processor(("flags", "Features"), platform.machine())
-    return root / ".cache" / f"jax-{hashlib.sha256(features.encode()).hexdigest()[:12]}"
+    features = cpu_model(("flags", "Features"), platform.machine())
+    return root / ".cache" / f"jax-{sha256(features)[:12]}"
 
 
 def remove_unfinished(folder: Path) -> int:
     """Remove entries that a killed process has left half written. Returns how many.
 
-    JAX writes an entry and then the time of its last use; one without the other makes every later write fail, in all
-    processes. It does so under a lock: who holds the lock sees only entries that nobody will complete.
+    JAX writes an entry and then the time of its last use; one without the other makes every later write fail,
+    in all processes. It does so under a lock: who holds the lock sees only entries that nobody will complete.
     """
-    if not folder.is_dir():
-        return 0
-    count = 0
-    try:
-        with filelock.FileLock(folder / ".lockfile", timeout=LOCK_SECONDS):  # JAX's own
-            for entry in folder.glob("*-cache"):
-                if not entry.with_name(entry.name.removesuffix("-cache") + "-atime").exists():
-                    entry.unlink()
-                    count += 1
-    except filelock.Timeout:
-        pass  # another process is at work; the next one will see to it
-    return count
+    torn = []
+    with contextlib.suppress(filelock.Timeout):  # another process is at work; the next one will see to it
+        if folder.is_dir():
+            with filelock.FileLock(folder / ".lockfile", timeout=LOCK_SECONDS):  # JAX's own
+                for entry in folder.glob("*-cache"):
+                    if not entry.with_name(entry.name.removesuffix("-cache") + "-atime").exists():
+                        entry.unlink()
+                        torn.append(entry)
+    return len(torn)

@@ -1,17 +1,18 @@
-"""Strict runs of the notebooks: every mistake is found before anything starts, and no half-written page is left.
+"""Strict runs of the notebooks: every mistake is found before anything starts, and no half-written page is
+left.
 
-A notebook names its parameters in one code cell with the tag `parameters`, each with a type, a default and a comment:
+A notebook names its parameters in one code cell with the tag `parameters`, each with a type, a default and a
+comment:
 
     seed: int = 0  # first data seed
 
-A run puts the given values behind that cell, executes all cells in a fresh process, appends a block that says how the
-page was made, and only then moves the result to its place.
+A run puts the given values behind that cell, executes all cells in a fresh process, appends a block that says
+how the page was made, and only then moves the result to its place.
 """
 
 from __future__ import annotations
 
 import ast
-import dataclasses
 import difflib
 import io
 import json
@@ -24,21 +25,20 @@ import pydantic
 
 from jpo_book.files import PACKAGE, root_folder
 
+
+def _sizes(example: list[int]) -> tuple[Callable[[typing.Any], bool], str]:
+    return lambda v: min(v, default=0) >= 1, f"a list of whole numbers of at least 1, such as {example}"
+
+
 # What a parameter of this name must fulfil in every notebook: a test and what it expects.
 RANGES: dict[str, tuple[Callable[[typing.Any], bool], str]] = {
     "seed": (lambda v: 0 <= v < 2**31, "a whole number from 0 to 2147483647"),
-    "num_problems": (lambda v: v >= 1, "a whole number of at least 1"),
-    "group_sizes": (
-        lambda v: len(v) > 0 and min(v) >= 1,
-        "a list of whole numbers of at least 1, such as [1, 16]",
+    **dict.fromkeys(
+        ("num_problems", "num_seeds", "num_steps", "width"),
+        (lambda v: v >= 1, "a whole number of at least 1"),
     ),
-    "num_seeds": (lambda v: v >= 1, "a whole number of at least 1"),
-    "num_steps": (lambda v: v >= 1, "a whole number of at least 1"),
-    "width": (lambda v: v >= 1, "a whole number of at least 1"),
-    "widths": (
-        lambda v: len(v) > 0 and min(v) >= 1,
-        "a list of whole numbers of at least 1, such as [128, 4096]",
-    ),
+    "group_sizes": _sizes([1, 16]),
+    "widths": _sizes([128, 4096]),
 }
 
 
@@ -46,13 +46,9 @@ class InputError(ValueError):
     """The request is wrong. The message is one sentence: what was expected, what came, what to do."""
 
 
-class RunError(RuntimeError):
-    """A notebook stopped. The message names the notebook, the cell and the error."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Parameter:
-    """One line of the `parameters` cell: its name, its type as written and evaluated, its default and its comment."""
+class Parameter(typing.NamedTuple):
+    """One line of the `parameters` cell: its name, its type as written and evaluated, its default and its
+    comment."""
 
     name: str
     annotation: str
@@ -68,10 +64,8 @@ def list_notebooks() -> list[Path]:
 
 def list_profiles() -> list[str]:
     """Names of the profiles, the least work first."""
-    names = {path.stem for path in (PACKAGE / "studies" / "profiles").glob("*.yaml")}
-    return [n for n in ("smoke", "laptop", "paper") if n in names] + sorted(
-        names - {"smoke", "laptop", "paper"}
-    )
+    known = {path.stem: None for path in sorted((PACKAGE / "studies" / "profiles").glob("*.yaml"))}
+    return list({name: None for name in ("smoke", "laptop", "paper") if name in known} | known)
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
@@ -88,7 +82,8 @@ def check_profile(name: str) -> str:
 
 
 def find_notebook(name: str) -> Path:
-    """The notebook of this path or stem ('03_wave_packet'); raises InputError with the nearest stem otherwise."""
+    """The notebook of this path or stem ('03_wave_packet'); raises InputError with the nearest stem
+    otherwise."""
     if name.endswith(".ipynb") and Path(name).is_file():
         return Path(name).resolve()
     stems = {path.stem: path for path in list_notebooks()}
@@ -115,38 +110,34 @@ def read_notebook(path: Path) -> typing.Any:
 def read_parameters(path: Path) -> list[Parameter]:
     """The parameters of a notebook, read from its tagged cell without running it.
 
-    Raises InputError when there is not exactly one such cell or when a line lacks its type, default or comment.
+    Raises InputError when there is not exactly one such cell or when a line lacks its type, default or
+    comment.
     """
     cells = [c for c in read_notebook(path).cells if "parameters" in c.metadata.get("tags", [])]
     if len(cells) != 1:
         raise InputError(
             f"Expected one cell with the tag 'parameters' in {path.name}, got {len(cells)}: add the tag."
         )
-    source = cells[0].source
     try:
-        comments = {
-            token.start[0]: token.string.lstrip("# ").strip()
-            for token in tokenize.generate_tokens(io.StringIO(source).readline)
-            if token.type == tokenize.COMMENT
-        }
-        parameters = []
-        for line in ast.parse(source).body:
-            if not isinstance(line, ast.AnnAssign) or line.value is None or not comments.get(line.end_lineno):
-                raise SyntaxError(ast.unparse(line))
-            annotation = ast.unparse(line.annotation)
-            evaluated = eval(
-                annotation, {"Literal": typing.Literal}
-            )  # the notebook's own code, as running it would be
-            default = ast.literal_eval(line.value)
-            parameters.append(
-                Parameter(ast.unparse(line.target), annotation, evaluated, default, comments[line.end_lineno])
-            )
+        tokens = tokenize.generate_tokens(io.StringIO(cells[0].source).readline)
+        comments = {t.end[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
+        return [
+            _parameter(line, comments.get(line.end_lineno or 0)) for line in ast.parse(cells[0].source).body
+        ]
     except (SyntaxError, tokenize.TokenError, ValueError, NameError, TypeError) as error:
         raise InputError(
-            f"Expected lines such as 'seed: int = 0  # first data seed' in the parameters cell of {path.name}, "
-            f"got '{error}': correct the cell."
+            "Expected lines such as 'seed: int = 0  # first data seed' in the parameters cell of "
+            f"{path.name}, got '{error}': correct the cell."
         ) from error
-    return parameters
+
+
+def _parameter(line: ast.stmt, comment: str | None) -> Parameter:
+    if not isinstance(line, ast.AnnAssign) or line.value is None or not comment:
+        raise SyntaxError(ast.unparse(line))
+    annotation = ast.unparse(line.annotation)
+    # The notebook's own code, as running it would be.
+    evaluated = eval(annotation, {"Literal": typing.Literal})
+    return Parameter(ast.unparse(line.target), annotation, evaluated, ast.literal_eval(line.value), comment)
 
 
 def check_parameters(path: Path, given: Mapping[str, typing.Any]) -> dict[str, typing.Any]:
@@ -174,50 +165,35 @@ def check_values(
     complete = {p.name: p.default for p in parameters} | values
     if isinstance(complete.get("profile"), str):
         check_profile(complete["profile"])
-    num_problems, group_sizes = complete.get("num_problems"), complete.get("group_sizes")
-    for size in group_sizes if num_problems and group_sizes else []:
-        if num_problems % size:
+    count = complete.get("num_problems")
+    for size in complete.get("group_sizes") or []:
+        if count and count % size:
             raise InputError(
-                f"Expected group_sizes that divide num_problems = {num_problems}, got {size}: change one of the two."
+                f"Expected group_sizes that divide num_problems = {count}, got {size}: change one of the two."
             )
     return values
 
 
 def _checked_value(parameter: Parameter, value: typing.Any, owner: str) -> typing.Any:
-    adapter = pydantic.TypeAdapter(
-        parameter.type, config=pydantic.ConfigDict(strict=True, allow_inf_nan=False)
-    )
-    expected = RANGES.get(parameter.name, (None, parameter.annotation))[1]
+    config = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
+    adapter = pydantic.TypeAdapter(parameter.type, config=config)
+    fits, expected = RANGES.get(parameter.name, (lambda v: True, parameter.annotation))
     try:
-        checked = _from_text(adapter, value) if isinstance(value, str) else adapter.validate_python(value)
-        if checked is None or parameter.name not in RANGES or RANGES[parameter.name][0](checked):
+        checked = _spelled(adapter, value) if isinstance(value, str) else adapter.validate_python(value)
+        if checked is None or fits(checked):
             return checked
     except (pydantic.ValidationError, TypeError):
         pass
-    advice = (
-        "leave it out"
-        if parameter.default is None
-        else f"give a value such as {json.dumps(parameter.default)}"
-    )
+    default = parameter.default
+    advice = "leave it out" if default is None else f"give a value such as {json.dumps(default)}"
     raise InputError(
         f"Expected {expected} for the parameter {parameter.name} of {owner}, got '{value}': {advice}."
     )
 
 
-def _from_text(adapter: pydantic.TypeAdapter, text: str) -> typing.Any:
+def _spelled(adapter: pydantic.TypeAdapter, value: str) -> typing.Any:
     """The value that a text spells: JSON (Python's None, True and False too), or the text itself."""
-    spelled = {"None": "null", "True": "true", "False": "false"}.get(text, text)
     try:
-        return adapter.validate_json(spelled)
+        return adapter.validate_json({"None": "null", "True": "true", "False": "false"}.get(value, value))
     except pydantic.ValidationError:
-        return adapter.validate_python(text)
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One notebook run: what to execute, with which checked values, where to and for how long per cell (seconds)."""
-
-    path: Path
-    values: dict[str, typing.Any]
-    target: Path
-    timeout: float | None
+        return adapter.validate_python(value)

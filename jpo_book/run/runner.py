@@ -2,25 +2,65 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import re
 import shutil
+import subprocess
 import tempfile
+import threading
 import time
-import typing
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from string import Template
+from typing import Any, NamedTuple
 
-from jpo_book.run.parameters import InputError, Job, RunError, check_parameters
+from jpo_book.files import PACKAGE, name_of, root_folder, write_atomically
+from jpo_book.run.parameters import InputError, check_parameters, read_notebook, read_parameters
 
 NEEDED_SPACE = 50_000_000  # bytes; an executed notebook takes 1 to 10 MB
 
+# Runs in the notebook's own process after its last cell, so that it reports what the notebook really used.
+FACTS_CELL = """
+import importlib.metadata, json, os, platform, sys
+_facts = {"versions": {"Python": platform.python_version()}, "device": f"CPU, {os.cpu_count()} cores"}
+for _name in ("jpo_lib", "jax", "jaxlib", "numpy", "scipy"):
+    try:
+        _facts["versions"][_name] = importlib.metadata.version(_name)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+if "jax" in sys.modules and sys.modules["jax"].default_backend() != "cpu":
+    _devices = sys.modules["jax"].devices()
+    _facts["device"] = f"{len(_devices)} x {_devices[0].device_kind}"
+print(json.dumps(_facts))
+"""
 
-def check_output_folder(folder: Path) -> None:
-    """Make the folder where it is missing; raises InputError when nothing can be written there or space is short."""
-    advice = "choose another folder with --output."
+
+class RunError(RuntimeError):
+    """A notebook stopped. The message names the notebook, the cell and the error."""
+
+
+class Job(NamedTuple):
+    """One notebook run: what to execute, with which checked values, where to and for how long per cell
+    (seconds)."""
+
+    path: Path
+    values: dict[str, Any]
+    target: Path
+    timeout: float | None
+
+
+def check_output_folder(folder: Path, option: str = "--output") -> None:
+    """Make the folder where it is missing; raises InputError when nothing can be written there or space is
+    short.
+
+    option: of the command, that chooses another folder.
+    """
+    advice = f"choose another folder with {option}."
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
@@ -41,7 +81,7 @@ def check_output_folder(folder: Path) -> None:
 
 def run_notebooks(
     paths: Sequence[Path],
-    given: Mapping[str, typing.Any],
+    given: Mapping[str, Any],
     output_folder: Path,
     *,
     jobs: int = 1,
@@ -51,11 +91,13 @@ def run_notebooks(
 
     paths: the notebooks, as `find_notebook` returns them.
     given: values for their parameters, as `check_parameters` takes them.
-    output_folder: receives <stem>.ipynb; an old page of a notebook that fails is removed, so that none is out of date.
+    output_folder: receives <stem>.ipynb; an old page of a notebook that fails is removed, so that none is out
+        of date.
     jobs: how many run at the same time.
     timeout: seconds that one cell may take; None for no limit.
 
-    Yields (notebook, seconds, None or the error's sentence) as they finish. Raises InputError before anything starts.
+    Yields (notebook, seconds, None or the error's sentence) as they finish. Raises InputError before anything
+    starts.
     """
     if jobs < 1:
         raise InputError(f"Expected at least 1 job, got {jobs}: use for example --jobs 2.")
@@ -63,38 +105,170 @@ def run_notebooks(
         raise InputError(
             f"Expected a time-out above 0 seconds, got {timeout}: use for example --timeout 600."
         )
-    twice = {path.stem for path in paths if [p.stem for p in paths].count(path.stem) > 1}
-    if twice:
-        raise InputError(f"Expected every notebook once, got {', '.join(sorted(twice))} twice: name it once.")
+    stems = [path.stem for path in paths]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise InputError(f"Expected every notebook once, got {', '.join(twice)} twice: name it once.")
     work = [Job(p, check_parameters(p, given), output_folder / f"{p.stem}.ipynb", timeout) for p in paths]
     check_output_folder(output_folder)
     return _run(work, jobs)
 
 
-def _compute_alone() -> None:
-    """No second process for the studies of a notebook: other notebooks run beside it."""
-    os.environ.setdefault("JPO_PROCESSES", "1")
-
-
 def _run(work: list[Job], jobs: int) -> Iterator[tuple[Path, float, str | None]]:
-    from jpo_book.run.execution import execute
-
     # A process for each notebook, not a thread: kernels, settings and failures stay apart.
-    context = multiprocessing.get_context("spawn")
-    first = None if jobs == 1 else _compute_alone
-    with concurrent.futures.ProcessPoolExecutor(
-        jobs, mp_context=context, max_tasks_per_child=1, initializer=first
-    ) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, spawn, _begin, (jobs > 1,), max_tasks_per_child=1) as pool:
         started = {pool.submit(execute, job): (job, time.monotonic()) for job in work}
-        for future in concurrent.futures.as_completed(started):
+        for future in as_completed(started):
             job, start = started[future]
             try:
                 yield job.path, future.result(), None
             except Exception as error:
                 job.target.unlink(missing_ok=True)
-                text = str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}"
-                yield (
-                    job.path,
-                    time.monotonic() - start,
-                    re.sub(r"\s+", " ", f"{job.path.stem}: {text}").strip(),
-                )
+                cause = str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}"
+                sentence = re.sub(r"\s+", " ", f"{job.path.stem}: {cause}").strip()
+                yield job.path, time.monotonic() - start, sentence
+
+
+def _begin(alone: bool) -> None:
+    """In a worker: end when a killed `jpo run` is gone; alone: no second process for the studies of its notebook."""
+    if alone:
+        os.environ.setdefault("JPO_PROCESSES", "1")
+
+    def end() -> None:
+        if parent := multiprocessing.parent_process():
+            multiprocessing.connection.wait([parent.sentinel])
+            os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
+
+
+def execute(job: Job) -> float:
+    """In a worker: run a checked job and put the executed notebook at its place; returns the seconds it took.
+
+    Returns only when the finished page, with its provenance block, stands there. Raises RunError, naming the
+    cell, when a cell fails or takes too long.
+    """
+    import nbformat
+
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        with open(Path(folder) / "stderr.txt", "w") as noise:
+            os.dup2(
+                noise.fileno(), 2
+            )  # kernels chat there; what a notebook writes to its stderr is in its page
+        log = Path(folder) / "results.jsonl"
+        log.touch()
+        os.environ["JPO_RESULTS_LOG"] = str(log)
+        # Else every kernel prints a debugger's warning.
+        os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+        notebook, facts = _run_cells(job)
+        seconds = time.monotonic() - started
+        results = {entry["path"]: entry for entry in map(json.loads, log.read_text("utf-8").splitlines())}
+    record = {
+        "notebook": name_of(job.path, otherwise=Path(job.path.name)),
+        "parameters": {p.name: p.default for p in read_parameters(job.path)} | job.values,
+        "given": job.values,
+        "commit": commit(root_folder()),
+        **facts,
+        "seconds": round(seconds, 1),
+        "results": [results[path] for path in sorted(results)],
+    }
+    _tidy(notebook)
+    notebook.metadata["jpo"] = record
+    notebook.cells.append(nbformat.v4.new_markdown_cell(provenance_block(record), id="provenance"))
+    write_atomically(job.target, nbformat.writes(notebook), on_disk=True)
+    return seconds
+
+
+def _run_cells(job: Job) -> tuple[Any, dict[str, Any]]:
+    import nbformat
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    notebook = read_notebook(job.path)
+    notebook.cells.append(nbformat.v4.new_code_cell(FACTS_CELL))
+    try:
+        with warnings.catch_warnings():
+            # Of Papermill and its libraries: those of the notebook are in its page.
+            warnings.simplefilter("ignore")
+            done = papermill.execute_notebook(
+                notebook,
+                None,  # Papermill would write a page after every cell; ours is written once, when it is whole
+                parameters=job.values,
+                kernel_name="python3",
+                cwd=str(job.path.parent),
+                progress_bar=False,
+                execution_timeout=job.timeout,
+            )
+    except papermill.PapermillExecutionError as error:
+        number = error.cell_index + (0 if job.values else 1)  # the injected cell is not in the file
+        first = error.source.strip().partition("\n")[0]
+        cause = f"cell {number} ('{first}') failed with {error.ename}: {error.evalue[:500]}"
+    except CellTimeoutError as error:
+        first = re.search(r"^-+\n(.*)$", str(error), re.MULTILINE)
+        cell = f"the cell '{first[1]}'" if first else "a cell"
+        cause = f"{cell} took longer than {job.timeout:g} s: allow more time with --timeout"
+    except DeadKernelError:
+        cause = "the process of the notebook died, most likely for lack of memory: use less work"
+    else:
+        facts = json.loads("".join(output.get("text", "") for output in done.cells.pop().outputs))
+        return done, facts
+    raise RunError(cause)
+
+
+def _tidy(notebook: Any) -> None:
+    """Remove what differs from run to run and what names places of this machine; hide the injected values.
+
+    The data that a figure carries move to its cell: an output of this kind would be shown nowhere.
+    """
+    for part in (notebook, *notebook.cells):
+        part.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            if "text/csv" in output.get("data", {}):
+                cell.metadata["figure_data"] = output["data"].pop("text/csv")
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"].append("remove-cell")
+            cell["id"] = "injected-parameters"
+
+
+def commit(root: Path) -> str | None:
+    """The commit of the clone, with a remark where files differ from it; None outside a clone of its own."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        folder, found = git("rev-parse", "--show-toplevel", "HEAD").splitlines()
+        changed = " with uncommitted changes" if git("status", "--porcelain") else ""
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found + changed if Path(folder).resolve() == root.resolve() else None
+
+
+def provenance_block(record: dict[str, Any]) -> str:
+    """MyST Markdown of the folded block at the end of a page.
+
+    record: notebook, parameters, commit, versions, device, seconds and results, as `execute` collects them.
+    """
+    source, values = record["notebook"], record["parameters"]
+    shown = {name: _code(f"{name} = {value!r}") for name, value in values.items()}
+    files = [f"| {_code(entry['path'])} | {_code(entry['sha256'])} |" for entry in record["results"]]
+    fields = {
+        "notebook": f"{{source}}`{source}`" if source.startswith("notebooks/") else _code(source),
+        "profile": _code(values.get("profile", "none")),
+        "parameters": "<br>".join(shown.values()),
+        "seeds": ", ".join(shown[name] for name in shown if "seed" in name) or "none",
+        "commit": _code(record["commit"]) if record["commit"] else "unknown (not run in a git clone)",
+        "versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
+        "files": "\n".join(["", "| Result file | SHA-256 |", "|---|---|", *files, ""]) if files else "",
+    }
+    template = Template((PACKAGE / "run" / "provenance.md").read_text(encoding="utf-8"))
+    return template.substitute(record | fields).strip()
+
+
+def _code(value: object) -> str:
+    """Inline code that is safe inside a table."""
+    return "`" + str(value).replace("`", "'").replace("|", "\\|").replace("\n", " ") + "`"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import json
@@ -11,13 +10,14 @@ from typing import Any, Literal
 import pydantic
 import xarray as xr
 
+from jpo_book.files import sha256
 from jpo_book.studies.identity import hash_of_code
 from jpo_lib.problems import PROBLEMS
 
 FORMAT = "jpo-study-1"
 
-# What computes the cells of each kind: a module, whose code and imports decide the numbers, and a function in it,
-# (problem, cell) -> (results, seconds of each part).
+# What computes the cells of each kind: a module, whose code and imports decide the numbers, and a function in
+# it, (problem, cell) -> (results, seconds of each part).
 RUNNERS = {
     "classical": ("jpo_book.studies.run_solvers", "run_classical_cell"),
     "joint": ("jpo_book.studies.run_solvers", "run_joint_cell"),
@@ -43,9 +43,7 @@ class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
     @property
     def name(self) -> str:
         """File name below the folder of studies, without its ending; unique by the settings."""
-        digest = hashlib.sha256(
-            json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()
-        ).hexdigest()[:10]
+        digest = sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True))[:10]
         size = "" if self.group_size is None else f"-n{self.group_size:05d}"
         variant = f"{self.variant}-" if self.variant else ""
         return f"{self.study}/{variant}{self.kind}{size}-seed{self.data_seed}-{digest}"
@@ -53,12 +51,12 @@ class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
     def run(self) -> tuple[xr.Dataset, dict[str, float]]:
         """Compute the results and the seconds that each method took."""
         module, function = RUNNERS[self.kind]
-        return getattr(importlib.import_module(module), function)(
-            PROBLEMS[self.problem](**self.settings), self
-        )
+        run = getattr(importlib.import_module(module), function)
+        return run(PROBLEMS[self.problem](**self.settings), self)
 
 
 def source_hash(problem: str, kind: str = "joint") -> str:
-    """Hash of all code of ours that decides the numbers of a problem's cells of a kind, see `source_identity`."""
+    """Hash of all code of ours that decides the numbers of a problem's cells of a kind, see
+    `source_identity`."""
     family = inspect.unwrap(PROBLEMS[problem])
     return hash_of_code(RUNNERS[kind], (family.__module__, family.__qualname__))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from jpo_book.files import root_folder, studies_folder
+from jpo_book.files import reference_folder, studies_folder
 from jpo_book.studies.cell import Cell
 
 
@@ -24,19 +24,26 @@ def _device(kind: str, backend: str) -> str:
     return backend.upper() if kind.lower() == backend.lower() else f"{kind} ({backend.upper()})"
 
 
+def manifest_in(folder: Path, cell: Cell) -> dict[str, Any]:
+    """The manifest of a cell in this folder.
+
+    Raises FileNotFoundError where there is none, ValueError if it is no JSON.
+    """
+    return json.loads((Path(folder) / f"{cell.name}.json").read_text(encoding="utf-8"))
+
+
 def read_manifest(cell: Cell, folder: Path | None = None) -> dict[str, Any]:
     """The manifest of a cell that was computed, in the folder of studies or among the reference results.
 
     Raises:
         FileNotFoundError: if the cell has not been computed.
     """
-    folders = [studies_folder() if folder is None else Path(folder), root_folder() / "results"]
-    for place in folders:
-        path = place / f"{cell.name}.json"
-        if path.is_file():
-            return json.loads(path.read_text(encoding="utf-8"))
+    for place in (folder or studies_folder(), reference_folder()):
+        with contextlib.suppress(FileNotFoundError):
+            return manifest_in(place, cell)
     raise FileNotFoundError(
-        f"{cell.name}: expected the manifest of a computed study, got none; compute it with studies.load_or_run."
+        f"{cell.name}: expected the manifest of a computed study, got none; "
+        "compute it with studies.load_or_run."
     )
 
 
@@ -44,9 +51,3 @@ def hardware(manifest: Mapping[str, Any]) -> str:
     """Device and machine on which a study was computed, from its manifest."""
     kind, _, backend = manifest["device"].rstrip(")").partition(" (")
     return f"{_device(kind, backend)}, {manifest['machine']}"
-
-
-def cores_of(hardware: str) -> int | None:
-    """Number of processors in what `hardware` returns; None where an accelerator does the work."""
-    found = re.fullmatch(r"CPU, .*, (\d+) cores", hardware)
-    return int(found[1]) if found else None

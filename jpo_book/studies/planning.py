@@ -15,28 +15,29 @@ from jpo_book.studies.store import check
 from jpo_lib.problem import check_integer
 from jpo_lib.problems import PROBLEMS
 
-VARIED = ("settings", "joint", "classical", "group_sizes")  # what a variant of a study may change
-
-
-def profiles() -> list[str]:
-    return sorted(path.stem for path in (PACKAGE / "studies" / "profiles").glob("*.yaml"))
-
-
+PARTS = ("settings", "joint", "classical")  # sections of a study and its variants
+VARIED = (*PARTS, "group_sizes")  # what a variant of a study may change
+PROFILES = PACKAGE / "studies" / "profiles"
 _parsed = functools.cache(yaml.safe_load)  # one plan reads the same profiles a hundred times
 
 
+def profiles() -> list[str]:
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
 def _read_profile(profile: str) -> dict[str, Any]:
-    return copy.deepcopy(
-        _parsed((PACKAGE / "studies" / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8"))
-    )
-
-
-def load_profile(profile: str) -> dict[str, Any]:
-    """The settings of a profile: the amount of work for each study. A mixed profile has those of the profile that it takes for each."""
     if profile not in profiles():
         raise ValueError(
             f"profile: expected one of {', '.join(profiles())}, got {profile!r}; use one of them."
         )
+    return copy.deepcopy(_parsed((PROFILES / f"{profile}.yaml").read_text(encoding="utf-8")))
+
+
+def load_profile(profile: str) -> dict[str, Any]:
+    """The settings of a profile: the amount of work for each study.
+
+    A mixed profile has those of the profile that it takes for each.
+    """
     settings = _read_profile(profile)
     if "first_of" not in settings:
         return settings
@@ -46,7 +47,8 @@ def load_profile(profile: str) -> dict[str, Any]:
 
 
 def source_profile(study: str, profile: str, *, seed: int = 0) -> str:
-    """The profile that a profile takes a study from: itself, or for a mixed one the first whose reference results are complete.
+    """The profile that a profile takes a study from: itself, or for a mixed one the first with all reference
+    results.
 
     Arguments:
         study: name of a study.
@@ -86,15 +88,13 @@ def plan(
         profile: "smoke", "laptop", "paper" or "published".
         seed: first data seed; further data sets take the next ones.
         num_problems: N, instead of the profile's.
-        group_sizes: the values of n, instead of the profile's; each must divide N. A profile may also name multiples of N:
-            such a group takes further problems in, which are not reported.
+        group_sizes: the values of n, instead of the profile's; each must divide N. A profile may also name
+            multiples of N: such a group takes further problems in, which are not reported.
     Raises:
         ValueError: if a name is unknown or a size does not fit.
     """
     if study not in STUDIES:
         raise ValueError(f"study: expected one of {', '.join(STUDIES)}, got {study!r}; use one of them.")
-    if profile not in profiles():
-        load_profile(profile)  # says what is known
     if num_problems is None and group_sizes is None:
         profile = source_profile(study, profile, seed=seed)
     work = load_profile(profile).get(study)
@@ -110,46 +110,36 @@ def plan(
         if count % size and (group_sizes is not None or size % count):
             nearest = min((n for n in range(1, count + 1) if count % n == 0), key=lambda n: abs(n - size))
             raise ValueError(
-                f"group_sizes: expected divisors of the {count} problems, got {size}; the nearest is {nearest}."
+                f"group_sizes: expected divisors of the {count} problems, got {size}; "
+                f"the nearest is {nearest}."
             )
     variants = work.get("variants", {"": {}})
     for name, change in variants.items():
         if not set(change) <= set(VARIED):
             raise ValueError(
-                f"{study}: expected a variant that changes {', '.join(VARIED)}, got {sorted(change)} for {name!r}; correct the profile."
+                f"{study}: expected a variant that changes {', '.join(VARIED)}, got {sorted(change)} "
+                f"for {name!r}; correct the profile."
             )
-    network_seeds = tuple(range(work["num_network_seeds"]))
-    kind = work.get("kind", "joint")
+    kind, seeds = work.get("kind", "joint"), tuple(range(work["num_network_seeds"]))
     cells = []
     for data_seed in range(seed, seed + work["num_data_seeds"]):
         for name, change in variants.items():
-            options = {
-                part: {**work.get(part, {}), **change.get(part, {})}
-                for part in ("settings", "joint", "classical")
-            }
-            common = dict(
-                study=study,
-                problem=work.get("problem", study),
-                settings=options["settings"],
-                num_problems=count,
-                data_seed=data_seed,
-            )
+            options = {part: {**work.get(part, {}), **change.get(part, {})} for part in PARTS}
             # Variants that leave the problem as it is are compared with the same classical results.
             shared = not ({"settings", "classical"} & set(change))
             classical = Cell(
-                kind="classical", variant="" if shared else name, options=options["classical"], **common
+                kind="classical",
+                study=study,
+                problem=work.get("problem", study),
+                settings=options["settings"],
+                variant="" if shared else name,
+                num_problems=count,
+                data_seed=data_seed,
+                options=options["classical"],
             )
             if kind == "joint" and classical not in cells:
                 cells.append(classical)
-            cells += [
-                Cell(
-                    kind=kind,
-                    variant=name,
-                    group_size=size,
-                    network_seeds=network_seeds,
-                    options=options["joint"],
-                    **common,
-                )
-                for size in sorted(set(change.get("group_sizes", sizes) if group_sizes is None else sizes))
-            ]
+            own = {"kind": kind, "variant": name, "network_seeds": seeds, "options": options["joint"]}
+            for size in sorted(set(sizes if group_sizes is not None else change.get("group_sizes", sizes))):
+                cells.append(classical.model_copy(update={**own, "group_size": size}))
     return cells

@@ -1,10 +1,12 @@
 """Studies: results that are computed once, stored with a manifest, and found again.
 
-A study consists of cells. A cell is one piece of work: a problem, a number of problems, a group size, seeds. Its
-results are a NetCDF file, and a manifest beside it (JSON) says what was computed, by which code, with which bytes
-as the outcome. A file counts only together with a manifest that agrees; everything else is computed again.
+A study consists of cells. A cell is one piece of work: a problem, a number of problems, a group size, seeds.
+Its results are a NetCDF file, and a manifest beside it (JSON) says what was computed, by which code, with
+which bytes as the outcome. A file counts only together with a manifest that agrees; everything else is
+computed again.
 
-A study may have variants: the same work with other settings of the problem or other options of joint optimization.
+A study may have variants: the same work with other settings of the problem or other options of joint
+    optimization.
 """
 
 from __future__ import annotations
@@ -14,8 +16,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
-import sys
 import time
 from collections.abc import Iterable
 from datetime import datetime, timezone
@@ -24,33 +24,28 @@ from pathlib import Path
 import jax
 import xarray as xr
 
-from jpo_book.files import (
-    processor,
-    reference_folder,
-    repository_root,
-    sha256,
-    studies_folder,
-    write_atomically,
-)
+from jpo_book.files import cpu_model, name_of, reference_folder, sha256, studies_folder, write_atomically
 from jpo_book.studies.arithmetic import fingerprint
 from jpo_book.studies.cell import FORMAT, Cell, source_hash
+from jpo_book.studies.manifest import manifest_in
 from jpo_book.studies.netcdf import read_netcdf, rounded_histories, write_netcdf
-from jpo_book.studies.pool import with_helpers
+from jpo_book.studies.pool import share
 
 __all__ = ["adopt", "check", "load_or_run", "run_cell"]
+
+VERSIONS = ("jax", "jaxlib", "numpy", "optax", "equinox", "xarray")
 
 
 def check(cell: Cell, folder: Path) -> str:
     """State of a cell's files: "valid", "missing", "stale: ...", "damaged: ..." or "foreign: ..."."""
-    path, manifest_path = (Path(folder) / f"{cell.name}{ending}" for ending in (".nc", ".json"))
-    if not manifest_path.exists():
-        return "missing" if not path.exists() else "damaged: the result file has no manifest"
+    path = Path(folder) / f"{cell.name}.nc"
     try:
-        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-        known = isinstance(manifest, dict)
+        manifest = manifest_in(folder, cell)
+    except (FileNotFoundError, NotADirectoryError):
+        return "damaged: the result file has no manifest" if path.exists() else "missing"
     except (ValueError, OSError):
         return "damaged: the manifest cannot be read"
-    if not known or manifest.get("format") != FORMAT:
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         return f"foreign: the manifest does not say {FORMAT}"
     if manifest.get("cell") != cell.model_dump(mode="json"):
         return "foreign: the manifest describes other settings"
@@ -69,124 +64,104 @@ def adopt(cells: Iterable[Cell], folder: Path) -> int:
     for cell in cells:
         if check(cell, folder) == "missing" and check(cell, reference_folder()) == "valid":
             for ending in (".nc", ".json"):  # the manifest last: without it a result does not count
-                source = reference_folder() / f"{cell.name}{ending}"
-                write_atomically(
-                    Path(folder) / f"{cell.name}{ending}", lambda target: shutil.copyfile(source, target)
-                )
+                name = f"{cell.name}{ending}"
+                write_atomically(Path(folder) / name, (reference_folder() / name).read_bytes())
             count += 1
     return count
 
 
 def run_cell(cell: Cell, folder: Path) -> Path:
     """Compute a cell and write its result file, then its manifest. Returns the path of the result file."""
-    begin, begin_processor = time.perf_counter(), time.process_time()
+    begin, begin_cpu = time.perf_counter(), time.process_time()
     results, seconds = cell.run()
-    results = rounded_histories(results)
-    results = results.assign_attrs(
-        format=FORMAT, cell=json.dumps(cell.model_dump(mode="json"), sort_keys=True)
+    described = cell.model_dump(mode="json")
+    results = rounded_histories(results).assign_attrs(
+        format=FORMAT, cell=json.dumps(described, sort_keys=True)
     )
     path = Path(folder) / f"{cell.name}.nc"
     write_atomically(path, lambda target: write_netcdf(results, target))
     manifest = {
         "format": FORMAT,
-        "cell": cell.model_dump(mode="json"),
+        "cell": described,
         "sha256": sha256(path),
         "source_hash": source_hash(cell.problem, cell.kind),
         "library_version": importlib.metadata.version("jpo-lib"),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        # The time of all processors together is what tells how long others take: on the clock, studies that run at once delay each other.
+        # The CPU time of all cores together is what tells how long others take: on the clock, studies that
+        # run at once delay each other.
         "seconds": {
             "total": round(time.perf_counter() - begin, 3),
-            "processor": round(time.process_time() - begin_processor, 3),
+            "processor": round(time.process_time() - begin_cpu, 3),
             **seconds,
         },
-        # A build computes several at once, which on an accelerator share it.
-        "studies_at_once": int(os.environ.get("JPO_STUDIES_AT_ONCE", "1")),
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
-        "machine": f"{processor()}, {os.cpu_count()} cores",
+        "machine": f"{cpu_model()}, {os.cpu_count()} cores",
         "arithmetic": fingerprint(),
         "compiler_flags": os.environ.get("XLA_FLAGS", ""),
         "versions": {
             "python": platform.python_version(),
-            "jax": jax.__version__,
-            **{
-                name: importlib.metadata.version(name)
-                for name in ("jaxlib", "numpy", "optax", "equinox", "xarray")
-            },
+            **{name: importlib.metadata.version(name) for name in VERSIONS},
         },
     }
-    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-    write_atomically(path.with_suffix(".json"), lambda target: target.write_text(text, encoding="utf-8"))
+    write_atomically(path.with_suffix(".json"), json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     return path
 
 
 def _load(path: Path) -> xr.Dataset:
-    log = os.environ.get("JPO_RESULTS_LOG")
-    if log:
-        root = repository_root()
-        shown = (
-            path.resolve().relative_to(root)
-            if root and path.resolve().is_relative_to(root)
-            else Path(path.parent.name, path.name)
-        )
+    if log := os.environ.get("JPO_RESULTS_LOG"):
+        shown = name_of(path, otherwise=Path(path.parent.name, path.name))
         with open(log, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"path": shown.as_posix(), "sha256": sha256(path)}) + "\n")
+            file.write(json.dumps({"path": shown, "sha256": sha256(path)}) + "\n")
     status = path.stat()
     return _read(path, status.st_size, status.st_mtime_ns).copy()
 
 
 @functools.lru_cache(maxsize=256)
 def _read(path: Path, size: int, changed: int) -> xr.Dataset:
-    """The file as it was at this size and time of change. Pages ask for the same results several times; HDF5 is slow to open."""
+    """The file as it was at this size and time of change. Pages ask for the same results several times; HDF5
+    is slow to open."""
     return read_netcdf(path)
 
 
 def load_or_run(
     cells: Iterable[Cell], folder: Path | None = None, quiet: bool = False
 ) -> dict[str, xr.Dataset]:
-    """Load the cells that are there and valid, compute the others, and say which. On a CPU two processes compute them: see `num_processes`.
+    """Load the cells that are there and valid, compute the others, and say which.
+
+    On a CPU two processes compute them: see `num_processes`.
 
     Arguments:
         cells: from `plan`.
-        folder: of the study files; `studies_folder()` when None. Reference results in results/ of the clone are
-            used where the folder has none.
+        folder: of the study files; `studies_folder()` when None. Reference results in results/ of the clone
+            are used where the folder has none.
         quiet: print nothing.
     Returns:
         the results by the names of the cells, in their order.
     Raises:
         FileExistsError: if a file of something else stands where a result belongs.
     """
-    cells, folder = list(cells), studies_folder() if folder is None else Path(folder)
-    states = {}
+    folder = studies_folder() if folder is None else Path(folder)
+    states, wanted = {}, {}
     for cell in cells:
         state = check(cell, folder)
         if state.startswith("foreign"):
             raise FileExistsError(
-                f"{cell.name}: expected a study of these settings, got a file of something else ({state}); move it away."
+                f"{cell.name}: expected a study of these settings, got a file of something else ({state}); "
+                "move it away."
             )
-        states[cell.name] = (
-            "reference" if state == "missing" and check(cell, reference_folder()) == "valid" else state
-        )
-    wanted = {
-        cell.model_dump_json(): cell for cell in cells if states[cell.name] not in ("valid", "reference")
-    }
+        if state == "missing" and check(cell, reference_folder()) == "valid":
+            state = "reference"
+        elif state != "valid":
+            wanted[cell.name] = cell
+        states[cell.name] = state
 
-    def say(line: str) -> None:
+    def say(cell: Cell) -> None:
         if not quiet:
-            cell, state = wanted[line], states[wanted[line].name]
-            seconds = json.loads((folder / f"{cell.name}.json").read_text(encoding="utf-8"))["seconds"][
-                "total"
-            ]
-            print(
-                f"computed {cell.name}{'' if state == 'missing' else f' again, since it was {state}'} ({seconds:.1f} s)"
-            )
+            state, seconds = states[cell.name], manifest_in(folder, cell)["seconds"]["total"]
+            again = "" if state == "missing" else f" again, since it was {state}"
+            print(f"computed {cell.name}{again} ({seconds:.1f} s)")
 
-    with_helpers(
-        lambda line: run_cell(wanted[line], folder),
-        list(wanted),
-        [sys.executable, "-m", "jpo_book.studies.worker", str(folder)],
-        say,
-    )
+    share(functools.partial(run_cell, folder=folder), list(wanted.values()), say)
     if not quiet:
         print(f"{len(states) - len(wanted)} of {len(states)} result files were there and valid.")
     return {
