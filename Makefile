@@ -22,7 +22,7 @@ help:
 	@echo "make pdf     the same, and the whole book as one PDF (needs Chromium)"
 	@echo "make test    run all tests, a small build of the book included"
 	@echo "make bench   measure speed beside other software    (QUICK=1: in three minutes; MACHINE=name-of-the-results)"
-	@echo "make links   try all links of the built book that leave the site (needs a network)"
+	@echo "make links   try all links of the book that leave the site, after make book (needs a network)"
 	@echo "make lock    resolve the dependencies of pyproject.toml anew (UPGRADE=1: to their newest versions)"
 	@echo "make clean   remove what was built: results, executed notebooks, pages, caches; .venv stays"
 
@@ -43,7 +43,8 @@ bench:
 	@exec .venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(MACHINE),--machine "$(MACHINE)")
 
 links: env
-	@exec $(RUN) workflow/links.py
+	@exec $(RUN) -c "from jupyter_book.cli.main import main; main()" build book --config _config.yml \
+		--builder linkcheck --path-output _build/links
 
 LOCK = $(RUN) -m uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-header --no-annotate --quiet $(if $(UPGRADE),--upgrade)

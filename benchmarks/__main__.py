@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import harness, reasons, scaling, startup
+from benchmarks import harness, scaling, startup
 from benchmarks.cases import CASES
 
 RESULTS = harness.ROOT / "benchmarks" / "results"
-PARTS = [*(case.name for case in CASES), "scaling", "startup", "reasons"]
+PARTS = [*(case.name for case in CASES), "scaling", "startup"]
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -107,8 +107,6 @@ def main(arguments: list[str] | None = None) -> Path:
         rows += scaling.summaries(scaled, harness.empty_row)
     if "startup" in chosen:
         rows += unfinished.part("startup", lambda: startup.run(given.quick, harness.empty_row, say), say)
-    if "reasons" in chosen:
-        reasons.add_to(rows, unfinished.part("reasons", lambda: reasons.run(given.quick, say), say))
     described = harness.machine(given.machine)  # again: with the load of this run
     path = harness.write(
         given.output / f"{described['name']}.json", rows, scaled, quick=given.quick, described=described

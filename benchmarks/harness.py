@@ -258,9 +258,10 @@ def versions() -> dict[str, str]:
 def write(
     path: Path, rows: Sequence[dict], scaling: Sequence[dict], *, quick: bool, described: dict[str, Any]
 ) -> Path:
-    """Write the result file atomically: all of it or nothing."""
+    """Write the result file atomically: all of it or nothing. What was found out about single rows stays, with its date."""
+    findings = json.loads(path.read_text(encoding="utf-8")).get("findings", []) if path.exists() else []
     content = {"format": FORMAT, "machine": described, "created": datetime.now(timezone.utc).isoformat(timespec="seconds"), "quick": quick,
-               "versions": versions(), "rows": list(rows), "scaling": list(scaling)}  # fmt: skip
+               "versions": versions(), "rows": list(rows), "scaling": list(scaling), "findings": findings}  # fmt: skip
     write_json(path, content)
     return path
 

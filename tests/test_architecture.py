@@ -20,7 +20,7 @@ RANKS = {
         {"studies", "run", "measure"},
         {"analysis"},
         {"figures", "verification"},
-        {"pages", "interactive", "attempts"},
+        {"pages", "interactive"},
         {"cli"},
     ],
 }

@@ -9,7 +9,7 @@ import pytest
 
 import jpo_lib as jpo
 from benchmarks import __main__ as command
-from benchmarks import harness, navier_stokes as flows, reasons
+from benchmarks import harness, navier_stokes as flows
 from benchmarks.accuracy import judge
 from benchmarks.cases import CASES, Case, Peer
 from jpo_book import measure, studies, words
@@ -136,36 +136,28 @@ def test_what_misses_its_target_gets_its_own_reason_and_nothing_else_does():
         harness.empty_row(name, name, target={"at_most": 1.0}, reached=reached)
         for name, reached in (("a", False), ("b", False), ("a", True))
     )
-    reasons.add_to(
-        [missed, other, reached], [{"rows": ["a"], "beside": "", "text": "because", "numbers": {"x": 1.0}}]
-    )
-    assert (missed["reason"], other["reason"], "reason" in reached) == ("because", "", False) and missed[
-        "reason_numbers"
-    ] == {"x": 1.0}
-    described = {"name": "here", "device": "CPU", "cores": 2}
-    shown = benchmarks.benchmark_tables(
-        [
-            {
-                "rows": [missed, other, reached],
-                "machine": described,
-                "quick": False,
-                "created": "2000-01-01",
-                "versions": {},
-            }
-        ],
-        label="table-x",
-    ).data
-    assert (
-        "Why 2 targets are missed on here" in shown
-        and "*a:* because" in shown
-        and "*b:* The reason has not been measured." in shown
-    )
-    rows = {case.name for case in CASES} | {
-        f"{what}_per_problem_{problem}"
-        for what in ("time", "memory")
-        for problem in ("wave_packet", "billiards")
+    benchmark = {
+        "rows": [missed, other, reached],
+        "machine": {"name": "here", "device": "CPU", "cores": 2},
+        "quick": False,
+        "created": "2000-01-01",
+        "versions": {},
+        "findings": [{"name": "a", "beside": "", "measured": "1999-12-31T00:00", "text": "because"}],
     }
-    assert {name for profile in reasons.PROFILES.values() for name in profile.rows} <= rows
+    shown = benchmarks.benchmark_tables([benchmark], label="table-x").data
+    assert "Why 2 targets are missed on here" in shown and shown.count("because") == 1
+    assert "*a:* because (Measured 1999-12-31.)" in shown
+    assert "*b:* The reason has not been measured." in shown
+
+
+def test_a_further_run_keeps_what_was_found_out(tmp_path):
+    described = {"name": "here", "device": "CPU", "cores": 2}
+    path = harness.write(tmp_path / "here.json", [], [], quick=True, described=described)
+    content = json.loads(path.read_text())
+    assert content["findings"] == []
+    harness.write_json(path, {**content, "findings": [{"text": "because"}]})
+    harness.write(path, [], [], quick=True, described=described)
+    assert json.loads(path.read_text())["findings"] == [{"text": "because"}]
 
 
 def test_accelerators_stand_beside_the_processor():
@@ -230,15 +222,16 @@ def test_committed_results_are_files_of_benchmarks_without_names_of_hosts():
     for benchmark in benchmarks.read_benchmarks():
         assert re.fullmatch(r"[a-z0-9-]+", benchmark["machine"]["name"])
         assert benchmark["scaling"]
-        if benchmarks.of_processors(benchmark):
+        if benchmarks.on_cpu(benchmark):
             assert {row["name"] for row in benchmark["rows"]} >= {
                 case.name for case in CASES if case.in_quick
             }
+        found = {(one["name"], one["beside"]) for one in benchmark["findings"] if one["text"]}
         for row in benchmark["rows"]:
             assert row["ratio"] is not None or row["peer"] is None
             assert row["reached"] is None or row["target"] is not None
             if row["reached"] is False and not benchmark["quick"]:
-                assert row["reason"], f"{row['name']}: the target is missed, and nothing says why"
+                assert (row["name"], row["beside"]) in found, f"{row['name']}: nothing says why it is missed"
 
 
 # --- times of studies -------------------------------------------------------------------------------------------------

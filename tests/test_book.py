@@ -14,7 +14,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,9 +27,6 @@ from page_checks import AXE, CONTRAST, READY, SCREENSHOTS, SHOWN, TO_THEME, TOO_
 from jpo_book.pages import ledger
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "workflow"))
-import links  # noqa: E402
-
 SVG = "<svg xmlns='http://www.w3.org/2000/svg'/>"
 
 
@@ -386,18 +382,6 @@ def test_links_anchors_and_files_of_the_site_resolve(pages, book_folder):
             elif known and parts.fragment and unquote(parts.fragment) not in pages[target].ids:
                 broken.append(f"{name}: {link} (no such anchor)")
     assert not broken, "\n".join(broken)
-
-
-def test_links_that_leave_the_site_are_listed(pages, book_folder):
-    listed = links.external_links(book_folder)
-    shown = {
-        link.split("#")[0]
-        for page in pages.values()
-        for link in page.links
-        if link.startswith(("http://", "https://"))
-    }
-    assert set(listed) == shown and "https://arxiv.org/abs/2408.08119" in listed
-    assert all(page in pages for page in listed.values())
 
 
 def test_pages_and_site_stay_small(pages, book_folder):

@@ -16,10 +16,8 @@ import yaml
 from conftest import ROOT
 
 from jpo_book import studies
-from jpo_book.files import reference_folder
-from jpo_book.pages import cost_estimate, cost_pages
+from jpo_book.pages import run_time
 from jpo_book.studies import workflow_plan
-from jpo_book.studies.manifest import cores_of, hardware, read_manifest
 
 sys.path.insert(0, str(ROOT / "workflow"))
 import build
@@ -86,6 +84,9 @@ def planned():
             "source": studies.source_hash(c.problem, c.kind),
             "batch": c.name,
             "state": "missing",
+            "rank": 0,
+            "minutes": 1,
+            "memory_mb": 1000,
         }
         for c in CELLS
     ]
@@ -185,7 +186,7 @@ def test_a_killed_job_is_repeated_and_nothing_finished_is_computed_again(cluster
 def test_snakemake_understands_the_settings_and_jobs_ask_for_what_was_planned(tmp_path, name, monkeypatch):
     monkeypatch.setenv("JPO_EXECUTOR", str(ROOT / "workflow" / "profiles" / name))
     asked = {"minutes": 70, "memory_mb": 5555}
-    (tmp_path / "plan.json").write_text(json.dumps([{**cell, "requests": asked} for cell in planned()]))
+    (tmp_path / "plan.json").write_text(json.dumps([{**cell, **asked} for cell in planned()]))
     dry = snakemake(tmp_path, ROOT / "workflow" / "profiles" / name, "--dry-run")
     output, _ = dry.communicate(timeout=120)
     assert dry.returncode == 0, output[-3000:]
@@ -287,258 +288,42 @@ def test_kubernetes_jobs_are_cancelled_by_their_names(kubernetes, tmp_path):
     ).read_text()
 
 
-# --- what studies are expected to cost --------------------------------------------------------------------------------
+# --- what jobs ask for ------------------------------------------------------------------------------------------------
 
 
-def cell(**changes):
-    return JOINT.model_copy(
-        update={
-            "num_problems": 64,
-            "group_size": 16,
-            "network_seeds": (0, 1),
-            "options": {"num_steps": 100},
-            **changes,
-        }
-    )
+def test_a_cell_asks_for_twice_what_it_took_as_if_one_core_did_the_work(tmp_path):
+    """A job may find fewer cores than the machine had that timed it, or be unable to share its work between them."""
+    path = tmp_path / f"{JOINT.name}.json"
+    path.parent.mkdir(parents=True)
+    for seconds, minutes in (({"total": 300.0}, 10), ({"total": 300.0, "processor": 6390.0}, 213)):
+        path.write_text(json.dumps({"seconds": seconds}))
+        assert workflow_plan.minutes(JOINT, tmp_path) == minutes
+    path.write_text("damaged")
+    assert workflow_plan.minutes(JOINT, tmp_path) == workflow_plan.MINUTES
 
 
-@pytest.mark.parametrize(
-    "changes, training, solving",
-    [
-        ({"network_seeds": (0, 1, 2, 3)}, 2, 2),
-        ({"num_problems": 128}, 2, 2),
-        ({"options": {"num_steps": 300}}, 3, 1),
-        (
-            {"group_size": 64},
-            1,
-            1,
-        ),  # one network instead of four, each of whose steps has four times as many problems
-        ({"options": {"num_steps": 100, "batch_size": 4}}, 1 / 4, 1),
-        (
-            {"group_size": 256, "options": {"num_steps": 100, "batch_size": 16}},
-            1 / 4,
-            1,
-        ),  # further problems are trained on only
-        ({"settings": {"num_points": 512}}, 2, 2),
-    ],
-)
-def test_the_planned_work_follows_the_settings(changes, training, solving):
-    base, other = cost_estimate.planned_work(cell()), cost_estimate.planned_work(cell(**changes))
-    assert other["training"] == pytest.approx(training * base["training"]) and other[
-        "solving"
-    ] == pytest.approx(solving * base["solving"])
-
-
-def test_work_counts_each_evaluation_of_the_training_once():
-    settings = cost_estimate.family(cell())[0]
-    assert cost_estimate.planned_work(cell())["training"] == 2 * 64 * 100 * settings["num_points"]
-
-
-def manifest(cell, start, training, solving):
-    return cell, {
-        "Joint.run": training,
-        "JointRefined.run": 0.75 * solving,
-        "NetworkStart.run": 0.25 * solving,
-        "Joint.compile": start / 2,
-        "total": start + training + solving,
-    }
-
-
-def test_estimates_are_exact_for_what_was_computed_and_proportional_for_the_rest():
-    one, two = cell(), cell(network_seeds=(0, 1, 2, 3, 4, 5), data_seed=1)
-    rates = cost_estimate.Rates({one.name: manifest(one, 10.0, 8.0, 4.0)})
-    assert rates.estimate(one) == cost_estimate.Estimate(22.0, "computed")
-    estimate = rates.estimate(two)
-    assert estimate.basis == "scaled" and estimate.seconds == pytest.approx(10.0 + 3 * 8.0 + 3 * 4.0)
-    assert rates.estimate(studies.plan("billiards", "smoke")[0]).basis == "unknown"
-
-
-def test_on_processors_a_cell_counts_with_the_time_for_which_it_keeps_all_of_them_busy():
-    """Two studies that run at once take twice as long on the clock; what they cost is the same."""
-    alone, two = cell(), cell(data_seed=1)
-    seconds = manifest(alone, 10.0, 8.0, 4.0)[1]
-    slowed = {name: 2 * value for name, value in seconds.items()}
-    for found in (seconds, slowed):
-        rates = cost_estimate.Rates({alone.name: (alone, {**found, "processor": 33.0})}, cores=2)
-        assert rates.estimate(alone).seconds == pytest.approx(16.5) and rates.estimate(
-            two
-        ).seconds == pytest.approx(16.5)
-    on_the_clock = cost_estimate.Rates(
-        {alone.name: (alone, slowed)}, cores=2
-    )  # an older manifest: its clock is an upper bound
-    assert on_the_clock.estimate(alone).seconds == pytest.approx(44.0)
-    both = cost_estimate.Rates(
-        {alone.name: (alone, {**seconds, "processor": 33.0}), two.name: (two, slowed)}, cores=2
-    )
-    assert both.estimate(cell(data_seed=2)).seconds == pytest.approx(
-        16.5
-    )  # the bound is not mixed with what was measured
-    on_accelerator = cost_estimate.Rates({alone.name: (alone, {**seconds, "processor": 33.0})})
-    assert on_accelerator.estimate(two).seconds == pytest.approx(22.0)
-    shared = cost_estimate.Rates(
-        {alone.name: (alone, {**seconds, "at_once": 4})}
-    )  # with three others on the card
-    assert shared.estimate(two).seconds == shared.estimate(alone).seconds == pytest.approx(22.0 / 4)
-    assert (
-        cores_of("CPU, AMD EPYC, 2 cores") == 2
-        and cores_of("NVIDIA H100 (GPU), Intel Xeon, 16 cores") is None
-    )
-
-
-def test_cells_with_simulations_of_the_same_size_tell_most():
-    """A finer grid may cost more than its size says: then only cells with that grid tell it."""
-    coarse, fine = cell(), cell(settings={"num_points": 512}, data_seed=1)
-    rates = cost_estimate.Rates(
-        {coarse.name: manifest(coarse, 1.0, 8.0, 4.0), fine.name: manifest(fine, 1.0, 80.0, 40.0)}
-    )
-    assert rates.estimate(cell(data_seed=2)).seconds == pytest.approx(13.0)
-    assert rates.estimate(cell(settings={"num_points": 512}, data_seed=2)).seconds == pytest.approx(121.0)
-    between = rates.estimate(
-        cell(settings={"num_points": 1024}, data_seed=2)
-    ).seconds  # no such cell: from both, by their work
-    assert between == pytest.approx(1.0 + 132.0 * 4 / 3)
-    scaled = [
-        (c, rates.estimate(c)) for c in (cell(data_seed=2), cell(settings={"num_points": 1024}))
-    ]  # one group holds the other
-    assert cost_pages._basis(scaled, rates) == "2 scaled from 2 other cells"
-
-
-def test_the_check_leaves_a_study_out_before_it_estimates_it():
-    """Times that are exactly proportional to the work are told exactly; those of the study itself do not help."""
-    cells = [cell(study=f"study {k}", network_seeds=tuple(range(k))) for k in (1, 2, 3)]
-    known = {c.name: manifest(c, 5.0, 2.0 * len(c.network_seeds), 4.0 * len(c.network_seeds)) for c in cells}
-    assert cost_estimate.Rates(known).check() == pytest.approx([1.0, 1.0, 1.0])
-    assert cost_estimate.Rates(dict([next(iter(known.items()))])).check() == []
-
-
-def test_a_benchmark_bounds_what_nothing_else_is_known_about():
-    row = {"problem": "wave_packet", "work": "evaluation", "seconds": 1e-5, "compile_seconds": 2.0}
-    rates = cost_estimate.Rates({}, {"scaling": [{**row, "n": 256, "seconds": 1.0}, {**row, "n": 4096}]})
-    estimate = rates.estimate(cell())
-    evaluations = (
-        sum(cost_estimate.planned_work(cell()).values()) / cost_estimate.family(cell())[0]["num_points"]
-    )
-    assert estimate.basis == "benchmark" and estimate.seconds == pytest.approx(6.0 + 1e-5 * evaluations)
-
-
-def test_the_page_says_what_the_estimate_rests_on():
-    cells = cost_estimate.cells_of("paper")
-    known = next(c for c in cells if c.problem == "wave_packet" and c.kind == "joint")
-    text = cost_pages.fragment(
-        "paper", {"a machine": cost_estimate.Rates({known.name: manifest(known, 3600.0, 1800.0, 1800.0)})}
-    )
-    alike = sum((c.problem, c.kind) == ("wave_packet", "joint") for c in cells)
-    assert "**On a machine**" in text and f"1 computed; {alike - 1} scaled from 1 other cell;" in text
-    assert f"{len(cells) - alike} not estimated and left out" in text
-    assert "no estimate" in cost_pages.fragment("paper", {})
-
-
-def test_times_are_kept_and_added_to(tmp_path):
-    cells = cost_estimate.cells_that_tell()
-    one, two = [c for c in cells if not (reference_folder() / f"{c.name}.json").exists()][:2]
-    cost_estimate.keep({"a machine": {one.name: (one, {"total": 1.0})}}, tmp_path)
-    files = cost_estimate.keep(
-        {"a machine": {two.name: (two, {"total": 2.0})}, "CPU, other": {one.name: (one, {"total": 3.0})}},
-        tmp_path,
-    )
-    assert sorted(path.name for path in files) == ["a-machine.json", "cpu-other.json"]
-    assert cost_estimate.kept(tmp_path) == {"a machine": {one.name: (one, {"total": 1.0}), two.name: (two, {"total": 2.0})},
-                                            "CPU, other": {one.name: (one, {"total": 3.0})}}  # fmt: skip
-    result = next(c for c in cells if (reference_folder() / f"{c.name}.json").exists())
-    there = hardware(read_manifest(result, reference_folder()))
-    no_longer = cell(num_problems=63)  # in no profile
-    cost_estimate.keep(
-        {name: {c.name: (c, {"total": 4.0}) for c in (result, no_longer)} for name in (there, "CPU, other")},
-        tmp_path,
-    )
-    assert set(cost_estimate.kept(tmp_path)["CPU, other"]) == {one.name, result.name}
-    assert not cost_estimate.kept(tmp_path).get(there)  # that time is beside its result
-    (tmp_path / "else.json").write_text("{}")
-    with pytest.raises(ValueError, match="else.json: expected times of studies"):
-        cost_estimate.kept(tmp_path)
-
-
-def test_times_of_studies_that_share_a_card_are_found_kept_and_divided(tmp_path):
-    one = next(
-        c for c in cost_estimate.cells_of("paper") if not (reference_folder() / f"{c.name}.json").exists()
-    )
-    seconds = {"total": 40.0, "Joint.run": 8.0}
-    text = json.dumps(
-        {"device": "NVIDIA H (gpu)", "machine": "other, 16 cores", "seconds": seconds, "studies_at_once": 4}
-    )
-    (tmp_path / one.name).parent.mkdir(parents=True)
-    (tmp_path / f"{one.name}.json").write_text(text)
-    times = cost_estimate.computed([one], [tmp_path])
-    cost_estimate.keep(times, tmp_path / "timings")
-    (kept,) = cost_estimate.kept(tmp_path / "timings").values()
-    for known in (*times.values(), kept):
-        rates = cost_estimate.Rates(known)
-        assert rates.estimate(one) == cost_estimate.Estimate(10.0, "computed")
-        assert "up to 4 cells at once" in cost_pages.fragment("paper", {"a card": rates})
-
-
-def test_kept_times_tell_as_much_as_those_of_the_manifest(tmp_path):
-    """Estimates from a kept time are those from the whole manifest, to the four digits that are kept; keeping it again changes nothing."""
-    seconds = {
-        "Joint.compile": 8.51,
-        "Joint.run": 21.23456,
-        "JointRefined.run": 3.4567,
-        "refinement.run": 0.0123,
-        "total": 40.98765,
-        "processor": 63.21987,
-    }
-    kinds = {
-        c.kind: c
-        for c in cost_estimate.cells_that_tell()
-        if not (reference_folder() / f"{c.name}.json").exists()
-    }
-    for one in kinds.values():
-        cost_estimate.keep({"a machine": {one.name: (one, seconds)}}, tmp_path)
-        kept = cost_estimate.kept(tmp_path)["a machine"][one.name][1]
-        assert cost_estimate.spent_seconds(one, kept, 2) == pytest.approx(
-            cost_estimate.spent_seconds(one, seconds, 2), rel=2e-3
-        )
-        cost_estimate.keep({"a machine": {one.name: (one, kept)}}, tmp_path)
-        assert cost_estimate.kept(tmp_path)["a machine"][one.name][1] == kept
-    assert set(kinds) >= {"classical", "joint", "generalization"}
-
-
-def test_kept_times_are_those_that_no_manifest_of_a_result_has():
-    kept = cost_estimate.kept(ROOT / "results" / "timings")
-    beside = cost_estimate.computed(cost_estimate.cells_that_tell(), [ROOT / "results"])
-    assert kept and not [
-        name for hardware, times in kept.items() for name in times if name in beside.get(hardware, {})
-    ]
-
-
-def test_every_cell_of_the_profiles_has_requests_that_fit_its_work():
-    cells = cost_estimate.cells_of("paper")
-    small = studies.plan("navier_stokes", "smoke")
-    asked = workflow_plan.requests([*cells, *small])
-    assert (
-        set(asked) == {c.name for c in [*cells, *small]}
-        and min(one["minutes"] for one in asked.values()) >= 1
-    )
-    large = studies.plan("navier_stokes", "paper")  # a larger grid, and more problems
-    assert min(asked[c.name]["memory_mb"] for c in large) > max(asked[c.name]["memory_mb"] for c in small)
-
-
-def test_time_of_many_processors_is_asked_for_as_if_one_did_the_work(tmp_path, monkeypatch):
-    """A job may find fewer processors than the machine had that timed it, or be unable to share its work between them."""
-    cell = next(
-        c for c in cost_estimate.cells_of("paper") if not (reference_folder() / f"{c.name}.json").exists()
-    )
-    monkeypatch.setattr(cost_estimate, "timings_folder", lambda: tmp_path)
-    cost_estimate.keep(
-        {"CPU, other, 64 cores": {cell.name: (cell, {"total": 300.0, "processor": 6400.0})}}, tmp_path
-    )
-    assert workflow_plan.requests([cell])[cell.name]["minutes"] >= 6400 / 60
+def test_every_cell_of_the_plan_has_requests_and_a_rank(tmp_path):
+    cells = [*studies.plan("wave_packet", "smoke"), *studies.plan("navier_stokes", "smoke")]
+    plan = workflow_plan.workflow_plan(cells, "smoke", tmp_path)
+    assert [cell["name"] for cell in plan] == [cell.name for cell in cells]
+    assert {cell["minutes"] for cell in plan} == {workflow_plan.MINUTES}
+    small, large = plan[0], plan[-1]  # the flow has by far the longest simulations and the largest arrays
+    assert large["rank"] > small["rank"] and large["memory_mb"] > small["memory_mb"]
 
 
 def test_jobs_ask_for_the_time_of_all_their_cells_and_the_memory_of_the_largest():
-    cells = [
-        {"requests": {"minutes": 10, "memory_mb": 4000}},
-        {"requests": {"minutes": 5, "memory_mb": 9000}},
-    ]
+    cells = [{"minutes": 10, "memory_mb": 4000}, {"minutes": 5, "memory_mb": 9000}]
     assert inputs.requested(cells) == {"minutes": inputs.START_MINUTES + 15, "memory_mb": 9000}
-    assert inputs.requested([{}])["memory_mb"] == inputs.UNKNOWN["memory_mb"]
+
+
+def test_the_page_sums_the_times_of_the_reference_results(tmp_path, monkeypatch):
+    cells = [cell for name in studies.STUDIES for cell in studies.plan(name, "paper")]
+    monkeypatch.setattr(run_time, "reference_folder", lambda: tmp_path)
+    assert "nothing is known" in run_time.time_of_profile("paper")
+    for cell, seconds in zip(cells, ({"total": 3600.0}, {"total": 9000.0, "processor": 7200.0})):
+        path = tmp_path / f"{cell.name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"device": "cpu (cpu)", "machine": "AMD, 2 cores", "seconds": seconds}))
+    text = run_time.time_of_profile("paper")
+    assert f"has {len(cells)} cells, of which 2 have a reference result" in text
+    assert "took 3.0 h of CPU time in all, and the longest 2.0 h, on CPU, AMD, 2 cores. For 1 of them" in text

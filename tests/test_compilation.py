@@ -80,7 +80,7 @@ def test_commands_find_the_programs_of_earlier_ones_and_leave_other_folders_alon
     )
 
 
-def test_flags_for_short_programs_are_those_of_the_locked_compiler(monkeypatch):
+def test_flags_for_short_programs_are_those_of_the_locked_compiler(monkeypatch, capsys):
     """XLA ends the process where it does not know a flag: after `make lock UPGRADE=1`, see whether these
     flags still exist."""
     lock = (Path(__file__).resolve().parents[1] / "requirements" / "cpu.lock").read_text()
@@ -92,6 +92,8 @@ def test_flags_for_short_programs_are_those_of_the_locked_compiler(monkeypatch):
     assert compilation.quick_flags(0).split() == [*ours, "--xla_backend_optimization_level=2"]
     monkeypatch.setattr(compilation, "KNOWN_TO", "0.0")
     assert compilation.quick_flags(0) == "--xla_backend_optimization_level=2"
+    compilation.prepare("smoke")
+    assert "programs are compiled with all passes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,10 @@ These tests need a built book and Chromium, as those of test_book.py.
 """
 
 import re
-import sys
 from urllib.parse import quote
 
 import pytest
-from conftest import ROOT
 from test_book import book_folder, chapters, pages, site  # noqa: F401  (fixtures)
-
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
-import page_symbols  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -135,10 +130,3 @@ def test_links_show_what_they_lead_to(browser, site):  # noqa: F811
     page.mouse.move(2, 2)
     box.wait_for(state="detached")
     page.close()
-
-
-def test_symbols_are_explained_where_they_are_used(pages, book_folder):  # noqa: F811
-    text = (book_folder / "_executed" / "04_billiards.html").read_text(encoding="utf-8")
-    block = re.search(r'<details class="symbols">.*?</details>', text, re.DOTALL)[0]
-    assert "Billiards" in block and "initial velocity of the cue ball" in block and "id=" not in block
-    assert {f"{page}.html" for page in page_symbols.SECTIONS} <= set(pages)

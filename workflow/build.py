@@ -34,7 +34,6 @@ LOG = BUILD / "workflow.log"
 EXECUTED = ROOT / "book" / "_executed"
 JAX_CACHE = compilation.programs_folder(ROOT)
 EXECUTORS = ROOT / "workflow" / "profiles"
-LONG = ("paper",)  # profiles whose studies take hours
 EVERY = 600.0  # seconds between two reports of how far the studies are
 
 
@@ -146,17 +145,10 @@ def environment(place=None):
     """
     settings = {
         "JPO_PROGRESS": "0",
-        **compilation.settings(JAX_CACHE),
         "PYTHONUNBUFFERED": "1",
         "JPO_PROCESSES": "1",  # several studies and notebooks run at once
     }
-    where = {}
-    if place:
-        where = (
-            {"JPO_STUDIES_AT_ONCE": str(place.studies_at_once)}
-            if place.here
-            else {"JPO_EXECUTOR": str(place.folder)}
-        )
+    where = {"JPO_EXECUTOR": str(place.folder)} if place and not place.here else {}
     return {**settings, **os.environ, **where, "JPO_BUILD": f"{socket.gethostname()}:{os.getpid()}"}
 
 
@@ -176,7 +168,8 @@ def state_of_outputs(profile):
                 total.update(
                     str(path.relative_to(ROOT)).encode() + hashlib.sha256(path.read_bytes()).digest()
                 )
-    for path in [*sorted(studies_folder().rglob("*")), BUILD / "ledger.json"]:
+    total.update((BUILD / "ledger.json").read_bytes())
+    for path in sorted(studies_folder().rglob("*")):
         status = path.stat()
         if not path.is_dir():
             total.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
@@ -233,8 +226,6 @@ def plan_studies(profile, place):
         "published",
     ):  # their results are in git as far as they have been computed; other profiles start from scratch
         command.append("--adopt")
-    if profile in LONG or not place.here:
-        command.append("--requests")
     done = subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise Failure("the studies could not be listed: see above.")
@@ -250,9 +241,7 @@ def plan_studies(profile, place):
         if state not in counts:
             print(f"          {name} is computed again ({state})", flush=True)
     folder = os.path.relpath(studies_folder(), ROOT)
-    minutes = {
-        os.path.join(folder, cell["name"]): cell.get("requests", {}).get("minutes", 1) for cell in cells
-    }
+    minutes = {os.path.join(folder, cell["name"]): cell["minutes"] for cell in cells}
     return {os.path.join(folder, name): state for name, state in states.items()}, minutes
 
 

@@ -8,21 +8,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# A job of a study whose cells have no estimate, and what each job gets on top of its cells.
-UNKNOWN = {"minutes": 120, "memory_mb": 4000}
-START_MINUTES = 20
+START_MINUTES = 20  # what each job gets on top of its cells
 
 # Parts of the library that no notebook can see.
 AFTER_NOTEBOOKS = {
     "cli.py",
-    "cost_estimate.py",
-    "cost_pages.py",
     "ledger.py",
     "ledger_pages.py",
+    "ledger_pages.jinja",
     "workflow_plan.py",
     "items.yaml",
 }
-TIMINGS = "results/timings"  # of studies, for the estimate of what others cost
 BUILT = {"_executed", "_generated", "__pycache__"}
 
 
@@ -38,22 +34,19 @@ def files_below(folder, *endings):
 
 
 def library_sources():
-    """Code and data of the library and of the book, and the results of attempts, benchmarks and timings that pages show."""
+    """Code and data of the library and of the book, and the results of attempts and benchmarks that pages show."""
     data = [
         *files_below("results/attempts", ".csv"),
         *files_below("benchmarks/results", ".json"),
-        *files_below(TIMINGS, ".json"),
     ]
-    code = [path for package in ("jpo_lib", "jpo_book") for path in files_below(package, ".py", ".yaml")]
+    code = [path for package in ("jpo_lib", "jpo_book") for path in files_below(package, ".py", ".yaml", ".jinja")]
     return [*code, *data]
 
 
 def notebook_library_sources():
     """The part of the library on which the pages of the notebooks depend."""
     return [
-        path
-        for path in library_sources()
-        if Path(path).name not in AFTER_NOTEBOOKS and not path.startswith(TIMINGS)
+        path for path in library_sources() if Path(path).name not in AFTER_NOTEBOOKS
     ]
 
 
@@ -108,8 +101,7 @@ def studies_of(notebook, studies):
 
 def requested(cells):
     """Minutes and memory in MB that a job for these cells asks for: the sum of their times, the most memory of any."""
-    each = [cell.get("requests", UNKNOWN) for cell in cells]
     return {
-        "minutes": START_MINUTES + sum(one["minutes"] for one in each),
-        "memory_mb": max(one["memory_mb"] for one in each),
+        "minutes": START_MINUTES + sum(cell["minutes"] for cell in cells),
+        "memory_mb": max(cell["memory_mb"] for cell in cells),
     }

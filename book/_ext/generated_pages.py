@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from docutils import nodes
@@ -13,23 +12,19 @@ from sphinx.environment import BuildEnvironment
 
 
 def write_fragments(app: Sphinx) -> None:
-    """Ledger, claims, verdicts and gallery, from what lies in the repository now; the estimate of costs unless `jpo claims` has made it.
+    """Ledger, claims, verdicts and gallery, from what lies in the repository now.
 
-    In `make book` the step before this one has just judged the claims, and says so: its ledger holds.
+    Where `jpo claims` has judged the claims since the notebooks were run, as in `make book`, its ledger holds.
     """
-    from jpo_book.files import write_if_changed
-    from jpo_book.pages import cost_pages, ledger
+    from jpo_book.pages import ledger
 
-    root = Path(app.srcdir).parent
-    if os.environ.get("JPO_LEDGER") == "made":
-        ledger.write_fragments(
-            root, json.loads((root / "_build" / "ledger.json").read_text(encoding="utf-8"))
-        )
+    book = Path(app.srcdir)
+    judged = book.parent / "_build" / "ledger.json"
+    sources = [*(book / "_executed").glob("*.ipynb"), book / "proofs.md", book / "_toc.yml"]
+    if judged.is_file() and all(path.stat().st_mtime <= judged.stat().st_mtime for path in sources):
+        ledger.write_fragments(book.parent, json.loads(judged.read_text(encoding="utf-8")))
     else:
-        ledger.write_ledger(root)
-    costs = Path(app.srcdir) / "_generated" / "cost_estimate.md"
-    if not costs.is_file():
-        write_if_changed(costs, cost_pages.fragment())
+        ledger.write_ledger(book.parent)
 
 
 def remember_read(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:

@@ -194,42 +194,30 @@ def plot_final_states(problem, data, classical: xr.Dataset, joint: xr.Dataset, c
     return fig
 
 
-def plot_cost(ax, attempts) -> None:
+def plot_cost(ax, attempts: np.recarray) -> None:
     """Solved rate against evaluations per problem: restarts of BFGS, and joint optimization for each n.
 
     Arguments:
-        attempts: data frame of the rows of the attempts' result file for one horizon, seeds not yet averaged.
+        attempts: rows of the attempts' result file for one horizon, seeds not yet averaged.
     """
-    restarts = attempts[attempts.attempt.str.startswith("multi_start")]
-    _, color, marker, line = METHODS["MultiStart"]
-    mean = restarts.groupby("attempt")[["evaluations", "solved"]].mean().sort_values("evaluations")
+
+    def middle(rows, ending=""):
+        return rows[f"evaluations{ending}"].mean(), rows[f"solved{ending}"].mean()
+
+    restarts = attempts[np.char.startswith(attempts.attempt, "multi_start")]
+    label, color, marker, line = METHODS["MultiStart"]
+    means = sorted(middle(restarts[restarts.attempt == name]) for name in np.unique(restarts.attempt))
     ax.plot(restarts.evaluations, restarts.solved, marker=".", linestyle="none", color=color, alpha=0.5)
-    ax.plot(
-        mean.evaluations,
-        mean.solved,
-        color=color,
-        marker=marker,
-        linestyle=line,
-        label="multi-start BFGS, up to 50, 125 or 350",
-    )
-    single = attempts[attempts.attempt == "bfgs"]
-    ax.plot(
-        single.evaluations.mean(),
-        single.solved.mean(),
-        METHODS["BFGS"][2],
-        color=METHODS["BFGS"][1],
-        label="BFGS",
-    )
+    ax.plot(*zip(*means), color=color, marker=marker, ls=line, label=f"{label}, up to 50, 125 or 350")
+    label, color, marker, _ = METHODS["BFGS"]
+    ax.plot(*middle(attempts[attempts.attempt == "bfgs"]), marker, color=color, label=label)
     joint = attempts[attempts.attempt == "recipe"]
-    for color, (size, rows) in zip(("#56B4E9", "#0072B2", "#003f66"), joint.groupby("group_size")):
+    colors = (METHODS[name][1] for name in ("NetworkStart", "Joint", "JointRefined"))
+    for color, size in zip(colors, np.unique(joint.group_size)):
+        rows = joint[joint.group_size == size]
         ax.plot(rows.evaluations, rows.solved, marker=".", linestyle="none", color=color, alpha=0.5)
-        ax.plot(
-            [rows.evaluations_one_run.mean(), rows.evaluations.mean()],
-            [rows.solved_one_run.mean(), rows.solved.mean()],
-            marker="s",
-            color=color,
-            label=f"JPO, $n$ = {size}: one run, then restarts",
-        )
+        ends = zip(middle(rows, "_one_run"), middle(rows))
+        ax.plot(*ends, marker="s", color=color, label=f"JPO, $n$ = {size}: one run, then restarts")
     ax.set(
         xscale="log",
         xlabel="evaluations of loss and gradient per problem, all counted",

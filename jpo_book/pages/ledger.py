@@ -13,26 +13,27 @@ Nothing here depends on the clock or on the order of files, so the same inputs g
 from __future__ import annotations
 
 import base64
-import importlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import yaml
 
 from jpo_book.files import write_if_changed
-from jpo_book.pages import ledger_pages
+from jpo_book.pages import ledger_pages, run_time
 
 ITEMS_FILE = Path(__file__).with_name("items.yaml")
 KINDS = {"figures": "figure", "tables": "table", "theorems": "theorem", "claims": "claim"}
 VERDICTS = ("reproduced", "partly", "not reproduced", "out of budget", "planned")
 LABEL_OPTION = re.compile(r"^\s*:(?:name|label):\s*([A-Za-z0-9_-]+)\s*$", re.MULTILINE)
 THEOREM_OPTION = re.compile(r"^\s*(?::label:|label:)\s*([A-Za-z0-9_-]+)\s*$", re.MULTILINE)
-IMAGE_TYPES = {
-    "image/png": "png",
-    "image/svg+xml": "svg",
-}  # for the gallery: figures carry a small PNG beside their SVG
+TOC_ENTRY = re.compile(r"^[\s-]*(?:file|root):\s*(\S+?)(?:\.ipynb)?\s*$", re.MULTILINE)
+# For the gallery: figures carry a small PNG beside their SVG.
+IMAGE_TYPES = {"image/png": "png", "image/svg+xml": "svg"}
+# What a verdict says about its claim, beside the word and the files.
+FINDINGS = ("effect", "interval", "fair_baseline", "words", "note", "by_experiment")
 
 Verdicts = Callable[[Path], list[dict[str, Any]]]
 
@@ -43,16 +44,14 @@ def load_items(path: Path | str = ITEMS_FILE) -> list[dict[str, Any]]:
     path: the YAML file. Raises ValueError when an item lacks its id, label, title or notebook.
     """
     groups = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    items = []
-    for group, kind in KINDS.items():
-        for item in groups.get(group, []):
-            missing = {"id", "label", "title", "notebook"} - set(item)
-            if missing:
-                raise ValueError(
-                    f"Expected id, label, title and notebook for every item of {path}, "
-                    f"got {item} without {sorted(missing)}; add what is missing."
-                )
-            items.append({**item, "kind": kind})
+    items = [{**item, "kind": kind} for group, kind in KINDS.items() for item in groups.get(group, [])]
+    for item in items:
+        missing = {"id", "label", "title", "notebook"} - set(item)
+        if missing:
+            raise ValueError(
+                f"Expected id, label, title and notebook for every item of {path}, "
+                f"got {item} without {sorted(missing)}; add what is missing."
+            )
     return items
 
 
@@ -65,16 +64,20 @@ def build_ledger(root: Path | str, verdicts: Verdicts | None = None) -> dict[str
 
     Returns {"items": [...]} with the keys id, kind, status ("built" or "planned"), title, page and
     anchor (relative to the book's HTML folder; None while planned), data (the download of a built figure
-    or table), notebook, parameters, results (path and sha256 of each file) and for claims also verdict, effect, interval, words, rule, note,
-    by_experiment, fair_baseline and text. Raises ValueError for a damaged notebook or an unknown verdict.
+    or table), notebook, parameters, results (path and sha256 of each file) and for claims also verdict,
+    effect, interval, words, rule, note, by_experiment, fair_baseline and text. Raises ValueError for a
+    damaged notebook or an unknown verdict.
     """
     root = Path(root)
+    if verdicts is None:
+        from jpo_book.analysis.claims import verdicts
     scans = scan_notebooks(root)
-    theorems = _theorem_labels(root)
-    found = {str(v["id"]): v for v in _verdicts(root, verdicts)}
+    proofs = root / "book" / "proofs.md"
+    theorems = THEOREM_OPTION.findall(proofs.read_text(encoding="utf-8")) if proofs.is_file() else []
+    found = {str(verdict["id"]): verdict for verdict in verdicts(root)}
     entries = []
     for item in load_items():
-        scan = scans.get(item["notebook"])
+        label, stem = item["label"], item["notebook"]
         entry: dict[str, Any] = {
             "id": item["id"],
             "kind": item["kind"],
@@ -82,30 +85,28 @@ def build_ledger(root: Path | str, verdicts: Verdicts | None = None) -> dict[str
             "title": item["title"],
             "page": None,
             "anchor": None,
-            "notebook": f"notebooks/{item['notebook']}.ipynb",
+            "notebook": f"notebooks/{stem}.ipynb",
             "parameters": {},
             "results": [],
         }
-        if item["kind"] in ("figure", "table"):
-            # The page that holds the label decides, not the registry: notebooks may be regrouped.
-            holder = next((stem for stem, s in scans.items() if item["label"] in s["labels"]), None)
-            if holder is not None:
-                scan = scans[holder]
-                entry.update(
-                    status="built",
-                    page=f"_executed/{holder}.html",
-                    anchor=item["label"],
-                    notebook=f"notebooks/{holder}.ipynb",
-                    data=f"_data/{item['label']}.csv",
-                )
-        elif item["kind"] == "theorem" and item["label"] in theorems:
-            entry.update(status="built", page="proofs.html", anchor=item["label"])
+        # The page that holds the label decides, not the registry: notebooks may be regrouped.
+        holder = next((name for name, scan in scans.items() if label in scan["labels"]), None)
         if item["kind"] == "claim":
-            entry.update(_claim_fields(item, found.get(item["id"])))
-            scan = scan if entry["status"] == "built" else None
-        if entry["status"] == "built" and scan is not None:
-            entry["parameters"] = scan["parameters"]
-            entry["results"] = entry["results"] or scan["results"]
+            entry |= _claim_fields(item, found.get(item["id"], {}))
+        elif item["kind"] == "theorem" and label in theorems:
+            entry |= {"status": "built", "page": "proofs.html", "anchor": label}
+        elif item["kind"] in ("figure", "table") and holder is not None:
+            stem = holder
+            entry |= {
+                "status": "built",
+                "page": f"_executed/{stem}.html",
+                "anchor": label,
+                "notebook": f"notebooks/{stem}.ipynb",
+                "data": f"_data/{label}.csv",
+            }
+        if entry["status"] == "built" and stem in scans:
+            entry["parameters"] = scans[stem]["parameters"]
+            entry["results"] = entry["results"] or scans[stem]["results"]
         entries.append(entry)
     return {"items": entries}
 
@@ -125,21 +126,24 @@ def write_ledger(root: Path | str, verdicts: Verdicts | None = None) -> Path:
 
 
 def write_fragments(root: Path, ledger: dict[str, Any]) -> None:
-    """Write the fragments in `book/_generated` that follow from a ledger and from the pictures of the notebooks."""
+    """Write the fragments in `book/_generated` that follow from a ledger, from the pictures of the notebooks and
+    from the manifests of the reference results."""
     generated = root / "book" / "_generated"
     images = _write_images(root, generated / "figures")
-    for name, text in ledger_pages.fragments(ledger, images).items():
+    texts = {**ledger_pages.fragments(ledger, images), "run_time.md": run_time.time_of_profile()}
+    for name, text in texts.items():
         write_if_changed(generated / name, text)
 
 
 def scan_notebooks(root: Path) -> dict[str, dict[str, Any]]:
     """What the executed notebooks of the book hold, by stem: labels, parameters, result files."""
-    pages = _toc_pages(root)
-    scans = {}
-    for path in sorted((root / "book" / "_executed").glob("*.ipynb")):
-        if pages is None or f"_executed/{path.stem}" in pages:
-            scans[path.stem] = _scan_notebook(path)
-    return scans
+    toc = root / "book" / "_toc.yml"
+    pages = TOC_ENTRY.findall(toc.read_text(encoding="utf-8")) if toc.is_file() else None
+    return {
+        path.stem: _scan_notebook(path)
+        for path in sorted((root / "book" / "_executed").glob("*.ipynb"))
+        if pages is None or f"_executed/{path.stem}" in pages
+    }
 
 
 def _scan_notebook(path: Path) -> dict[str, Any]:
@@ -153,32 +157,29 @@ def _scan_notebook(path: Path) -> dict[str, Any]:
         ) from error
     labels: dict[str, dict[str, Any]] = {}
     for cell in cells:
-        outputs = cell.get("outputs", [])
+        shown = [output.get("data", {}) for output in cell.get("outputs", [])]
         mystnb = cell.get("metadata", {}).get("mystnb", {})
-        figure = mystnb.get("figure") or {}
-        image = next((o["data"] for o in outputs if IMAGE_TYPES.keys() & o.get("data", {}).keys()), None)
+        name = (mystnb.get("figure") or {}).get("name")
+        image = next((data for data in shown if IMAGE_TYPES.keys() & data.keys()), None)
         # A figure that is labelled but left no picture is not built.
-        if figure.get("name") and image is not None:
-            labels[figure["name"]] = {"image": image, "alt": (mystnb.get("image") or {}).get("alt", "")}
-        texts = (
-            [cell.get("source", "")]
-            if cell.get("cell_type") == "markdown"
-            else [o["data"]["text/markdown"] for o in outputs if "text/markdown" in o.get("data", {})]
-        )
-        for text in texts:
-            for label in LABEL_OPTION.findall(_joined(text)):
+        if name and image is not None:
+            labels[name] = {"image": image, "alt": (mystnb.get("image") or {}).get("alt", "")}
+        source = cell.get("source", "") if cell.get("cell_type") == "markdown" else ""
+        for written in [source, *(data.get("text/markdown", "") for data in shown)]:
+            for label in LABEL_OPTION.findall("".join(written)):
                 labels.setdefault(label, {"image": None, "alt": ""})
     own = metadata.get("jpo", {})
     parameters = own.get("parameters") or metadata.get("papermill", {}).get("parameters") or {}
-    results = sorted(
-        ({"path": r["path"], "sha256": r["sha256"]} for r in own.get("results", [])), key=lambda r: r["path"]
-    )
-    return {"labels": labels, "parameters": parameters, "results": results}
+    return {"labels": labels, "parameters": parameters, "results": _files(own.get("results", []))}
 
 
-def _claim_fields(item: dict[str, Any], verdict: dict[str, Any] | None) -> dict[str, Any]:
-    given = verdict or {}
-    word = given.get("verdict", "planned")
+def _files(results: list[dict[str, str]] | None) -> list[dict[str, str]]:
+    files = ({"path": file["path"], "sha256": file["sha256"]} for file in results or [])
+    return sorted(files, key=lambda file: file["path"])
+
+
+def _claim_fields(item: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
+    word = verdict.get("verdict", "planned")
     if word not in VERDICTS:
         raise ValueError(
             f"Expected a verdict out of {', '.join(VERDICTS)} for {item['id']}, got {word!r}; "
@@ -188,74 +189,28 @@ def _claim_fields(item: dict[str, Any], verdict: dict[str, Any] | None) -> dict[
         "status": "planned" if word == "planned" else "built",
         "page": "claims.html",
         "anchor": item["label"],
-        "results": sorted(
-            ({"path": r["path"], "sha256": r["sha256"]} for r in given.get("results") or []),
-            key=lambda r: r["path"],
-        ),
+        "results": _files(verdict.get("results")),
         "verdict": word,
-        "effect": given.get("effect"),
-        "interval": given.get("interval"),
-        "rule": given.get("rule") or item.get("rule"),
-        "fair_baseline": given.get("fair_baseline"),
-        "words": given.get("words"),
-        "note": given.get("note"),
-        "by_experiment": given.get("by_experiment"),
-        "text": given.get("text") or item["text"],
+        **{name: verdict.get(name) for name in FINDINGS},
+        "rule": verdict.get("rule") or item.get("rule"),
+        "text": verdict.get("text") or item["text"],
         "notebooks": item.get("notebooks", [item["notebook"]]),
     }
-
-
-def _verdicts(root: Path, verdicts: Verdicts | None) -> list[dict[str, Any]]:
-    if verdicts is None:
-        try:
-            verdicts = importlib.import_module("jpo_book.analysis.claims").verdicts
-        except ModuleNotFoundError as error:
-            if error.name != "jpo_book.analysis.claims":  # a claims module that fails to import must be seen
-                raise
-            return []
-    return list(verdicts(root))
-
-
-def _theorem_labels(root: Path) -> set[str]:
-    proofs = root / "book" / "proofs.md"
-    return set(THEOREM_OPTION.findall(proofs.read_text(encoding="utf-8"))) if proofs.is_file() else set()
-
-
-def _toc_pages(root: Path) -> set[str] | None:
-    """Names of the pages in the table of contents; None when there is no such file."""
-    toc = root / "book" / "_toc.yml"
-    if not toc.is_file():
-        return None
-
-    def walk(node: Any) -> set[str]:
-        if isinstance(node, list):
-            return set().union(*map(walk, node))
-        if isinstance(node, dict):
-            own = {str(node[key]).removesuffix(".ipynb") for key in ("file", "root") if key in node}
-            return own.union(*(walk(value) for value in node.values()))
-        return set()
-
-    return walk(yaml.safe_load(toc.read_text(encoding="utf-8")))
 
 
 def _write_images(root: Path, folder: Path) -> dict[str, dict[str, str]]:
     """Copy the figures' pictures out of the notebooks for the gallery: {label: {file, alt}}."""
     images = {}
-    for scan in scan_notebooks(root).values():
-        for label, found in scan["labels"].items():
-            if found["image"] is None:
-                continue
-            mime = next(m for m in IMAGE_TYPES if m in found["image"])
-            data = _joined(found["image"][mime])
-            name = f"{label}.{IMAGE_TYPES[mime]}"
-            write_if_changed(folder / name, data if mime == "image/svg+xml" else base64.b64decode(data))
-            images[label] = {"file": f"_generated/figures/{name}", "alt": found["alt"]}
+    for label, found in (pair for scan in scan_notebooks(root).values() for pair in scan["labels"].items()):
+        kind = next((kind for kind in IMAGE_TYPES if kind in (found["image"] or {})), None)
+        if kind is None:
+            continue
+        data = "".join(found["image"][kind])
+        name = f"{label}.{IMAGE_TYPES[kind]}"
+        write_if_changed(folder / name, data if kind == "image/svg+xml" else base64.b64decode(data))
+        images[label] = {"file": f"_generated/figures/{name}", "alt": found["alt"]}
     kept = {Path(image["file"]).name for image in images.values()}
     for old in folder.glob("figure-*"):
         if old.name not in kept:
             old.unlink()
     return images
-
-
-def _joined(text: str | list[str]) -> str:
-    return text if isinstance(text, str) else "".join(text)

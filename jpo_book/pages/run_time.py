@@ -1,32 +1,25 @@
-"""Time: measured here, and read from the manifests of studies.
-
-Times differ from run to run and from machine to machine. They are therefore kept apart from the results of studies, which
-are equal bit for bit whenever they are computed again.
-"""
+"""Time as the manifests of studies tell it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from jpo_book import studies
+from jpo_book.files import reference_folder
 from jpo_book.names import METHODS
 from jpo_book.pages.tables import markdown_table
 from jpo_book.studies.manifest import hardware, read_manifest
 from jpo_book.words import duration
 
-COST_HEADER = [
-    "experiment",
-    "method",
-    "n",
-    "problems",
-    "evaluations per problem",
-    "time per problem",
-    "compilation",
-    "hardware",
-]
+COST_HEADER = (
+    "experiment, method, n, problems, evaluations per problem, time per problem, compilation, hardware".split(
+        ", "
+    )
+)
 
 
 def cost_rows(plans: Mapping[str, Sequence[studies.Cell]], folder: Path | None = None) -> list[list[str]]:
@@ -45,27 +38,14 @@ def cost_rows(plans: Mapping[str, Sequence[studies.Cell]], folder: Path | None =
         for kind, size in dict.fromkeys((c.kind, c.group_size) for c in cells):
             group = [c for c in cells if (c.kind, c.group_size) == (kind, size)]
             manifests = [read_manifest(c, folder) for c in group]
-            machines = "; ".join(dict.fromkeys(hardware(m) for m in manifests))
+            numbers = ["" if size is None else str(size), str(group[0].num_problems)]
+            machines = "; ".join(dict.fromkeys(map(hardware, manifests)))
             for method in loaded[group[0].name].solver.values:
-                used = np.mean(
-                    [float(loaded[c.name].num_evaluations.sel(solver=method).mean()) for c in group]
-                )
-                seconds = np.mean(
-                    [seconds_per_problem(c, m["seconds"], method) for c, m in zip(group, manifests)]
-                )
+                counts = [loaded[c.name].num_evaluations.sel(solver=method).mean() for c in group]
+                seconds = [seconds_per_problem(c, m["seconds"], method) for c, m in zip(group, manifests)]
                 compiling = max(m["seconds"].get(f"{method}.compile", 0.0) for m in manifests)
-                rows.append(
-                    [
-                        name,
-                        METHODS[method][0],
-                        "" if size is None else str(size),
-                        str(group[0].num_problems),
-                        f"{used:.0f}",
-                        duration(seconds),
-                        f"{compiling:.1f} s",
-                        machines,
-                    ]
-                )
+                times = [f"{np.mean(counts):.0f}", duration(float(np.mean(seconds))), f"{compiling:.1f} s"]
+                rows.append([name, METHODS[method][0], *numbers, *times, machines])
     return rows
 
 
@@ -91,3 +71,26 @@ def seconds_per_problem(cell: studies.Cell, seconds: Mapping[str, float], method
     if method == "Joint":
         return trained
     return own + trained if method in ("JointRefined", "JointRestarted") else own
+
+
+def time_of_profile(profile: str = "paper") -> str:
+    """How long the reference results of a profile took, as text: the sum of the seconds in their manifests."""
+    cells = [cell for name in studies.STUDIES for cell in studies.plan(name, profile)]
+    files = (reference_folder() / f"{cell.name}.json" for cell in cells)
+    manifests = [json.loads(path.read_text(encoding="utf-8")) for path in files if path.is_file()]
+    if not manifests:
+        return (
+            f"No cell of the profile `{profile}` has a reference result, so nothing is known of its time.\n"
+        )
+    hours = [m["seconds"].get("processor", m["seconds"]["total"]) / 3600 for m in manifests]
+    on_clock = sum("processor" not in m["seconds"] for m in manifests)
+    machines = "; ".join(dict.fromkeys(map(hardware, manifests)))
+    rest = (
+        f" For {on_clock} of them, which do not record it, the time on the clock counts instead."
+        if on_clock
+        else ""
+    )
+    return (
+        f"The profile `{profile}` has {len(cells)} cells, of which {len(manifests)} have a reference result. "
+        f"These took {sum(hours):.1f} h of CPU time in all, and the longest {max(hours):.1f} h, on {machines}.{rest}\n"
+    )

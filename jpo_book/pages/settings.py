@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Sequence
 
 import equinox as eqx
 import jax
-import numpy as np
 
 from jpo_book.names import LANDSCAPES
 from jpo_book.studies import load_profile
@@ -46,16 +46,8 @@ def experiments_rows() -> tuple[list[str], list[list[str]]]:
         problem = make()
         context, target = _one_problem(problem)
         known = ", ".join(_shape(leaf.shape) for leaf in jax.tree.leaves(context)) or "nothing"
-        rows.append(
-            [
-                *LANDSCAPES[name],
-                str(problem.dimension),
-                known,
-                _shape(target.shape),
-                str(target.dtype),
-                _listed(dict(problem.settings)),
-            ]
-        )
+        shapes = [str(problem.dimension), known, _shape(target.shape), str(target.dtype)]
+        rows.append([*LANDSCAPES[name], *shapes, _listed(dict(problem.settings))])
     return ["experiment", "landscape", "unknowns", "known", "target", "precision", "settings"], rows
 
 
@@ -63,24 +55,12 @@ def networks_rows() -> tuple[list[str], list[list[str]]]:
     """Header and rows: class, trained arrays and number of trained weights of each experiment's network."""
     rows = []
     for name, make in PROBLEMS.items():
-        problem = make()
-        network = eqx.filter_eval_shape(network_for(problem), jax.random.key(0))
-        leaves = [
-            leaf
-            for leaf in jax.tree.leaves(network)
-            if eqx.is_array_like(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
-        ]
-        total = sum(int(np.prod(leaf.shape)) for leaf in leaves)
-        summary = inspect.getdoc(type(network)).splitlines()[0].rstrip(".")
-        rows.append(
-            [
-                LANDSCAPES[name][0],
-                f"`{type(network).__name__}`",
-                f"`{summary}`",
-                "; ".join(_shape(leaf.shape) for leaf in leaves),
-                f"{total:,}",
-            ]
-        )
+        network = eqx.filter_eval_shape(network_for(make()), jax.random.key(0))
+        leaves = eqx.filter(jax.tree.leaves(network), lambda leaf: hasattr(leaf, "shape"))
+        shapes = [leaf.shape for leaf in leaves if leaf is not None]
+        summary = (inspect.getdoc(type(network)) or "").splitlines()[0].rstrip(".")
+        words = [f"`{type(network).__name__}`", f"`{summary}`", "; ".join(map(_shape, shapes))]
+        rows.append([LANDSCAPES[name][0], *words, f"{sum(map(math.prod, shapes)):,}"])
     return ["experiment", "network", "what it computes", "trained arrays", "weights"], rows
 
 
@@ -90,19 +70,14 @@ def optimizers_rows() -> tuple[list[str], list[list[str]]]:
     for solver_name, cls in SOLVERS.items():
         for name, make in PROBLEMS.items():
             problem = make()
-            solver = complete(
-                problem, cls(**(problem.defaults.get(solver_name, {}) if solver_name == "MultiStart" else {}))
-            )
+            given = problem.defaults.get(solver_name, {}) if solver_name == "MultiStart" else {}
+            solver = complete(problem, cls(**given))
             values = {field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)}
             if solver_name == "MultiStart":
-                values["solver"] = (
-                    f"{type(values['solver']).__name__}, at most {values['solver'].max_evaluations} evaluations each"
-                )
-            shown = {
-                key: value
-                for key, value in values.items()
-                if value is not None and key not in ("network", "group_size")
-            }
+                inner = values["solver"]
+                most = f"at most {inner.max_evaluations} evaluations each"
+                values["solver"] = f"{type(inner).__name__}, {most}"
+            shown = {key: value for key, value in values.items() if key not in ("network", "group_size")}
             rows.append([f"`{solver_name}`", LANDSCAPES[name][0], _listed(shown)])
     return ["solver", "experiment", "hyperparameters"], rows
 
@@ -111,15 +86,12 @@ def profile_rows(profile: str) -> tuple[list[str], list[list[str]]]:
     """Header and rows: the amount of work of each study of a profile."""
     rows = []
     for name, work in load_profile(profile).items():
-        rest = {**work.get("settings", {}), **work.get("joint", {})}
-        rows.append(
-            [
-                f"`{name}`",
-                str(work["num_problems"]),
-                ", ".join(map(str, work["group_sizes"])),
-                str(work["num_data_seeds"]),
-                str(work["num_network_seeds"]),
-                _listed(rest),
-            ]
-        )
+        sizes = ", ".join(map(str, work["group_sizes"]))
+        numbers = [
+            str(work["num_problems"]),
+            sizes,
+            str(work["num_data_seeds"]),
+            str(work["num_network_seeds"]),
+        ]
+        rows.append([f"`{name}`", *numbers, _listed({**work.get("settings", {}), **work.get("joint", {})})])
     return ["study", "problems", "n", "data seeds", "network seeds", "other settings"], rows

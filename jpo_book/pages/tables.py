@@ -17,19 +17,11 @@ from jpo_lib.metrics import Comparison, Rate, compare
 
 def comparison(study: xr.Dataset, reference: xr.Dataset) -> Comparison:
     """`compare` over all seeds of a study; the reference (data_seed, problem) is repeated for each network seed."""
-    loss, solved, reference_loss, reference_solved = xr.broadcast(
-        study.loss, study.solved, reference.loss, reference.solved
-    )
-    order = ("data_seed", *[d for d in loss.dims if d not in ("data_seed", "problem")], "problem")
-
-    def flat(values):
-        return values.transpose(*order).values.reshape(-1)
-
+    arrays = xr.broadcast(study.loss, study.solved, reference.loss, reference.solved)
+    order = ("data_seed", *[d for d in arrays[0].dims if d not in ("data_seed", "problem")], "problem")
+    loss, solved, *others = (("problem", array.transpose(*order).values.reshape(-1)) for array in arrays)
     outcome = compare(
-        xr.Dataset({"loss": ("problem", flat(loss)), "solved": ("problem", flat(solved))}),
-        xr.Dataset(
-            {"loss": ("problem", flat(reference_loss)), "solved": ("problem", flat(reference_solved))}
-        ),
+        xr.Dataset({"loss": loss, "solved": solved}), xr.Dataset(dict(zip(("loss", "solved"), others)))
     )
     # Repeating the reference for every network adds no evidence about it: its rate counts each problem once.
     alone = Rate(int(reference.solved.sum()), int(reference.solved.size))
@@ -52,15 +44,20 @@ def markdown_table(
         def _repr_csv_(self):
             return None if data is None else csv_text(*data)
 
-    lines = [
-        f"```{{table}} {caption}",
-        f":name: {label}",
-        "",
-        "| " + " | ".join(header) + " |",
-        "|" + "---|" * len(header),
-    ]
-    lines += ["| " + " | ".join(unbroken(str(value)) for value in row) + " |" for row in rows]
-    return Table("\n".join([*lines, "```"]))
+    shown = [header, ["---"] * len(header), *([unbroken(str(value)) for value in row] for row in rows)]
+    lines = ["| " + " | ".join(row) + " |" for row in shown]
+    return Table("\n".join([f"```{{table}} {caption}", f":name: {label}", "", *lines, "```"]))
+
+
+def _methods(classical: xr.Dataset, joint: xr.Dataset, for_every_n: Sequence[str] | None = None):
+    """(method, n, results) of each method; of joint optimization for every n, or for the largest n alone where the
+    method is not listed."""
+    for method in classical.solver.values:
+        yield method, "", classical.sel(solver=method, drop=True)
+    for method in joint.solver.values:
+        sizes = joint.group_size.values
+        for n in sizes if for_every_n is None or method in for_every_n else sizes[-1:]:
+            yield method, int(n), joint.sel(solver=method, group_size=n, drop=True)
 
 
 RESULTS_HEADER = [
@@ -86,27 +83,11 @@ def results_rows(
     """
     reference = classical.sel(solver="BFGS", drop=True)
     rows = []
-
-    def add(name, n, study):
+    for method, n, study in _methods(classical, joint, methods):
         outcome = comparison(study, reference)
-        rows.append(
-            [
-                name,
-                n,
-                with_interval(outcome.solved),
-                percent(outcome.better.value),
-                percent(outcome.tie.value),
-                percent(outcome.worse.value),
-                f"{float(study.num_evaluations.mean()):.0f}",
-            ]
-        )
-
-    for method in classical.solver.values:
-        add(METHODS[method][0], "", classical.sel(solver=method, drop=True))
-    for method in joint.solver.values:
-        sizes = joint.group_size.values
-        for size in sizes if methods is None or method in methods else sizes[-1:]:
-            add(METHODS[method][0], int(size), joint.sel(solver=method, group_size=size, drop=True))
+        rates = (percent(rate.value) for rate in (outcome.better, outcome.tie, outcome.worse))
+        evaluations = f"{float(study.num_evaluations.mean()):.0f}"
+        rows.append([METHODS[method][0], n, with_interval(outcome.solved), *rates, evaluations])
     return rows
 
 
@@ -120,26 +101,21 @@ LEDGER_HEADER = [
     "better than BFGS, %",
     "tie, %",
     "worse, %",
-    "evaluations",
 ]
+LEDGER_HEADER += ["evaluations"]
 
 
 def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[dict[str, object]]:
-    """Every method and every n of an experiment: rates with 95 % intervals, evaluations per problem, and what they rest on.
+    """Every method and every n of an experiment: rates with 95 % intervals, evaluations per problem, and what they
+    rest on.
 
     Arguments:
         name: of the experiment.
         classical, joint: the study, from `jpo_book.studies.combine`.
     """
     reference = classical.sel(solver="BFGS", drop=True)
-    chosen = [(method, "", classical.sel(solver=method, drop=True)) for method in classical.solver.values]
-    chosen += [
-        (method, int(n), joint.sel(solver=method, group_size=n, drop=True))
-        for method in joint.solver.values
-        for n in joint.group_size.values
-    ]
     records = []
-    for method, n, study in chosen:
+    for method, n, study in _methods(classical, joint):
         outcome = comparison(study, reference)
         record = {
             "experiment": name,
@@ -149,9 +125,10 @@ def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[
             "networks": study.sizes.get("network_seed", ""),
             "problems": study.sizes["problem"],
         }
-        for rate in RATES:
-            value = getattr(outcome, rate)
-            record |= {rate: value.value, f"{rate}_low": value.interval[0], f"{rate}_high": value.interval[1]}
+        for name_of_rate in RATES:
+            rate = getattr(outcome, name_of_rate)
+            values = (rate.value, *rate.interval)
+            record |= dict(zip((name_of_rate, f"{name_of_rate}_low", f"{name_of_rate}_high"), values))
         records.append({**record, "evaluations": float(study.num_evaluations.mean())})
     return records
 
@@ -160,26 +137,18 @@ def ledger_rows(records: Sequence[dict[str, object]]) -> list[list[object]]:
     """Rows under `LEDGER_HEADER`; seeds are data sets × networks, rates have their interval in brackets."""
 
     def with_bounds(record, rate):
-        middle, low, high = (
-            percent(record[name]).removesuffix(" %") for name in (rate, f"{rate}_low", f"{rate}_high")
-        )
-        return f"{middle} ({low}–{high})"
+        bounds = (record[name] for name in (rate, f"{rate}_low", f"{rate}_high"))
+        return "{} ({}–{})".format(*(percent(value).removesuffix(" %") for value in bounds))
 
-    rows = []
-    for record in records:
-        seeds = " × ".join(str(record[name]) for name in ("data_sets", "networks") if record[name] != "")
-        rates = (with_bounds(record, rate) for rate in RATES)
-        rows.append(
-            [
-                record["experiment"],
-                record["solver"],
-                record["n"],
-                seeds,
-                *rates,
-                f"{record['evaluations']:.0f}",
-            ]
-        )
-    return rows
+    return [
+        [
+            *(record[name] for name in ("experiment", "solver", "n")),
+            " × ".join(str(record[name]) for name in ("data_sets", "networks") if record[name] != ""),
+            *(with_bounds(record, rate) for rate in RATES),
+            f"{record['evaluations']:.0f}",
+        ]
+        for record in records
+    ]
 
 
 def results_table(classical: xr.Dataset, joint: xr.Dataset, *, label: str, caption: str):
@@ -188,56 +157,36 @@ def results_table(classical: xr.Dataset, joint: xr.Dataset, *, label: str, capti
 
 
 def studies_table(named, *, label: str, caption: str):
-    """Fraction solved and evaluations per problem of several studies, a row for each; `named` has (classical, joint) by name."""
+    """Fraction solved and evaluations per problem of several studies, a row for each; `named` has (classical, joint)
+    by name."""
+    methods = ("BFGS", "MultiStart", "ClassicalStart", "NetworkStart", "JointRefined")
     rows = []
     for name, (classical, joint) in named.items():
-        joint = joint.sel(group_size=int(joint.group_size.max()))
-        row = [name, int(joint.group_size)]
-        for source, method in (
-            (classical, "BFGS"),
-            (classical, "MultiStart"),
-            (classical, "ClassicalStart"),
-            (joint, "NetworkStart"),
-            (joint, "JointRefined"),
-        ):
-            if method not in source.solver:
-                row.append("")
-                continue
-            chosen = source.sel(solver=method, drop=True)
-            row.append(
-                f"{percent(float(chosen.solved.mean()))} at {float(chosen.num_evaluations.mean()):.0f}"
-            )
-        rows.append(row)
-    header = [
-        "study",
-        "n",
-        *(METHODS[m][0] for m in ("BFGS", "MultiStart", "ClassicalStart", "NetworkStart", "JointRefined")),
-    ]
+        size = joint.group_size.values.max()
+        found = {method: study for method, n, study in _methods(classical, joint) if n in ("", size)}
+        told = {
+            method: f"{percent(float(study.solved.mean()))} at {float(study.num_evaluations.mean()):.0f}"
+            for method, study in found.items()
+        }
+        rows.append([name, int(size), *(told.get(method, "") for method in methods)])
+    header = ["study", "n", *(METHODS[method][0] for method in methods)]
     return markdown_table(header, rows, label=label, caption=caption)
 
 
 def crossing_words(point: dict[str, float], bound: str = "value") -> str:
     """One of the numbers of `jpo_book.analysis.costs.crossing` as text: "256", "more than 65536", or "undefined"."""
     value = point[bound]
-    return (
-        "undefined"
-        if np.isnan(value)
-        else f"more than {point['largest']:.0f}"
-        if np.isinf(value)
-        else f"{value:.0f}"
-    )
+    if np.isnan(value):
+        return "undefined"
+    return f"more than {point['largest']:.0f}" if np.isinf(value) else f"{value:.0f}"
 
 
 def crossing_with_interval(point: dict[str, float]) -> str:
     """A crossing point with its interval as text."""
     middle, low, high = (crossing_words(point, bound) for bound in ("value", "low", "high"))
-    return (
-        middle
-        if middle == "undefined"
-        else f"{middle} ({low})"
-        if low == high
-        else f"{middle} ({low} to {high})"
-    )
+    if middle == "undefined":
+        return middle
+    return f"{middle} ({low})" if low == high else f"{middle} ({low} to {high})"
 
 
 def spacing(sizes) -> str:

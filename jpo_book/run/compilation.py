@@ -9,6 +9,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -44,8 +45,15 @@ def quick_flags(level: int = 1) -> str:
 def prepare(profile: str) -> None:
     """Choose the flags of XLA for a profile, before JAX compiles anything; processes that are started inherit
     them."""
-    if profile in LEVELS:
-        os.environ["XLA_FLAGS"] = quick_flags(LEVELS[profile])
+    if profile not in LEVELS:
+        return
+    if (installed := importlib.metadata.version("jaxlib")) != KNOWN_TO:
+        print(
+            f"jpo: jaxlib is {installed}, not {KNOWN_TO}: programs are compiled with all passes, "
+            "which takes longer.",
+            file=sys.stderr,
+        )
+    os.environ["XLA_FLAGS"] = quick_flags(LEVELS[profile])
 
 
 def settings(folder: Path) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,9 +51,3 @@ def hardware(manifest: Mapping[str, Any]) -> str:
     """Device and machine on which a study was computed, from its manifest."""
     kind, _, backend = manifest["device"].rstrip(")").partition(" (")
     return f"{_device(kind, backend)}, {manifest['machine']}"
-
-
-def cores_of(hardware: str) -> int | None:
-    """Number of processors in what `hardware` returns; None where an accelerator does the work."""
-    found = re.fullmatch(r"CPU, .*, (\d+) cores", hardware)
-    return int(found[1]) if found else None
