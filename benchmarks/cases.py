@@ -10,12 +10,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-PROBLEMS = {
-    "wave_packet": "wave packet",
-    "billiards": "billiards",
-    "kuramoto_sivashinsky": "Kuramoto–Sivashinsky",
-    "navier_stokes": "Navier–Stokes",
-}
+from jpo_book.names import EXPERIMENTS
+
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +96,7 @@ def _flow(batch: int, order: int) -> Case:
         )
     return Case(
         f"navier_stokes_order{order}_batch{batch}",
-        f"Navier–Stokes 64², ETDRK{order}, batch {batch}: a time step with its gradient",
+        f"{EXPERIMENTS['navier_stokes'].title} 64², ETDRK{order}, batch {batch}: a time step with its gradient",
         "navier_stokes:ours",
         tuple(peers),
         {"batch": batch, "order": order, "num_steps": 40},
@@ -117,7 +113,7 @@ def _bfgs(problem: str) -> Case:
     cheap = problem in ("wave_packet", "billiards")
     return Case(
         f"bfgs_{problem}",
-        f"BFGS, {PROBLEMS[problem]}: a problem",
+        f"BFGS, {EXPERIMENTS[problem].title}: a problem",
         "bfgs:ours",
         (
             Peer(
@@ -136,7 +132,7 @@ def _bfgs(problem: str) -> Case:
 CASES = [
     Case(
         "kuramoto_sivashinsky",
-        "Kuramoto–Sivashinsky, ETDRK4: loss and gradient of a problem",
+        f"{EXPERIMENTS['kuramoto_sivashinsky'].title}, ETDRK4: loss and gradient of a problem",
         "kuramoto_sivashinsky:ours",
         (
             Peer("exponax, ETDRK4", "kuramoto_sivashinsky:exponax_side", {"at_least": 3.0}),
@@ -153,7 +149,7 @@ CASES = [
     *(_flow(batch, order) for batch in (1, 64) for order in (2, 4)),
     Case(
         "billiards",
-        "billiards, batch 4096: loss and gradient of a shot",
+        f"{EXPERIMENTS['billiards'].title}, batch 4096: loss and gradient of a shot",
         "billiards:ours",
         (
             Peer(
@@ -167,11 +163,11 @@ CASES = [
         ),
         {"batch": 4096, "peer_batch": 256},
     ),
-    *(_bfgs(problem) for problem in PROBLEMS),
+    *(_bfgs(problem) for problem in EXPERIMENTS),
     *(
         Case(
             f"training_{problem}",
-            f"training step of joint optimization, {PROBLEMS[problem]}",
+            f"training step of joint optimization, {EXPERIMENTS[problem].title}",
             "training:ours",
             (
                 Peer(
@@ -184,6 +180,6 @@ CASES = [
             {"num_problems": 256 if problem in ("wave_packet", "billiards") else 32},
             in_quick=problem == "wave_packet",
         )
-        for problem in PROBLEMS
+        for problem in EXPERIMENTS
     ),
 ]

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import harness, scaling
-from benchmarks.cases import CASES, PROBLEMS
+from benchmarks.cases import CASES
+from jpo_book.names import EXPERIMENTS
 
 RESULTS = Path(__file__).resolve().parent / "results"
 # Limits by the makers' data sheets: float32 arithmetic outside tensor cores (FLOP/s), and memory (bytes/s).
@@ -120,7 +121,7 @@ def table(measured: list[dict[str, Any]], rows: list[dict[str, Any]], study_line
                 "-" if value is None or bound is None else f"{100 * value / bound:.1f} %",
             ]
         lines.append(
-            f"{PROBLEMS[row['problem']]:<40} {row['n']:>6} {row['batch_seconds']:>10.2e} {texts[0]:>10} {texts[1]:>9} {texts[2]:>10} {texts[3]:>9}"
+            f"{EXPERIMENTS[row['problem']].title:<40} {row['n']:>6} {row['batch_seconds']:>10.2e} {texts[0]:>10} {texts[1]:>9} {texts[2]:>10} {texts[3]:>9}"
         )
     lines += ["", study_line, "", f"{'work':<75} {'here, s':>10} {'there, s':>10} {'ratio':>8}  beside"]
     for row in rows:

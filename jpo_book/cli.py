@@ -1,5 +1,5 @@
-"""The command `jpo`: run notebooks, compute studies, judge the claims. Heavy libraries are imported where they are
-used.
+"""The command `jpo`: run notebooks, compute studies, judge the claims. Heavy libraries are imported where
+they are used.
 
 Exit codes: 0 done, 1 something failed while it ran, 2 the request was wrong (one sentence on stderr, nothing
 started).
@@ -227,8 +227,8 @@ def verify(
     draw: Annotated[int | None, Option(help="Seed of the drawing (default: a new one).")] = None,
     folder: Annotated[Path | None, Option(help="Of the study files (default: results/).")] = None,
 ) -> None:
-    """Recompute a random sample of the reference results and compare: bit for bit where the arithmetic is the same,
-    else within stated bounds."""
+    """Recompute a random sample of the reference results and compare: bit for bit where the arithmetic is the
+    same, else within stated bounds."""
     compilation.prepare(profile)
     import tempfile
 

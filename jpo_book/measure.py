@@ -1,7 +1,7 @@
 """Time and memory of one kind of work, measured here.
 
-Times differ from run to run and from machine to machine. They are therefore kept apart from the results of studies, which
-are equal bit for bit whenever they are computed again.
+Times differ from run to run and from machine to machine. They are therefore kept apart from the results of
+studies, which are equal bit for bit whenever they are computed again.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def measure(
 ) -> dict[str, Any]:
     """How long one kind of work takes on N problems together, per problem, on this machine.
 
-    "evaluation" is one call of the compiled loss and gradient; "training" four epochs of joint optimization of all N
-    problems with minibatches of at most 256, with the evaluation of all of them at its end; "solution" is `BFGS()`
-    from the starting points of the data. Compilation is not included.
+    "evaluation" is one call of the compiled loss and gradient; "training" four epochs of joint optimization
+    of all N problems with minibatches of at most 256, with the evaluation of all of them at its end;
+    "solution" is `BFGS()` from the starting points of the data. Compilation is not included.
 
     Arguments:
         problem: the family of problems.
@@ -71,9 +71,9 @@ def measure(
         seed: of the data.
         repeats: number of measurements.
     Returns:
-        {"problem", "work", "n", "seconds", "low", "high", "repeats", "compile_seconds"}: seconds per problem (for
-        training: per visit of a problem), and for "evaluation" also "bytes": memory of arguments, results and
-        intermediate arrays per problem, as the compiler states it.
+        {"problem", "work", "n", "seconds", "low", "high", "repeats", "compile_seconds"}: seconds per problem
+        (for training: per visit of a problem), and for "evaluation" also "bytes": memory of arguments,
+        results and intermediate arrays per problem, as the compiler states it.
     Raises:
         ValueError: if the kind of work is unknown or a number is out of range.
     """
@@ -115,7 +115,8 @@ def measure(
 
 
 def _bytes(problem: InverseProblem, arguments) -> float | None:
-    """Memory of arguments, results and intermediate arrays of an evaluation, where the compiler states it. Each processor works on one block at a time."""
+    """Memory of arguments, results and intermediate arrays of an evaluation, where the compiler states it.
+    Each processor works on one block at a time."""
     count = len(arguments[0])
     size = block_size(problem, count)
     program, _ = evaluation(problem).compiled(*jax.tree.map(lambda leaf: leaf[:size], arguments))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from jpo_lib.metrics import Rate
 
 
 def unbroken(text: str) -> str:
-    """The text so that no line ends inside a number: a hard space before %, ranges held together, and a minus for a hyphen.
+    """The text so that no line ends inside a number. Code, between backticks, stays as it is.
 
-    Code, between backticks, stays as it is.
+    There is a hard space before %, ranges are held together, and a minus stands for a hyphen.
     """
     if "`" in text:
         return text
@@ -20,7 +24,7 @@ def unbroken(text: str) -> str:
 
 
 def glue(**values) -> None:
-    """Store numbers under names that the page's text can show with {glue:text}; without MyST-NB they are printed."""
+    """Store numbers under names that a page shows with {glue:text}; without MyST-NB they are printed."""
     try:
         from myst_nb import glue as store
     except ImportError:
@@ -46,6 +50,16 @@ def with_interval(rate: Rate) -> str:
     """A proportion with its 95 % interval as text."""
     lower, upper = rate.interval
     return f"{percent(rate.value)} ({percent(lower)} to {percent(upper)})"
+
+
+def difference_with_interval(found: Mapping[str, Any]) -> str:
+    """A difference {"value", "low", "high"} as text: "+0.05 (+0.01 to +0.09)"."""
+    return f"{found['value']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f})"
+
+
+def shares(signs: np.ndarray) -> str:
+    """How often +1, 0 and -1 occur, as text: better / tie / worse."""
+    return " / ".join(percent(float(np.mean(signs == sign))) for sign in (1, 0, -1))
 
 
 def duration(seconds: float) -> str:

@@ -83,12 +83,12 @@ def test_the_lists_of_the_text_follow_the_results():
     }
     training = ablations.summaries({"waves": (cells, combined)}, "training", "Joint")
     assert training["better"] == "waves: rate 0.01" and training["worse"] == "none"
-    rates = ablations.rates_of(cells, combined, 1e-3)
+    rates = ablations.learning_rates(cells, combined, 1e-3)
     assert {optimizer: [rate for rate, _ in points] for optimizer, points in rates.items()} == {
         "adam": [1e-3, 1e-2],
         "sgd": [1e-3],
     }
-    rows = ablations.table_rows("waves", cells, combined)
+    rows = ablations.comparison_rows("waves", cells, combined)
     assert len(rows) == len(combined) and all(len(row) == len(ablations.HEADER) for row in rows)
 
 

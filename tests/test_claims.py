@@ -38,7 +38,7 @@ def results(refined, single, bfgs, runs=6, problems=100):
 
 
 def verdict(claim, problems, **judged):
-    return claims._over_experiments(claim, problems, judged, [])["verdict"]
+    return claims.over_experiments(claim, problems, judged)["verdict"]
 
 
 def test_effects_are_those_that_were_put_in():
@@ -60,7 +60,7 @@ def test_the_verdict_moves_with_the_results():
     assert verdict("C1", four) == "planned"
     few = claims.judge_advantage(*results(refined=0.9, single=0.6, bfgs=0.2, runs=4))
     assert verdict("C1", four, wave_packet=few) == "out of budget"
-    mixed = claims._over_experiments("C1", four, {"wave_packet": few, "billiards": strong}, [])
+    mixed = claims.over_experiments("C1", four, {"wave_packet": few, "billiards": strong})
     assert mixed["verdict"] == "out of budget" and mixed["note"].endswith(
         "networks each were run for: wave packet."
     )  # and says where
@@ -70,7 +70,7 @@ def test_bootstrap_interval_covers_the_truth_as_often_as_it_says():
     generator = np.random.default_rng(1)
     inside = 0
     for _ in range(60):
-        low, high = resample.bootstrap_interval(generator.random((6, 100)) < 0.7, num_resamples=300)
+        low, high = resample.interval_of_mean(generator.random((6, 100)) < 0.7, num_resamples=300)
         inside += low <= 0.7 <= high
     # Resampling both runs and problems is conservative for independent trials: at least 95 % minus chance.
     assert inside >= 52
@@ -130,7 +130,7 @@ def test_the_ledger_says_infinite_in_words_and_the_page_says_who_fails(tmp_path)
     classical, joint = costs(3, 7, 40)
     classical["solved_at"][0, 1, :8] = 0
     judged = claims.judge_cost(classical, joint, num_resamples=20)
-    entry = claims._over_experiments("C5", ["wave_packet"], {"wave_packet": judged}, [])
+    entry = claims.over_experiments("C5", ["wave_packet"], {"wave_packet": judged})
     path = ledger.write_ledger(tmp_path, lambda root: [entry])
     claim = next(
         i for i in json.loads(path.read_text(), parse_constant=pytest.fail)["items"] if i["id"] == "C5"

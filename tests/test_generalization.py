@@ -134,7 +134,7 @@ def test_a_gap_is_found_where_there_is_one(known, unseen, words):
 def test_the_text_follows_the_results():
     high, low = (generalization.findings(synthetic(0.9, unseen)) for unseen in (0.9, 0.2))
     assert float(low["gap"].split()[0]) > 0.6 > 0.1 > float(high["gap"].split()[0])
-    rows = generalization.table_rows("experiment", synthetic(0.9, 0.2))
+    rows = generalization.answer_rows("experiment", synthetic(0.9, 0.2))
     assert all(len(row) == len(generalization.HEADER) for row in rows) and len(rows) == 5
     # Opponents that do not depend on the network are counted once: 2 data sets of 200 problems.
     assert generalization.rate(synthetic(0.9, 0.2), "BFGSUnseen").total == 400

@@ -137,7 +137,7 @@ def test_cells_that_were_not_computed_are_there_and_say_so(some_map):
         assert [text.splitlines()[-1] for text in texts if text != "not\ncomputed"] == [f"{N} × 2"]
     assert len(left.patches) == 0 and len(right.patches) == 1
     plt.close(fig)
-    rows = validity.rows_of([some_map])
+    rows = validity.cell_rows([some_map])
     assert (
         len(rows) == 8
         and sum(row[5] != "" for row in rows) == 1

@@ -1,10 +1,11 @@
-"""`make book`: bring the book up to date and print where it is. Standard library only, so that it starts at once.
+"""`make book`: bring the book up to date and print where it is. Standard library only, so that it starts at
+once.
 
-    .venv/bin/python workflow/build.py [smoke|laptop|paper|published] [local|slurm|kubernetes|path/to/profile] [GPUs]
+    .venv/bin/python workflow/build.py [PROFILE] [EXECUTOR] [GPUs]
 
-Snakemake decides what has to run (workflow/Snakefile). This driver adds what it lacks: one build at a time in a folder,
-one line for each finished step, no processes left behind by a killed build, and an answer within a second when nothing
-has changed.
+Snakemake decides what has to run (workflow/Snakefile). This driver adds what it lacks: one build at a time in
+a folder, one line for each finished step, no processes left behind by a killed build, and an answer within a
+second when nothing has changed.
 """
 
 import contextlib
@@ -22,9 +23,10 @@ import threading
 import time
 from pathlib import Path
 
+from inputs import ROOT, all_sources, content_hash, studies_folder
+
 from jpo_book.run import compilation
 from jpo_lib._processors import usable_cores
-from inputs import ROOT, all_sources, content_hash, studies_folder
 
 BUILD = ROOT / "_build"
 PAGES = BUILD / "html"
@@ -59,7 +61,8 @@ def check_profile(name):
 
 
 def find_executor(name):
-    """The folder of an executor's settings: one of workflow/profiles by its name, or any other by its path."""
+    """The folder of an executor's settings: one of workflow/profiles by its name, or any other by its
+    path."""
     if "/" not in name:
         check_name(
             "EXECUTOR",
@@ -80,7 +83,7 @@ def check_gpus(text):
     """Number of GPUs for each study."""
     if not text.isascii() or not text.isdigit():
         raise Failure(
-            f"expected the number of GPUs for each study, got '{text}': write GPU=1, or leave it out for none."
+            f"expected the number of GPUs for each study, got '{text}': write GPU=1, or nothing for none."
         )
     return int(text)
 
@@ -91,7 +94,8 @@ class Place:
     def __init__(self, executor, gpus):
         self.folder, self.gpus = find_executor(executor), check_gpus(gpus)
         self.here = self.folder == EXECUTORS / "local"
-        # One more than there are cores: while one waits, for files or for a kernel to start, another computes.
+        # One more than there are cores: while one waits, for files or for a kernel to start, another
+        # computes.
         self.num_processes = usable_cores() + 1 if self.here else None
         self.studies_at_once = (
             1 if self.here and self.gpus else self.num_processes
@@ -111,8 +115,8 @@ class Place:
 def only_build():
     """Hold the folder's build lock, which the system releases however this process ends.
 
-    Waits some seconds, because the processes of a killed build need a moment to end. Yields the time at which a build
-    began that never finished, or None.
+    Waits some seconds, because the processes of a killed build need a moment to end. Yields the time at which
+    a build began that never finished, or None.
     """
     BUILD.mkdir(exist_ok=True)
     with open(BUILD / "build.lock", "a+") as lock:
@@ -153,14 +157,16 @@ def environment(place=None):
 
 
 def end_with_parent(parent):
-    """When make is killed this process would live on and hold the lock: end it. Its children end because it did."""
+    """When make is killed this process would live on and hold the lock: end it. Its children end because it
+    did."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
 
 
 def state_of_outputs(profile):
-    """A hash over everything that the book consists of. Study files by size and time of change: they may be large."""
+    """A hash over everything that the book consists of. Study files by size and time of change: they may be
+    large."""
     total = hashlib.sha256(profile.encode())
     for folder in (PAGES, EXECUTED, ROOT / "book" / "_generated"):
         for path in sorted(folder.rglob("*")):
@@ -218,7 +224,8 @@ def snakemake(*arguments, place=None):
 def plan_studies(profile, place):
     """List the cells of the profile's studies in a file for Snakemake, with a summary.
 
-    Returns {path without ending: state}, and {the same: minutes to ask for}, one each where nothing is known of them.
+    Returns {path without ending: state}, and {the same: minutes to ask for}, one each where nothing is known
+    of them.
     """
     command = [sys.executable, "-m", "jpo_book.cli", "study", "--profile", profile, "--list", "--json"]
     if profile in (
@@ -233,8 +240,11 @@ def plan_studies(profile, place):
     cells = json.loads(done.stdout)
     states = {cell["name"]: cell["state"] for cell in cells}
     counts = {word: sum(state == word for state in states.values()) for word in ("valid", "missing")}
-    print(f"studies   {len(states)} in the plan of the profile {profile}: {counts['valid']} there, "
-          f"{counts['missing']} missing, {len(states) - sum(counts.values())} not valid", flush=True)  # fmt: skip
+    rest = f"{counts['missing']} missing, {len(states) - sum(counts.values())} not valid"
+    print(
+        f"studies   {len(states)} in the plan of the profile {profile}: {counts['valid']} there, {rest}",
+        flush=True,
+    )
     for name, state in states.items():
         if state.startswith("foreign"):
             raise Failure(f"expected a study file of this library at {name}, got a {state}: move it away.")
@@ -253,8 +263,8 @@ def in_words(seconds):
 def progress(expected, took, seconds, num_at_once=None):
     """How far the studies are, in words.
 
-    How long the rest takes follows from how long those that are complete took. The time since the beginning would say too
-    much: most of it may have gone into long ones that are not complete.
+    How long the rest takes follows from how long those that are complete took. The time since the beginning
+    would say too much: most of it may have gone into long ones that are not complete.
 
     Arguments:
         expected: {path: expected work} of those that were missing, in any unit.
@@ -308,9 +318,11 @@ def update_book(profile, place, unfinished):
         f"{path}{ending}" for path, state in states.items() if state == "valid" for ending in (".nc", ".json")
     ]
     if unfinished is not None and valid and (ROOT / ".snakemake").is_dir():
-        # The kill may have come between the end of a study and Snakemake's note of it: the study's own check counts.
+        # The kill may have come between the end of a study and Snakemake's note of it: the study's own check
+        # counts.
         snakemake("--cleanup-metadata", *valid, *config)
-    # Files that are there but not valid: Snakemake, which looks at times and its own records, would keep them.
+    # Files that are there but not valid: Snakemake, which looks at times and its own records, would keep
+    # them.
     redo = [f"{path}.nc" for path, state in states.items() if state not in ("valid", "missing")]
     options = [*place.options(), *config, *(["--forcerun", *redo] if redo else [])]
     if not place.here:
@@ -335,7 +347,8 @@ def update_book(profile, place, unfinished):
 
 def main(arguments):
     profile, executor, gpus = (
-        given or usual for given, usual in zip([*arguments, "", "", ""], ("laptop", "local", "0"))
+        given or usual
+        for given, usual in zip([*arguments, "", "", ""], ("laptop", "local", "0"), strict=False)
     )
     check_profile(profile)
     place = Place(executor, gpus)

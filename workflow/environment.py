@@ -2,8 +2,9 @@
 
     python3 workflow/environment.py [cpu|cuda13|bench]
 
-"bench" makes `.venv-bench`, in which the benchmarks and what they compare with live; `.venv` knows nothing of them. A stamp in `.venv` is written last. It names what the environment was made from, so that an unfinished one never
-looks finished, a changed lock is installed again, and a moved clone is repaired without a network.
+"bench" makes `.venv-bench`, in which the benchmarks and what they compare with live; `.venv` knows nothing of
+them. A stamp in `.venv` is written last. It names what the environment was made from, so that an unfinished
+one never looks finished, a changed lock is installed again, and a moved clone is repaired without a network.
 """
 
 import fcntl
@@ -24,9 +25,9 @@ PYTHON = os.path.join(VENV, "bin", "python")
 STAMP = os.path.join(VENV, "jpo-environment.json")
 ACCELERATORS = ("cpu", "cuda13", "bench")
 NETWORK_TROUBLE = re.compile(
-    r"name resolution|Name or service not known|nodename nor servname|dns error|Network is unreachable|No route to host"
-    r"|Connection refused|Connection reset|timed out|NewConnectionError|ConnectTimeout|Max retries exceeded"
-    r"|error sending request|Failed to fetch|tunnel|\(from versions: none\)",
+    r"name resolution|Name or service not known|nodename nor servname|dns error|Network is unreachable"
+    r"|No route to host|Connection refused|Connection reset|timed out|NewConnectionError|ConnectTimeout"
+    r"|Max retries exceeded|error sending request|Failed to fetch|tunnel|\(from versions: none\)",
     re.IGNORECASE,
 )
 
@@ -92,9 +93,7 @@ def create():
     """An empty environment that holds pip and uv."""
     if os.path.lexists(VENV):
         if not os.path.exists(os.path.join(VENV, "pyvenv.cfg")):
-            raise Failure(
-                "{} is not a Python environment: move it away, then run {} again.".format(FOLDER, COMMAND)
-            )
+            raise Failure(f"{FOLDER} is not a Python environment: move it away, then run {COMMAND} again.")
         shutil.rmtree(VENV)
     run(sys.executable, "-m", "venv", VENV)
     with open(os.path.join(VENV, "pyvenv.cfg"), "a", encoding="utf-8") as file:
@@ -111,7 +110,8 @@ def install_lock(accelerator):
     except subprocess.CalledProcessError as error:
         if NETWORK_TROUBLE.search(error.output):
             raise
-        # uv knows other sources of packages than pip does (pip.conf, say): what fails in one may work in the other.
+        # uv knows other sources of packages than pip does (pip.conf, say): what fails in one may work in the
+        # other.
         print(COMMAND + ": uv could not install the lock; trying pip, which is slower", flush=True)
         run(PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "-r", lock)
 
@@ -126,7 +126,8 @@ def install_package():
 
 
 def wait_for(lock, seconds=3.0):
-    """Hold the lock file until this process ends, however it ends. A check takes less than `seconds`, a set-up more."""
+    """Hold the lock file until this process ends, however it ends. A check takes less than `seconds`, a
+    set-up more."""
     give_up = time.monotonic() + seconds
     while True:
         try:
@@ -135,7 +136,7 @@ def wait_for(lock, seconds=3.0):
             if time.monotonic() > give_up:
                 raise Failure(
                     "another make env is running in this folder: wait until it ends, then try again."
-                )
+                ) from None
             time.sleep(0.1)
 
 
@@ -150,7 +151,7 @@ def make(accelerator):
     if found is not None:
         os.remove(STAMP)  # from here on the environment is unfinished
     if found is None:
-        print("{}: creating {} ({})".format(COMMAND, FOLDER, accelerator), flush=True)
+        print(f"{COMMAND}: creating {FOLDER} ({accelerator})", flush=True)
         try:
             create()
         except BaseException:
@@ -185,21 +186,21 @@ def main(arguments):
             output = (error.output or "").strip()
             if NETWORK_TROUBLE.search(output):
                 raise Failure(
-                    "expected a network to install the packages, got no answer from the package index: connect this "
-                    "machine (a proxy goes into HTTPS_PROXY), then run make env again."
-                )
+                    "expected a network to install the packages, got no answer from the package index: "
+                    "connect this machine (a proxy goes into HTTPS_PROXY), then run make env again."
+                ) from None
             raise Failure(
                 "the environment is not complete because a command failed; its last lines are:\n{}\n"
                 "Correct this, then run make env again.".format("\n".join(output.splitlines()[-15:]))
-            )
+            ) from None
 
 
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except Failure as failure:
-        sys.exit("make env: {}".format(failure))
+        sys.exit(f"make env: {failure}")
     except OSError as error:
-        sys.exit("make env: {}: {}".format(error.strerror or error, error.filename or ROOT))
+        sys.exit(f"make env: {error.strerror or error}: {error.filename or ROOT}")
     except KeyboardInterrupt:
         sys.exit(130)

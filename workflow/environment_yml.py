@@ -1,4 +1,5 @@
-"""Write environment.yml, for conda and Binder users, from pyproject.toml and the lock: `make lock` calls it."""
+"""Write environment.yml, for conda and Binder users, from pyproject.toml and the lock: `make lock` calls
+it."""
 
 import re
 import tomllib
@@ -31,14 +32,15 @@ def direct_dependencies(extras=EXTRAS):
         *project["dependencies"],
         *(line for extra in extras for line in project["optional-dependencies"][extra]),
     ]
-    return [re.match(r"[\w.-]+", line)[0].lower() for line in wanted]
+    return [re.split(r"[^\w.-]", line)[0].lower() for line in wanted]
 
 
 def environment_yml():
     """The whole text of the file."""
     versions = locked_versions()
     lines = [
-        "# The packages of pyproject.toml at the versions of requirements/cpu.lock. Made by `make lock`: do not edit.",
+        "# The packages of pyproject.toml at the versions of requirements/cpu.lock. "
+        "Made by `make lock`: do not edit.",
         "name: jpo",
         "channels: [conda-forge]",
         "dependencies:",

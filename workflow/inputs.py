@@ -1,6 +1,7 @@
 """What a build depends on. Standard library only: the quick check of a second build uses it too."""
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -23,7 +24,8 @@ BUILT = {"_executed", "_generated", "__pycache__"}
 
 
 def files_below(folder, *endings):
-    """Files of the folder, sorted, relative to the root; without hidden files and what the build itself makes."""
+    """Files of the folder, sorted, relative to the root; without hidden files and what the build itself
+    makes."""
     found = (path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file())
     return sorted(
         path.as_posix()
@@ -34,20 +36,16 @@ def files_below(folder, *endings):
 
 
 def library_sources():
-    """Code and data of the library and of the book, and the results of attempts and benchmarks that pages show."""
-    data = [
-        *files_below("results/attempts", ".csv"),
-        *files_below("benchmarks/results", ".json"),
-    ]
-    code = [path for package in ("jpo_lib", "jpo_book") for path in files_below(package, ".py", ".yaml", ".jinja")]
-    return [*code, *data]
+    """Code and data of the library and of the book, and the results of attempts and benchmarks that pages
+    show."""
+    data = [*files_below("results/attempts", ".csv"), *files_below("benchmarks/results", ".json")]
+    packages = (files_below(package, ".py", ".yaml", ".jinja") for package in ("jpo_lib", "jpo_book"))
+    return [*itertools.chain(*packages), *data]
 
 
 def notebook_library_sources():
     """The part of the library on which the pages of the notebooks depend."""
-    return [
-        path for path in library_sources() if Path(path).name not in AFTER_NOTEBOOKS
-    ]
+    return [path for path in library_sources() if Path(path).name not in AFTER_NOTEBOOKS]
 
 
 def book_sources():
@@ -90,7 +88,8 @@ def code_cells(notebook):
 
 
 def studies_of(notebook, studies):
-    """Names of the studies that a notebook loads: those it names in plan("..."), or all where it loads some and names none."""
+    """Names of the studies that a notebook loads: those it names in plan("..."), or all where it loads some
+    and names none."""
     code = "\n".join(code_cells(notebook))
     named = set(re.findall(r"""\bplan\(\s*["'](\w+)["']""", code))
     prefixes = tuple(re.findall(r"""\bplan\(\s*f["'](\w+)\{""", code))  # f"billiards_{name}": any of them
@@ -100,7 +99,8 @@ def studies_of(notebook, studies):
 
 
 def requested(cells):
-    """Minutes and memory in MB that a job for these cells asks for: the sum of their times, the most memory of any."""
+    """Minutes and memory in MB that a job for these cells asks for: the sum of their times, the most memory
+    of any."""
     return {
         "minutes": START_MINUTES + sum(cell["minutes"] for cell in cells),
         "memory_mb": max(cell["memory_mb"] for cell in cells),

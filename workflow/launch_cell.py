@@ -1,7 +1,7 @@
 """Write the first code cell of every notebook, which installs the library where it is missing, as on Colab.
 
-The book hides the cell, and where the library is installed it does nothing. The address comes from `repository: url:` in
-_config.yml. Run this after a change of that setting; a test compares.
+The book hides the cell, and where the library is installed it does nothing. The address comes from
+`repository: url:` in _config.yml. Run this after a change of that setting; a test compares.
 """
 
 import json
@@ -21,7 +21,7 @@ START = """\
 from importlib.util import find_spec
 
 if find_spec("jpo_lib") is None:
-"""
+"""  # noqa: E501 (lines of a notebook)
 INSTALL = """\
     import subprocess
     import sys
@@ -30,11 +30,11 @@ INSTALL = """\
 """
 REFUSE = """\
     raise ModuleNotFoundError("Expected the library jpo_lib, got none: run `make env` in a clone, and open the notebook with its Python.")
-"""
+"""  # noqa: E501
 
 
 def module_of(requirement):
-    return re.match(r"[\w-]+", requirement)[0].replace("-", "_")
+    return re.split(r"[^\w-]", requirement)[0].replace("-", "_")
 
 
 def extra_requirements(notebook):
@@ -66,7 +66,8 @@ def launch_cell(notebook, address, branch):
 
 
 def with_launch_cell(text, repository):
-    """The notebook as text, with the cell before its first code cell and nowhere else; repository: that part of _config.yml."""
+    """The notebook as text, with the cell before its first code cell and nowhere else; repository: that part
+    of _config.yml."""
     notebook = json.loads(text)
     notebook["cells"] = [cell for cell in notebook["cells"] if cell.get("id") != CELL_ID]
     first = next(k for k, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code")

@@ -1,9 +1,11 @@
-"""`make pdf`: the whole book as one PDF, printed by Chromium from a single page that Sphinx makes of all chapters.
+"""`make pdf`: the whole book as one PDF, printed by Chromium from a single page that Sphinx makes of all
+chapters.
 
     .venv/bin/python workflow/pdf.py
 
-The pages, their numbers and their formulas are those of the site, because the same programs make both. The book must be
-built before (`make book`). The PDF goes to _build/html/book.pdf, and the landing page gets a link to it.
+The pages, their numbers and their formulas are those of the site, because the same programs make both. The
+book must be built before (`make book`). The PDF goes to _build/html/book.pdf, and the landing page gets a
+link to it.
 """
 
 import functools
@@ -26,11 +28,15 @@ FOOTER = (
     '<div style="width: 100%; font: 8px sans-serif; color: #555; text-align: center">'
     '<span class="pageNumber"></span> / <span class="totalPages"></span></div>'
 )
-# Links between chapters become links within the document, the gallery would repeat the figures, and pictures that wait for
-# the reader are fetched now.
+# Links between chapters become links within the document, the gallery would repeat the figures, and pictures
+# that wait for the reader are fetched now.
 PREPARE = """async () => {
-  for (const a of document.querySelectorAll('a[href^="index.html#"]')) a.setAttribute("href", a.getAttribute("href").slice(10));
-  document.querySelectorAll(".gallery").forEach(g => { (g.previousElementSibling || g).matches("h2") && g.previousElementSibling.remove(); g.remove(); });
+  for (const a of document.querySelectorAll('a[href^="index.html#"]'))
+    a.setAttribute("href", a.getAttribute("href").slice(10));
+  for (const gallery of document.querySelectorAll(".gallery")) {
+    if (gallery.previousElementSibling?.matches("h2")) gallery.previousElementSibling.remove();
+    gallery.remove();
+  }
   document.querySelectorAll("img[loading=lazy]").forEach(i => i.loading = "eager");
   await Promise.all([...document.images].map(i => i.decode().catch(() => null)));
   if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
@@ -42,8 +48,9 @@ def single_page(scratch):
     """All chapters as one HTML page; returns its folder."""
     shutil.rmtree(scratch, ignore_errors=True)
     start = "from jupyter_book.cli.main import main; main()"
-    command = [sys.executable, "-c", start, "build", "book", "--config", "_config.yml", "--builder", "singlehtml",
-               "--path-output", str(scratch.relative_to(ROOT)), "--quiet"]  # fmt: skip
+    given = ["--config", "_config.yml", "--builder", "singlehtml", "--quiet"]
+    target = ["--path-output", str(scratch.relative_to(ROOT))]
+    command = [sys.executable, "-c", start, "build", "book", *given, *target]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     folder = scratch / "_build" / "singlehtml"
     if done.returncode or not (folder / "index.html").is_file():
@@ -64,7 +71,7 @@ def print_page(folder, target):
         raise Failure("expected the package playwright, got none: run make env.") from None
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
+        def log_message(self, format, *args):
             pass
 
     server = http.server.ThreadingHTTPServer(
@@ -82,7 +89,7 @@ def print_page(folder, target):
         page.goto(f"http://127.0.0.1:{server.server_port}/index.html", wait_until="load")
         page.emulate_media(media="print")
         page.evaluate(
-            "() => { document.documentElement.dataset.theme = 'light'; document.documentElement.dataset.mode = 'light'; }"
+            "() => Object.assign(document.documentElement.dataset, {theme: 'light', mode: 'light'})"
         )
         page.evaluate(PREPARE)
         page.pdf(
@@ -102,7 +109,8 @@ def print_page(folder, target):
 
 
 def offer(target):
-    """Put a link to the PDF on the landing page, and keep the stamp by which `make book` knows that nothing has changed."""
+    """Put a link to the PDF on the landing page, and keep the stamp by which `make book` knows that nothing
+    has changed."""
     index = PAGES / "index.html"
     text = index.read_text(encoding="utf-8")
     if MARK in text:

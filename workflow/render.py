@@ -1,4 +1,5 @@
-"""Build the book's pages, strictly and from clean, and put them at _build/html only when they are complete."""
+"""Build the book's pages, strictly and from clean, and put them at _build/html only when they are
+complete."""
 
 import os
 import shutil
@@ -16,8 +17,9 @@ def main():
     scratch = ROOT / "_build" / "render"
     shutil.rmtree(scratch, ignore_errors=True)
     start = "from jupyter_book.cli.main import main; main()"
-    command = [sys.executable, "-c", start, "build", "book", "--config", "_config.yml",
-               "--path-output", str(scratch.relative_to(ROOT)), "-n", "-W", "--keep-going", "--quiet"]  # fmt: skip
+    given = ["--config", "_config.yml", "-n", "-W", "--keep-going", "--quiet"]
+    target = ["--path-output", str(scratch.relative_to(ROOT))]
+    command = [sys.executable, "-c", start, "build", "book", *given, *target]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     new = scratch / "_build" / "html"
     if done.returncode or not (new / "index.html").is_file():

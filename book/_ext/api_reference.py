@@ -3,8 +3,9 @@
     ```{jpo-api} solve, JointOptimization
     ```
 
-makes a section for each of these names of `jpo_lib` and `jpo_book.studies`, with its signature, its equation, its arguments and its source.
-The docstrings are plain text, so that `help(jpo.solve)` reads well too; Sphinx's own extensions would expect markup.
+makes a section for each of these names of `jpo_lib` and `jpo_book.studies`, with its signature, its equation,
+its arguments and its source. The docstrings are plain text, so that `help(jpo.solve)` reads well too;
+Sphinx's own extensions would expect markup.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import functools
 import inspect
 import re
 
-from docutils import nodes
 from docstrings import Docstring, own_docstring, parse, signature_of
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -90,7 +91,8 @@ def described(doc: Docstring) -> list[nodes.Node]:
 
 
 def table_of_names(values: dict) -> nodes.definition_list:
-    """A public dictionary: each key with the sentence it stands for, or with the first line of what it names."""
+    """A public dictionary: each key with the sentence it stands for, or with the first line of what it
+    names."""
     entries = {}
     for key, value in values.items():
         text = value if isinstance(value, str) else f"`{value.__name__}`"

@@ -1,7 +1,9 @@
-"""Under each figure and table of a notebook's page: the notebook, the parameters, the data, the command that makes it anew.
+"""Under each figure and table of a notebook's page: the notebook, the parameters, the data, the command that
+makes it anew.
 
-The data of a figure are what was drawn (see jpo_book.figures.figure_data); those of a table are its cells, or unrounded
-numbers where the notebook gives them. They are written to `_data` of the site, and the row stands in HTML only.
+The data of a figure are what was drawn (see jpo_book.figures.figure_data); those of a table are its cells, or
+unrounded numbers where the notebook gives them. They are written to `_data` of the site, and the row stands
+in HTML only.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ def label_of(cell: dict) -> str | None:
     return name or next((match[1] for match in found if match), None)
 
 
-def carried_data(notebook: dict) -> dict[str, str]:
+def carried_data(notebook: dict) -> dict[str | None, str]:
     """The CSV that figures carry, and some tables, by label."""
     return {
         label_of(cell): cell["metadata"]["figure_data"]
@@ -101,10 +103,12 @@ def row(app: Sphinx, record: dict, label: str, name: str, has_data: bool) -> nod
     ]
     if has_data:
         parts.append(
-            f'<a href="{up}{FOLDER}/{label}.csv" download>Data <span class="visually-hidden">of {escape(name)}, </span>(CSV)</a>'
+            f'<a href="{up}{FOLDER}/{label}.csv" download>Data '
+            f'<span class="visually-hidden">of {escape(name)}, </span>(CSV)</a>'
         )
     parts.append(
-        f'<details><summary>Rerun<span class="visually-hidden"> {escape(name)}</span></summary><code>.venv/bin/{escape(command)}</code></details>'
+        f'<details><summary>Rerun<span class="visually-hidden"> {escape(name)}</span></summary>'
+        f"<code>.venv/bin/{escape(command)}</code></details>"
     )
     if commit:
         parts.append(f'<span title="{escape(commit)}">commit {escape(commit[:8])}</span>')
@@ -159,7 +163,8 @@ def write_data(app: Sphinx, error: Exception | None) -> None:
 
 
 def lighten_notebooks(app: Sphinx, error: Exception | None) -> None:
-    """Leave out of the notebooks that are offered for download what the site offers beside them: data, and thumbnails of SVG figures."""
+    """Leave out of the notebooks that are offered for download what the site offers beside them: data, and
+    thumbnails of SVG figures."""
     if error is not None or app.builder.format != "html":
         return
     for path in (Path(app.outdir) / "_sources").rglob("*.ipynb"):

@@ -14,7 +14,8 @@ from sphinx.environment import BuildEnvironment
 def write_fragments(app: Sphinx) -> None:
     """Ledger, claims, verdicts and gallery, from what lies in the repository now.
 
-    Where `jpo claims` has judged the claims since the notebooks were run, as in `make book`, its ledger holds.
+    Where `jpo claims` has judged the claims since the notebooks were run, as in `make book`, its ledger
+    holds.
     """
     from jpo_book.pages import ledger
 

@@ -1,8 +1,9 @@
 """The picture that a link to this book shows elsewhere: drawn when the book is built, 1200 x 630 pixels.
 
-The drawing is the idea of the book: one noisy loss curve with many valleys, and the mean of many such curves, which has
-one. The curves are computed here; they illustrate, they are no result. Without a known address of the site the link to
-the picture is relative. Most services then ignore it: set `html_baseurl`, and it becomes a full address.
+The drawing is the idea of the book: one noisy loss curve with many valleys, and the mean of many such curves,
+which has one. The curves are computed here; they illustrate, they are no result. Without a known address of
+the site the link to the picture is relative. Most services then ignore it: set `html_baseurl`, and it becomes
+a full address.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Studies that change one thing at a time: what each variant changed, and whether that counts for or against the default.
 
-The rule, written before the studies were run: a variant is compared with the default on the same problems with the same seeds.
-Its effect is its solved rate minus that of the default. The variant counts as better when the 95 % interval of the effect lies above
-the margin, as worse when it lies below minus the margin, and as not told apart otherwise.
+The rule, written before the studies were run: a variant is compared with the default on the same problems with the same
+seeds. Its effect is its solved rate minus that of the default. The variant counts as better when the 95 % interval of the
+effect lies above the margin, as worse when it lies below minus the margin, and as not told apart otherwise.
 """
 
 from __future__ import annotations
@@ -13,33 +13,24 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jpo_book.analysis.resample import bootstrap_interval
-from jpo_book.analysis.rules import MARGIN
-from jpo_book.words import percent, with_interval
+from jpo_book.analysis.resample import by_run, interval_of_mean
+from jpo_book.analysis.rules import TABLES, side_of_margin
+from jpo_book.names import METHODS
+from jpo_book.words import difference_with_interval, percent, shares, with_interval
 from jpo_lib.metrics import Rate, outcome
 
 DEFAULT = "default"
 RESAMPLES = 500
-SUBJECTS = {
-    "inputs": ("inputs",),
-    "network": ("network", "group_size"),
-    "training": ("learning_rate", "optimizer", "batch_size"),
-}
-INPUTS = {"targets": "targets only", "targets+identifiers": "targets and γ", "identifiers": "γ only"}
-OPTIMIZERS = {"adam": "Adam", "rmsprop": "RMSprop", "sgd": "gradient descent"}
-HEADER = [
-    "experiment",
-    "change",
-    "JPO solved",
-    "JPO refined, solved (95 % interval)",
-    "refined, better / tie / worse than the default",
-    "effect on the raw answers",
-    "effect on the refined ones",
-]
+HEADER, SUBJECTS, INPUTS = (TABLES["ablations"][name] for name in ("header", "subjects", "inputs"))
+OPTIMIZERS = {"adam": METHODS["Adam"].label, "rmsprop": "RMSprop", "sgd": METHODS["GradientDescent"].label}
+VERDICTS = {1: "better", -1: "worse", 0: "not told apart"}
+Runs = Mapping[
+    str, tuple[Sequence, Mapping[str, tuple[xr.Dataset, xr.Dataset]]]
+]  # cells and results by experiment
 
 
 def changes(cells: Iterable) -> dict[str, dict[str, Any]]:
-    """What each variant of a study changed: options that differ from those of the default, by name, and the group size."""
+    """What each variant of a study changed: options that differ from the default's, by name, and the group size."""
     options = {
         cell.variant: {**cell.options, "group_size": cell.group_size}
         for cell in cells
@@ -62,16 +53,12 @@ def _words(name: str, value) -> str:
     if name == "inputs":
         return INPUTS[value]
     if name == "network":
-        rest = [
-            f"{key} {number}" for key, number in value.items() if key not in ("architecture", "equivariant")
+        parts = [value["architecture"]] if "architecture" in value else []
+        parts += ["no symmetry"] if "equivariant" in value else []
+        parts += [
+            f"{key} {size}" for key, size in value.items() if key not in ("architecture", "equivariant")
         ]
-        return " with ".join(
-            [
-                *([value["architecture"]] if "architecture" in value else []),
-                *(["no symmetry"] if "equivariant" in value else []),
-                *rest,
-            ]
-        )
+        return " with ".join(parts)
     if name == "group_size":
         return "a network per problem" if value == 1 else f"n = {value}"
     if name == "learning_rate":
@@ -86,18 +73,21 @@ def about(cells: Iterable, subject: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def rows_of(
-    cells: Sequence, combined: Mapping[str, tuple[xr.Dataset, xr.Dataset]], subject: str
-) -> list[tuple[str, xr.Dataset]]:
+def _results(combined: Mapping, variant: str) -> xr.Dataset:
+    """Results of joint optimization with a variant, for its one n."""
+    return combined[variant][1].isel(group_size=0, drop=True)
+
+
+def variants_about(cells: Sequence, combined: Mapping, subject: str) -> list[tuple[str, xr.Dataset]]:
     """Label and results of the variants about a subject, for `figures.plot_variants`."""
     names = {DEFAULT: "targets only (default)"} if subject == "inputs" else {}
     return [
-        (names.get(variant, label(change)), combined[variant][1].isel(group_size=0, drop=True))
+        (names.get(variant, label(change)), _results(combined, variant))
         for variant, change in about(cells, subject).items()
     ]
 
 
-def rates_of(
+def learning_rates(
     cells: Sequence, combined: Mapping, default_rate: float
 ) -> dict[str, list[tuple[float, xr.Dataset]]]:
     """Learning rate and results by optimizer, for `figures.plot_rates`; variants that change the batch are left out."""
@@ -105,9 +95,7 @@ def rates_of(
     for variant, change in about(cells, "training").items():
         if "batch_size" not in change:
             rate = change.get("learning_rate", default_rate)
-            points.setdefault(change.get("optimizer", "adam"), []).append(
-                (rate, combined[variant][1].isel(group_size=0, drop=True))
-            )
+            points.setdefault(change.get("optimizer", "adam"), []).append((rate, _results(combined, variant)))
     return {optimizer: sorted(values, key=lambda point: point[0]) for optimizer, values in points.items()}
 
 
@@ -115,55 +103,35 @@ def effect(variant: xr.Dataset, default: xr.Dataset, solver: str = "JointRefined
     """Solved rate of a variant minus that of the default, with its 95 % interval and the verdict of the rule.
 
     Arguments:
-        variant, default: solved (data_seed, group_size, solver, network_seed, problem) on the same problems with the same seeds.
+        variant, default: solved (data_seed, group_size, solver, network_seed, problem), same problems and seeds.
         solver: whose answers are compared.
     Returns:
         {"value", "low", "high", "verdict"}; the verdict is "better", "worse" or "not told apart".
     """
     runs = [
-        study.solved.sel(solver=solver)
-        .isel(group_size=0)
-        .transpose("data_seed", "network_seed", "problem")
-        .values
+        by_run(study.solved.sel(solver=solver).isel(group_size=0)).astype(float)
         for study in (variant, default)
     ]
-    difference = (runs[0].astype(float) - runs[1]).reshape(-1, runs[0].shape[-1])
-    low, high = bootstrap_interval(difference, num_resamples=RESAMPLES)
-    verdict = "better" if low > MARGIN else "worse" if high < -MARGIN else "not told apart"
+    difference = runs[0] - runs[1]
+    low, high = interval_of_mean(difference, RESAMPLES)
+    verdict = VERDICTS[side_of_margin(low, high)]
     return {"value": float(difference.mean()), "low": low, "high": high, "verdict": verdict}
 
 
-def table_rows(
-    title: str, cells: Sequence, combined: Mapping[str, tuple[xr.Dataset, xr.Dataset]]
-) -> list[list[str]]:
+def comparison_rows(title: str, cells: Sequence, combined: Mapping) -> list[list[str]]:
     """A row for each variant of a study, see `HEADER`."""
     default = combined[DEFAULT][1]
     rows = []
     for variant, change in changes(cells).items():
         own = combined[variant][1]
-        raw = own.solved.sel(solver="Joint")
-        signs = outcome(
-            *(
-                study.isel(group_size=0).sel(solver="JointRefined")[kind].values
-                for study in (own, default)
-                for kind in ("loss", "solved")
-            )
-        )
-        effects = (
-            [""] * 2
-            if variant == DEFAULT
-            else [_text(effect(own, default, solver)) for solver in ("Joint", "JointRefined")]
-        )
-        rows.append(
-            [
-                title,
-                label(change),
-                percent(float(raw.mean())),
-                _solved(own.sel(solver="JointRefined")),
-                " / ".join(percent(float(np.mean(signs == sign))) for sign in (1, 0, -1)),
-                *effects,
-            ]
-        )
+        refined, usual = (study.isel(group_size=0).sel(solver="JointRefined") for study in (own, default))
+        signs = outcome(*(one[kind].values for one in (refined, usual) for kind in ("loss", "solved")))
+        effects = ["", ""]
+        if variant != DEFAULT:
+            found = [effect(own, default, solver) for solver in ("Joint", "JointRefined")]
+            effects = [f"{difference_with_interval(one)}: {one['verdict']}" for one in found]
+        raw = percent(float(own.solved.sel(solver="Joint").mean()))
+        rows.append([title, label(change), raw, _solved(refined), shares(signs), *effects])
     return rows
 
 
@@ -171,20 +139,16 @@ def _solved(study: xr.Dataset) -> str:
     return with_interval(Rate(int(study.solved.sum()), study.solved.size))
 
 
-def _text(found: Mapping[str, Any]) -> str:
-    return f"{found['value']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f}): {found['verdict']}"
-
-
 def summary(cells: Sequence, combined: Mapping, subject: str, solver: str = "Joint") -> dict[str, str]:
-    """Which variants about a subject are better and worse than the default, and not told apart from it, as lists in words."""
-    found: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
+    """The variants about a subject that are better, worse and not told apart from the default, as lists in words."""
+    found: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS.values()}
     for variant, change in about(cells, subject).items():
         if variant != DEFAULT:
             found[effect(combined[variant][1], combined[DEFAULT][1], solver)["verdict"]].append(label(change))
     return {verdict: ", ".join(names) or "none" for verdict, names in found.items()}
 
 
-def summaries(runs: Mapping[str, tuple[Sequence, Mapping]], subject: str, solver: str) -> dict[str, str]:
+def summaries(runs: Runs, subject: str, solver: str) -> dict[str, str]:
     """`summary` for several experiments, each named."""
     each = {name: summary(cells, combined, subject, solver) for name, (cells, combined) in runs.items()}
     return {
@@ -192,7 +156,7 @@ def summaries(runs: Mapping[str, tuple[Sequence, Mapping]], subject: str, solver
             f"{name}: {found[verdict]}" for name, found in each.items() if found[verdict] != "none"
         )
         or "none"
-        for verdict in ("better", "worse", "not told apart")
+        for verdict in VERDICTS.values()
     }
 
 
@@ -205,11 +169,11 @@ def _batches(cells: Sequence) -> dict[str, int | None]:
     }
 
 
-def batches_of(cells: Sequence, combined: Mapping) -> list[tuple[str, xr.Dataset]]:
+def batch_sizes(cells: Sequence, combined: Mapping) -> list[tuple[str, xr.Dataset]]:
     """Label, with the evaluations per problem, and results of the batch sizes, for `figures.plot_variants`."""
     rows = []
     for variant, size in _batches(cells).items():
-        study = combined[variant][1].isel(group_size=0, drop=True)
+        study = _results(combined, variant)
         spent = float(study.num_evaluations.sel(solver="Joint").mean())
         rows.append(
             (f"{DEFAULT if size is None else _words('batch_size', size)}: {spent:.0f} evaluations", study)
@@ -217,8 +181,11 @@ def batches_of(cells: Sequence, combined: Mapping) -> list[tuple[str, xr.Dataset
     return rows
 
 
-def smallest_batches(runs: Mapping[str, tuple[Sequence, Mapping]]) -> str:
-    """What the smallest batch of each experiment solves after refinement, and at what cost, beside the default. The size was not chosen by results."""
+def smallest_batches(runs: Runs) -> str:
+    """What the smallest batch of each experiment solves after refinement, and at what cost, beside the default.
+
+    The size was not chosen by results.
+    """
     found = []
     for name, (cells, combined) in runs.items():
         sizes = {variant: size for variant, size in _batches(cells).items() if size is not None}
@@ -233,20 +200,12 @@ def smallest_batches(runs: Mapping[str, tuple[Sequence, Mapping]]) -> str:
     return "; ".join(found) or "none computed"
 
 
-def sizes_rows(runs: Mapping[str, tuple[Sequence, Mapping]]) -> tuple[list[str], list[list[str]]]:
+def sizes_rows(runs: Runs) -> tuple[list[str], list[list[str]]]:
     """Header and rows: how much was computed for each experiment."""
     rows = []
     for name, (cells, combined) in runs.items():
-        default = combined[DEFAULT][1]
         cell = next(cell for cell in cells if cell.variant == DEFAULT)
-        rows.append(
-            [
-                name,
-                str(cell.group_size),
-                str(cell.options["num_steps"]),
-                str(default.sizes["data_seed"]),
-                str(default.sizes["network_seed"]),
-                str(len(combined) - 1),
-            ]
-        )
-    return ["experiment", "problems n = N", "training steps", "data seeds", "network seeds", "variants"], rows
+        seeds = (combined[DEFAULT][1].sizes[f"{kind}_seed"] for kind in ("data", "network"))
+        numbers = (cell.group_size, cell.options["num_steps"], *seeds, len(combined) - 1)
+        rows.append([name, *map(str, numbers)])
+    return TABLES["ablations"]["sizes"], rows

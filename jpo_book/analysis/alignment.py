@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from jpo_book.analysis.resample import interval, resampled
 from jpo_lib.theory.alignment import noise_alignment
 
 EARLY = 0.25  # the part of the training that counts as early
@@ -94,29 +95,33 @@ def _arrays(runs: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
     return early(runs, name).transpose(*ORDER).values, solved.transpose(*ORDER).values.astype(bool)
 
 
-def _resampled(generator: np.random.Generator, arrays):
-    """Network seeds and problems drawn again with replacement, the same for all n."""
-    num_data, _, num_seeds, num_problems = arrays[0].shape
-    seeds = generator.integers(num_seeds, size=num_seeds)
-    problems = generator.integers(num_problems, size=(num_data, 1, 1, num_problems))
-    return tuple(np.take_along_axis(values[:, :, seeds], problems, axis=-1) for values in arrays)
-
-
 def _estimate(statistic, data, count: int, num_resamples: int) -> Estimate:
     """A statistic in [-1, 1] of a list of (alignment, solved), with the interval from drawing seeds and problems again.
 
-    Drawing again adds noise and so pulls correlations towards zero. The basic bootstrap takes that back: with
-    z = atanh(statistic) and quantiles q of z over the resamples, the interval is tanh(2 z - q_.975) to tanh(2 z - q_.025).
+    Both are drawn the same for all n. Drawing again adds noise and so pulls correlations towards zero. The basic
+    bootstrap takes that back: with z = atanh(statistic) and quantiles q of z over the resamples, the interval is
+    tanh(2 z - q_.975) to tanh(2 z - q_.025).
     """
     value = statistic(data)
     if np.isnan(value):
         return Estimate(value, -1.0, 1.0, count)
-    generator = np.random.default_rng(18)
-    again = np.array(
-        [statistic([_resampled(generator, arrays) for arrays in data]) for _ in range(num_resamples)]
-    )
+
+    def of_draw(*drawn):
+        return statistic(
+            [
+                [np.take_along_axis(values[:, :, seeds], problems, axis=-1) for values in arrays]
+                for arrays, seeds, problems in zip(data, drawn[::2], drawn[1::2])
+            ]
+        )
+
+    sizes = [
+        size
+        for (num_data, _, num_seeds, num_problems) in (arrays[0].shape for arrays in data)
+        for size in (num_seeds, (num_data, 1, 1, num_problems))
+    ]
+    again = resampled(of_draw, sizes, num_resamples, seed=18)
     z, again = (np.arctanh(np.clip(v, -LARGEST, LARGEST)) for v in (value, again[~np.isnan(again)]))
-    low, high = np.tanh(2 * z - np.quantile(again, [0.975, 0.025])) if again.size else (-1.0, 1.0)
+    high, low = np.tanh(2 * z - np.array(interval(again))) if again.size else (1.0, -1.0)
     return Estimate(float(value), float(min(low, value)), float(max(high, value)), count)
 
 

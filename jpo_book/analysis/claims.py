@@ -1,4 +1,4 @@
-"""Verdicts on the paper's claims, computed from the results that the executed pages were made of.
+"""Verdicts on the paper's claims, computed from results.
 
 The rules stand in `jpo_book.analysis.rules`, in words and with a version.
 """
@@ -6,6 +6,7 @@ The rules stand in `jpo_book.analysis.rules`, in words and with a version.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 import xarray as xr
 
 from jpo_book import studies
-from jpo_book.analysis.resample import bootstrap_interval, resampled_interval
+from jpo_book.analysis.costs import cost_of_draw, everything, resampled_costs
+from jpo_book.analysis.resample import by_run, interval_of_mean
 from jpo_book.analysis.rules import (
     COST_LEVEL,
     EFFECTS,
@@ -23,10 +25,11 @@ from jpo_book.analysis.rules import (
     RULES_VERSION,
     THRESHOLDS,
 )
+from jpo_book.analysis.theory import FAR, agreement_with_theory
 from jpo_book.files import studies_folder
 from jpo_book.names import EXPERIMENTS
 from jpo_book.words import percent
-from jpo_lib.metrics import cost_to_solve, outcome
+from jpo_lib.metrics import outcome
 
 COST_STUDIES = {  # study: experiment; the profile decides which of them are run
     "wave_packet_cost": "wave_packet",
@@ -34,46 +37,38 @@ COST_STUDIES = {  # study: experiment; the profile decides which of them are run
     "kuramoto_sivashinsky_t40": "kuramoto_sivashinsky",
     "navier_stokes_cost": "navier_stokes",
 }
-COST_CHAPTER, GENERALIZATION_CHAPTER = "07_when_it_pays", "09_generalization"
+THEORY_CHAPTER, COST_CHAPTER, GENERALIZATION_CHAPTER = (
+    "02_gradient_alignment",
+    "07_when_it_pays",
+    "09_generalization",
+)
+Study = tuple[xr.Dataset | None, xr.Dataset, list[dict[str, str]]]
 
 
-def _executed(root: Path, stem: str) -> dict[str, Any] | None:
-    path = root / "book" / "_executed" / f"{stem}.ipynb"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+def page_record(root: Path, page: str) -> dict[str, Any] | None:
+    """What an executed page says about itself: its parameters and result files; None if it was not executed."""
+    path = root / "book" / "_executed" / f"{page}.ipynb"
+    return json.loads(path.read_text(encoding="utf-8"))["metadata"].get("jpo", {}) if path.is_file() else None
 
 
-def load_study(
-    root: Path, stem: str, study: str
-) -> tuple[xr.Dataset | None, xr.Dataset, list[dict[str, str]]] | None:
-    """The study behind an executed page: classical results (None where it has none), those of networks, and the files;
-    None if it was not run."""
-    notebook = _executed(root, stem)
-    if notebook is None or study not in studies.STUDIES:
+def load_study(root: Path, record: dict[str, Any] | None, study: str) -> Study | None:
+    """The study behind a page: classical results (None where it has none), those of networks, and the files;
+    None if it was not run.
+
+    Arguments:
+        root: folder of the repository.
+        record: of the page, see `page_record`.
+        study: its name.
+    """
+    if record is None or study not in studies.STUDIES:
         return None
-    record = notebook["metadata"].get("jpo", {})
-    parameters = {
-        k: v
-        for k, v in record.get("parameters", {}).items()
-        if k in ("profile", "seed", "num_problems", "group_sizes")
-    }
-    cells = studies.plan(study, **parameters)
-    folder = studies_folder()
-    if not cells or any(
-        studies.check(cell, folder) != "valid" and studies.check(cell, root / "results") != "valid"
-        for cell in cells
-    ):
+    known = ("profile", "seed", "num_problems", "group_sizes")
+    given = {name: value for name, value in record.get("parameters", {}).items() if name in known}
+    cells, folders = studies.plan(study, **given), (studies_folder(), root / "results")
+    if not cells or not all(any(studies.check(c, folder) == "valid" for folder in folders) for c in cells):
         return None
-    loaded = studies.load_or_run(cells, quiet=True)
-    return (
-        *studies.combine_variants(cells, loaded)[""],
-        [r for r in record.get("results", []) if f"/{study}/" in r["path"]],
-    )
-
-
-def _runs(values: xr.DataArray) -> np.ndarray:
-    return values.transpose("data_seed", "network_seed", "problem").values.reshape(
-        -1, values.sizes["problem"]
-    )
+    classical, joint = studies.combine_variants(cells, studies.load_or_run(cells, quiet=True))[""]
+    return classical, joint, [r for r in record.get("results", []) if f"/{study}/" in r["path"]]
 
 
 def _enough_seeds(joint: xr.Dataset) -> bool:
@@ -83,91 +78,71 @@ def _enough_seeds(joint: xr.Dataset) -> bool:
 def judge_advantage(classical: xr.Dataset, joint: xr.Dataset) -> dict[str, Any]:
     """Effect and interval of C1 in one experiment, and the number of the fair opponent."""
     refined = joint.sel(group_size=joint.group_size.max(), solver="JointRefined", drop=True)
-    bfgs = classical.sel(solver="BFGS", drop=True)
-    loss, solved, reference_loss, reference_solved = xr.broadcast(
-        refined.loss, refined.solved, bfgs.loss, bfgs.solved
+    bfgs, restarts = (classical.sel(solver=name, drop=True) for name in ("BFGS", "MultiStart"))
+    pair = xr.broadcast(refined.loss, refined.solved, bfgs.loss, bfgs.solved)
+    signs = by_run(pair[0].copy(data=outcome(*pair)))
+    theirs, own = (
+        (percent(float(one.solved.mean())), f"{float(one.num_evaluations.mean()):.0f}")
+        for one in (restarts, refined)
     )
-    signs = _runs(xr.zeros_like(loss) + outcome(loss, solved, reference_loss, reference_solved))
-    restarts = classical.sel(solver="MultiStart", drop=True)
     return {
         "effect": float(signs.mean()),
-        "interval": bootstrap_interval(signs),
+        "interval": interval_of_mean(signs),
         "enough_seeds": _enough_seeds(joint),
-        "baseline": f"multi-start BFGS solves {percent(float(restarts.solved.mean()))} with {float(restarts.num_evaluations.mean()):.0f} evaluations "
-        f"per problem; refined JPO {percent(float(refined.solved.mean()))} with {float(refined.num_evaluations.mean()):.0f}",
+        "baseline": f"multi-start BFGS solves {theirs[0]} with {theirs[1]} evaluations per problem; "
+        f"refined JPO {own[0]} with {own[1]}",
     }
 
 
 def judge_growth(classical: xr.Dataset, joint: xr.Dataset) -> dict[str, Any]:
     """Effect and interval of C2 in one experiment."""
     solved = joint.solved.sel(solver="JointRefined", drop=True).astype(float)
-    difference = _runs(
-        solved.sel(group_size=joint.group_size.max(), drop=True)
-        - solved.sel(group_size=joint.group_size.min(), drop=True)
+    largest, smallest = (
+        solved.sel(group_size=n, drop=True) for n in (joint.group_size.max(), joint.group_size.min())
     )
+    difference = by_run(largest - smallest)
     untrained = float(joint.solved.sel(solver="NetworkStart").mean())
     return {
         "effect": float(difference.mean()),
-        "interval": bootstrap_interval(difference),
+        "interval": interval_of_mean(difference),
         "enough_seeds": _enough_seeds(joint),
         "baseline": f"the untrained network with BFGS solves {percent(untrained)}, whatever n",
     }
 
 
 def judge_cost(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 500) -> dict[str, Any]:
-    """Effect and interval of C5 in one experiment: how many times cheaper refined JPO with the largest n solves the problems.
+    """Effect and interval of C5 in one experiment: how many times cheaper refined JPO with the largest n solves.
 
     Seeds and problems are drawn again with replacement. Zero stands for JPO that never solves so many, infinity for
     restarts that never do; then "words" says who does not, since a ratio of two costs says nothing.
     """
-    largest = joint.sel(group_size=joint.group_size.max())
-    order = ("data_seed", "network_seed", "problem")
-    refined = largest.sel(solver="JointRefined", drop=True)
-    at, total = (refined[name].transpose(*order).values for name in ("solved_at", "num_evaluations"))
-    training = largest.num_evaluations.sel(solver="Joint", drop=True).transpose(*order).values
-    restarts = classical.sel(solver="MultiStart", drop=True)
-    rival_at, rival_total = (
-        restarts[name].transpose("data_seed", "problem").values for name in ("solved_at", "num_evaluations")
+    largest = joint.sel(group_size=joint.group_size.max(), drop=True)
+    refined, restarts = (
+        largest.sel(solver="JointRefined", drop=True),
+        classical.sel(solver="MultiStart", drop=True),
     )
+    training = largest.num_evaluations.sel(solver="Joint", drop=True)
+    rival_cost = cost_of_draw(restarts, COST_LEVEL)
+    own_cost = cost_of_draw(refined, COST_LEVEL, training)
 
-    def both_costs(data, networks, problems) -> tuple[float, float]:
-        return (
-            np.mean(
-                [
-                    cost_to_solve(rival_at[d][problems], rival_total[d][problems], 0.0, COST_LEVEL)
-                    for d in data
-                ]
-            ),
-            np.mean(
-                [
-                    cost_to_solve(
-                        at[d, s][problems], total[d, s][problems], training[d, s][problems], COST_LEVEL
-                    )
-                    for d in data
-                    for s in networks
-                ]
-            ),
-        )
+    def ratio(*drawn) -> float:
+        rival, own = rival_cost(*drawn), own_cost(*drawn)
+        return 0.0 if np.isnan(own) else np.inf if np.isnan(rival) else rival / own
 
-    def ratio(rival: float, own: float) -> float:
-        return 0.0 if np.isnan(own) else np.inf if np.isnan(rival) else float(rival / own)
-
-    interval = resampled_interval(
-        lambda *drawn: ratio(*both_costs(*drawn)), at.shape, num_resamples, method="nearest"
-    )
-    measured = both_costs(range(at.shape[0]), range(at.shape[1]), slice(None))
+    failed = tuple(bool(np.isnan(cost(*everything(joint)))) for cost in (rival_cost, own_cost))
     who = {
         (True, True): "neither multi-start BFGS nor refined JPO solves",
         (True, False): "only refined JPO solves",
         (False, True): "only multi-start BFGS solves",
-    }.get((bool(np.isnan(measured[0])), bool(np.isnan(measured[1]))))
+    }.get(failed)
+    theirs, own = (percent(float(one.solved.mean())) for one in (restarts, refined))
     return {
-        "effect": ratio(*measured),
-        "interval": interval,
+        "effect": ratio(*everything(joint)),
+        "interval": resampled_costs(ratio, joint, num_resamples),
         "enough_seeds": _enough_seeds(joint),
         "words": f"{who} {percent(COST_LEVEL)} of the problems in all its runs" if who else None,
-        "baseline": f"multi-start BFGS solves {percent(float(restarts.solved.mean()))} in all, refined JPO with n = {int(joint.group_size.max())} "
-        f"{percent(float(refined.solved.mean()))}",
+        "baseline": f"multi-start BFGS solves {theirs} in all, "
+        f"refined JPO with n = {int(joint.group_size.max())} {own}",
     }
 
 
@@ -184,132 +159,133 @@ def _effect(judged: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _over_experiments(
-    claim: str, problems: list[str], judged: dict[str, dict[str, Any]], files: list[dict[str, str]]
+def _planned(claim: str, files: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
+    """A claim of which nothing was run yet."""
+    nothing = dict.fromkeys(("effect", "interval", "fair_baseline"))
+    rule = f"{RULES[claim]} (Rules, version {RULES_VERSION}.)"
+    return {"id": claim, "rule": rule, "results": list(files), "verdict": "planned", **nothing}
+
+
+def _verdict(supporting: int, total: int, enough: float = 1) -> str:
+    """In words: all are for the claim, at least so many, or fewer."""
+    if supporting == total:
+        return "reproduced"
+    return "partly" if supporting >= enough else "not reproduced"
+
+
+def over_experiments(
+    claim: str,
+    problems: Sequence[str],
+    judged: dict[str, dict[str, Any]],
+    files: Sequence[dict[str, str]] = (),
 ) -> dict[str, Any]:
+    """The verdict on a claim from what was judged for each experiment, by the rule of that claim."""
     run = [p for p in problems if p in judged]
-    base = {"id": claim, "rule": f"{RULES[claim]} (Rules, version {RULES_VERSION}.)", "results": files}
     if not run:
-        return {**base, "verdict": "planned", "effect": None, "interval": None, "fair_baseline": None}
+        return _planned(claim, files)
+
+    def titles(chosen):
+        return ", ".join(EXPERIMENTS[p].title for p in chosen)
+
     scarce = [p for p in run if not judged[p]["enough_seeds"]]
-    supporting = [p for p in run if judged[p]["interval"][0] > THRESHOLDS[claim]]
-    if scarce:
-        verdict = "out of budget"
-    elif len(supporting) == len(problems):
-        verdict = "reproduced"
-    else:
-        verdict = "partly" if supporting else "not reproduced"
-    missing = [EXPERIMENTS[p][1] for p in problems if p not in run]
+    missing = [p for p in problems if p not in run]
+    supporting = sum(judged[p]["interval"][0] > THRESHOLDS[claim] for p in run)
     least = min(run, key=lambda p: judged[p]["effect"])
-    note = f"The effect is {EFFECTS[claim]}. " + (
-        f"This is the smallest of the experiments run, that of {EXPERIMENTS[least][1]}."
+    which = (
+        "This is the smallest of the experiments run, that of"
         if len(run) > 1
-        else f"It is that of the only experiment run so far, {EXPERIMENTS[least][1]}."
+        else "It is that of the only experiment run so far,"
     )
+    note = f"The effect is {EFFECTS[claim]}. {which} {titles([least])}."
     if missing:
-        note += f" Not run yet: {', '.join(missing)}."
+        note += f" Not run yet: {titles(missing)}."
     if scarce:
         note += (
-            f" No verdict, since fewer than {LEAST_DATA_SEEDS} data sets or {LEAST_NETWORK_SEEDS} networks each were run for: "
-            f"{', '.join(EXPERIMENTS[p][1] for p in scarce)}."
+            f" No verdict, since fewer than {LEAST_DATA_SEEDS} data sets or {LEAST_NETWORK_SEEDS} networks each "
+            f"were run for: {titles(scarce)}."
         )
     return {
-        **base,
-        "verdict": verdict,
+        **_planned(claim, files),
+        "verdict": "out of budget" if scarce else _verdict(supporting, len(problems)),
         **_effect(judged[least]),
         "note": note,
-        "by_experiment": {p: {"title": EXPERIMENTS[p][1], **_effect(judged[p])} for p in run},
-        "fair_baseline": "; ".join(f"{EXPERIMENTS[p][1]}: {judged[p]['baseline']}" for p in run),
+        "by_experiment": {p: {"title": titles([p]), **_effect(judged[p])} for p in run},
+        "fair_baseline": "; ".join(f"{titles([p])}: {judged[p]['baseline']}" for p in run),
     }
 
 
-def _glued(notebook: dict[str, Any], name: str) -> str | None:
-    """A number that an executed page stored with `glue`."""
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            if output.get("metadata", {}).get("scrapbook", {}).get("name") == name:
-                text = next(value for kind, value in output["data"].items() if kind.endswith("text/plain"))
-                return "".join(text).strip("'\"")
-    return None
-
-
-def _alignment(root: Path) -> dict[str, Any]:
-    base = {"id": "C4", "rule": f"{RULES['C4']} (Rules, version {RULES_VERSION}.)", "results": []}
-    notebook = _executed(root, "02_gradient_alignment")
-    names = (
-        "num-points",
-        "num-points-inside",
-        "num-seeds",
-        "largest-z-a",
-        "largest-z-b",
-        "largest-z-c",
-        "largest-z-d",
-    )
-    values = {name: _glued(notebook, name) for name in names} if notebook else {}
-    if not values or any(value is None for value in values.values()):
-        return {**base, "verdict": "planned", "effect": None, "interval": None, "fair_baseline": None}
-    total, inside = int(values["num-points"]), int(values["num-points-inside"])
+def judge_theory(record: dict[str, Any] | None) -> dict[str, Any]:
+    """The verdict on C4, from the points of Figure 2; planned where no page or profile asks for them."""
+    given = {} if record is None else record.get("parameters", {})
+    if "profile" not in given:
+        return _planned("C4")
+    found = agreement_with_theory(given["profile"], given.get("seed", 0), given.get("num_seeds"))
     return {
-        **base,
-        "verdict": "reproduced"
-        if inside == total
-        else "partly"
-        if inside >= 0.9 * total
-        else "not reproduced",
-        "effect": max(float(values[name]) for name in names if name.startswith("largest-z")),
-        "interval": None,
-        "note": f"The largest distance between measurement and theory, in standard errors. {inside} of {total} points lie within 4. "
-        f"Each point is a mean over {values['num-seeds']} seeds.",
+        **_planned("C4"),
+        "verdict": _verdict(found["inside"], found["points"], 0.9 * found["points"]),
+        "effect": found["largest_z"],
+        "note": "The largest distance between measurement and theory, in standard errors. "
+        f"{found['inside']} of {found['points']} points lie within {FAR}. "
+        f"Each point is a mean over {found['num_seeds']} seeds.",
         "fair_baseline": "does not apply: theory and measurement are compared, not solvers",
     }
 
 
-def verdicts(root: Path | str) -> list[dict[str, Any]]:
-    """The verdicts on claims C1 to C5 from the executed pages and result files below `root`.
+def verdicts(root: Path | str, profile: str | None = None) -> list[dict[str, Any]]:
+    """The verdicts on claims C1 to C5 from the result files below `root`.
 
-    Each has id, verdict ("reproduced", "partly", "not reproduced" or "planned"), effect, interval, fair_baseline,
-    rule, and results, the files it rests on.
+    Each has id, verdict ("reproduced", "partly", "not reproduced", "out of budget" or "planned"), effect, interval,
+    fair_baseline, rule, and results, the files it rests on.
+
+    Arguments:
+        root: folder of the repository.
+        profile: whose results are judged; when None each page's own parameters, as the executed pages record them.
     """
     root = Path(root)
+
+    def record(page):
+        return {"parameters": {"profile": profile}} if profile else page_record(root, page)
+
     advantage, growth, costs, files, cost_files = {}, {}, {}, {}, {}
-    for problem, (stem, _) in EXPERIMENTS.items():
-        loaded = load_study(root, stem, problem)
+    for problem, experiment in EXPERIMENTS.items():
+        loaded = load_study(root, record(experiment.page), problem)
         if loaded is not None:
             classical, joint, files[problem] = loaded
             advantage[problem] = judge_advantage(classical, joint)
             if joint.sizes["group_size"] > 1:
                 growth[problem] = judge_growth(classical, joint)
     for study, problem in COST_STUDIES.items():
-        loaded = load_study(root, COST_CHAPTER, study)
+        loaded = load_study(root, record(COST_CHAPTER), study)
         if loaded is not None:
             classical, joint, cost_files[problem] = loaded
             costs[problem] = judge_cost(classical, joint)
 
     unseen = []
-    for problem, (_, title) in EXPERIMENTS.items():
-        loaded = load_study(root, GENERALIZATION_CHAPTER, f"{problem}_generalization")
+    for problem, experiment in EXPERIMENTS.items():
+        loaded = load_study(root, record(GENERALIZATION_CHAPTER), f"{problem}_generalization")
         if loaded is not None:
             solved = loaded[1].solved.sel(group_size=loaded[1].group_size.max())
             known, others = (
                 percent(float(solved.sel(solver=name).mean()))
                 for name in ("JointRefined", "JointUnseenRefined")
             )
-            unseen.append(f"{title} {known} of the known and {others} of the unseen problems")
+            unseen.append(f"{experiment.title} {known} of the known and {others} of the unseen problems")
             cost_files[problem] = [*cost_files.get(problem, []), *loaded[2]]
 
     def used(source, problems):
         return [entry for p in problems for entry in source.get(p, [])]
 
-    everything, kinds = list(EXPERIMENTS), ["wave_packet", "billiards", "kuramoto_sivashinsky"]
-    known_data = _over_experiments("C5", list(costs) or everything, costs, used(cost_files, everything))
+    four, kinds = list(EXPERIMENTS), ["wave_packet", "billiards", "kuramoto_sivashinsky"]
+    known_data = over_experiments("C5", list(costs) or four, costs, used(cost_files, four))
     if costs and unseen:
         known_data["note"] += (
-            f" Networks trained on the largest n solve, after refinement: {'; '.join(unseen)}. Equal rates mean that they serve as well for new data."
+            f" Networks trained on the largest n solve, after refinement: {'; '.join(unseen)}. "
+            "Equal rates mean that they serve as well for new data."
         )
     return [
-        _over_experiments("C1", everything, advantage, used(files, everything)),
-        _over_experiments("C2", everything, growth, used(files, everything)),
-        _over_experiments("C3", kinds, advantage, used(files, kinds)),
-        _alignment(root),
+        over_experiments("C1", four, advantage, used(files, four)),
+        over_experiments("C2", four, growth, used(files, four)),
+        over_experiments("C3", kinds, advantage, used(files, kinds)),
+        judge_theory(record(THEORY_CHAPTER)),
         known_data,
     ]

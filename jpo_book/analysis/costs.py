@@ -5,10 +5,12 @@ The accounting is that of `jpo_lib.metrics`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import xarray as xr
 
-from jpo_book.analysis.resample import resampled_interval
+from jpo_book.analysis.resample import interval, resampled
 from jpo_lib.metrics import cost_to_solve
 
 
@@ -32,16 +34,54 @@ def costs_of_runs(study: xr.Dataset, fraction: float, training: xr.DataArray | f
 
 
 def refined_method(joint: xr.Dataset) -> str:
-    """The refinement that a problem recommends: with restarts where the study has them, one run of BFGS otherwise."""
+    """The refinement that a problem recommends: with restarts where the study has them, else one run of BFGS."""
     return "JointRestarted" if "JointRestarted" in joint.solver else "JointRefined"
 
 
+def refined_and_training(joint: xr.Dataset, method: str | None = None) -> tuple[xr.Dataset, xr.DataArray]:
+    """Results of joint optimization with refinement, and the evaluations of its training."""
+    refined = joint.sel(solver=method or refined_method(joint), drop=True)
+    return refined, joint.num_evaluations.sel(solver="Joint", drop=True)
+
+
 def joint_costs(joint: xr.Dataset, fraction: float, method: str | None = None) -> xr.DataArray:
-    """Costs of joint optimization with refinement, (data_seed, group_size, network_seed); its training counts in full."""
-    method = method or refined_method(joint)
-    return costs_of_runs(
-        joint.sel(solver=method, drop=True), fraction, joint.num_evaluations.sel(solver="Joint", drop=True)
-    )
+    """Costs of joint optimization with refinement, (data_seed, group_size, network_seed); training counts in full."""
+    refined, training = refined_and_training(joint, method)
+    return costs_of_runs(refined, fraction, training)
+
+
+def cost_of_draw(
+    study: xr.Dataset, fraction: float, training: xr.DataArray | float = 0.0
+) -> Callable[..., float]:
+    """The mean cost over seeds as a function of indices (data seeds, network seeds, problems), to be drawn again.
+
+    Arguments:
+        study: solved_at and num_evaluations (data_seed, network_seed, problem) of one method; one without networks
+            ignores their indices.
+        fraction, training: as in `costs_of_runs`.
+    """
+    alone = "network_seed" not in study.num_evaluations.dims
+    if alone:
+        study = study[["solved_at", "num_evaluations"]].expand_dims("network_seed")
+    parts = (study.solved_at, study.num_evaluations, xr.zeros_like(study.num_evaluations) + training)
+    arrays = [part.transpose("data_seed", "network_seed", "problem").values for part in parts]
+
+    def cost(data, networks, problems) -> float:
+        runs = [(d, s) for d in data for s in ((0,) if alone else networks)]
+        return float(np.mean([cost_to_solve(*(a[run][problems] for a in arrays), fraction) for run in runs]))
+
+    return cost
+
+
+def everything(study: xr.Dataset) -> tuple[range, range, slice]:
+    """The indices of `cost_of_draw` for the sample itself."""
+    return range(study.sizes["data_seed"]), range(study.sizes["network_seed"]), slice(None)
+
+
+def resampled_costs(statistic: Callable[..., float], joint: xr.Dataset, num_resamples: int):
+    """95 % interval of a statistic of costs, which may be infinite: seeds and problems are drawn again."""
+    sizes = [joint.sizes[name] for name in ("data_seed", "network_seed", "problem")]
+    return interval(resampled(statistic, sizes, num_resamples), method="nearest")
 
 
 def crossing(
@@ -57,58 +97,27 @@ def crossing(
     The interval comes from drawing seeds and problems again with replacement.
 
     Returns:
-        {"value", "low", "high", "largest"}; infinity stands for "not with any n that was tested", NaN for "undefined", when
-        neither side solves the fraction with all seeds. "largest" is the largest n that was tested.
+        {"value", "low", "high", "largest"}; infinity stands for "not with any n that was tested", NaN for "undefined",
+        when neither side solves the fraction with all seeds. "largest" is the largest n that was tested.
     """
-    training = joint.num_evaluations.sel(solver="Joint", drop=True)
-    refined = joint.sel(solver=method or refined_method(joint), drop=True)
+    refined, training = refined_and_training(joint, method)
     sizes = joint.group_size.values
-    arrays = {
-        name: values.transpose("group_size", "data_seed", "network_seed", "problem").values
-        for name, values in (
-            ("at", refined.solved_at),
-            ("total", refined.num_evaluations),
-            ("training", training),
-        )
-    }
-    rival = {
-        name: opponent[name].transpose("data_seed", "problem").values
-        for name in ("solved_at", "num_evaluations")
-    }
+    rival = cost_of_draw(opponent, fraction)
+    own = [
+        cost_of_draw(refined.sel(group_size=n), fraction, training.sel(group_size=n, drop=True))
+        for n in sizes
+    ]
 
-    def smallest(data, network, problems) -> float:
-        limit = np.mean(
-            [
-                cost_to_solve(
-                    rival["solved_at"][d][problems], rival["num_evaluations"][d][problems], 0.0, fraction
-                )
-                for d in data
-            ]
-        )
-        cheap = []
-        for k in range(len(sizes)):
-            own = np.mean(
-                [
-                    cost_to_solve(
-                        *(arrays[name][k, d, s][problems] for name in ("at", "total", "training")), fraction
-                    )
-                    for d in data
-                    for s in network
-                ]
-            )
-            cheap.append(bool(own <= limit) or bool(np.isfinite(own) and np.isnan(limit)))
-        expensive = np.flatnonzero(~np.array(cheap))
+    def smallest(*drawn) -> float:
+        limit, costs = rival(*drawn), np.array([cost(*drawn) for cost in own])
+        expensive = np.flatnonzero(~((costs <= limit) | (np.isfinite(costs) & np.isnan(limit))))
         first = 0 if len(expensive) == 0 else expensive[-1] + 1
         return float(sizes[first]) if first < len(sizes) else np.inf
 
-    own, theirs = joint_costs(joint, fraction, method), costs_of_runs(opponent, fraction)
-    if not own.notnull().all(("data_seed", "network_seed")).any() and bool(theirs.isnull().any()):
-        return {"value": np.nan, "low": np.nan, "high": np.nan, "largest": float(sizes[-1])}
-    drawn = arrays["at"].shape[1:]
-    low, high = resampled_interval(smallest, drawn, num_resamples, method="nearest")
-    return {
-        "value": smallest(range(drawn[0]), range(drawn[1]), slice(None)),
-        "low": low,
-        "high": high,
-        "largest": float(sizes[-1]),
-    }
+    costs, theirs = joint_costs(joint, fraction, method), costs_of_runs(opponent, fraction)
+    if not costs.notnull().all(("data_seed", "network_seed")).any() and bool(theirs.isnull().any()):
+        value = low = high = np.nan
+    else:
+        value = smallest(*everything(joint))
+        low, high = resampled_costs(smallest, joint, num_resamples)
+    return {"value": value, "low": low, "high": high, "largest": float(sizes[-1])}

@@ -12,27 +12,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jpo_book.analysis.resample import resampled_interval
-from jpo_book.analysis.rules import MARGIN
-from jpo_book.words import percent, with_interval
+from jpo_book.analysis.resample import interval, resampled
+from jpo_book.analysis.rules import TABLES, side_of_margin
+from jpo_book.names import METHODS
+from jpo_book.words import difference_with_interval, shares, with_interval
 from jpo_lib.metrics import Rate, outcome
 
-HEADER = [
-    "experiment",
-    "n",
-    "answers",
-    "raw, solved (95 % interval)",
-    "refined, solved (95 % interval)",
-    "refined, better / tie / worse than BFGS",
-    "evaluations per problem: training",
-    "refinement",
-]
-ANSWERS = {  # raw, refined, the opponent on the same problems
-    "JPO, known problems": ("JointLast", "JointRefined", "BFGS"),
-    "JPO, unseen problems": ("JointUnseen", "JointUnseenRefined", "BFGSUnseen"),
-    "supervised, unseen problems": ("SupervisedUnseen", "SupervisedUnseenRefined", "BFGSUnseen"),
-}
-OPPONENTS = {"one run of BFGS": "BFGSUnseen", "multi-start BFGS": "MultiStartUnseen"}
+_read = TABLES["generalization"]
+HEADER, ANSWERS = _read["header"], _read["answers"]
+OPPONENTS = {"one run of BFGS": "BFGSUnseen", METHODS["MultiStart"].label: "MultiStartUnseen"}
+VERDICTS = {1: "more", -1: "fewer", 0: "as many, as far as we can tell"}
 
 
 def runs_of(study: xr.Dataset, solver: str) -> np.ndarray:
@@ -62,14 +51,9 @@ def difference(study: xr.Dataset, first: str, second: str, num_resamples: int = 
         others = problems if others is None else others
         return a[np.ix_(data, networks, problems)].mean() - b[np.ix_(data, networks, others)].mean()
 
-    low, high = resampled_interval(gap, a.shape if same else (*a.shape, a.shape[-1]), num_resamples)
-    words = "more" if low > MARGIN else "fewer" if high < -MARGIN else "as many, as far as we can tell"
+    low, high = interval(resampled(gap, a.shape if same else (*a.shape, a.shape[-1]), num_resamples))
+    words = VERDICTS[side_of_margin(low, high)]
     return {"value": float(a.mean() - b.mean()), "low": low, "high": high, "words": words}
-
-
-def text(found: Mapping[str, Any]) -> str:
-    """A difference as text."""
-    return f"{found['value']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f})"
 
 
 def rate(study: xr.Dataset, solver: str) -> Rate:
@@ -80,113 +64,54 @@ def rate(study: xr.Dataset, solver: str) -> Rate:
     return Rate(int(solved.sum()), int(solved.size))
 
 
-def table_rows(title: str, study: xr.Dataset) -> list[list[str]]:
+def _signs(study: xr.Dataset, solver: str, opponent: str) -> np.ndarray:
+    return outcome(
+        *(study[kind].sel(solver=name).values for name in (solver, opponent) for kind in ("loss", "solved"))
+    )
+
+
+def answer_rows(title: str, study: xr.Dataset) -> list[list[str]]:
     """A row for each n and kind of answer, see `HEADER`, and one for each opponent."""
     rows = []
     for n in study.group_size.values:
         one = study.sel(group_size=n)
         for name, (raw, refined, opponent) in ANSWERS.items():
-            arrays = [
-                one[kind].sel(solver=solver).values
-                for solver in (refined, opponent)
-                for kind in ("loss", "solved")
-            ]
-            signs = outcome(*arrays)
             training = float(one.num_training_evaluations.sel(solver=refined).mean())
             total = float(one.num_evaluations.sel(solver=refined).mean())
             refinement = total - training if refined == "JointRefined" else total
-            rows.append(
-                [
-                    title,
-                    str(n),
-                    name,
-                    with_interval(rate(one, raw)),
-                    with_interval(rate(one, refined)),
-                    " / ".join(percent(float(np.mean(signs == sign))) for sign in (1, 0, -1)),
-                    f"{training:.1f}",
-                    f"{refinement:.1f}",
-                ]
-            )
+            solved = [with_interval(rate(one, solver)) for solver in (raw, refined)]
+            compared = shares(_signs(one, refined, opponent))
+            rows.append([title, str(n), name, *solved, compared, f"{training:.1f}", f"{refinement:.1f}"])
     first = study.isel(group_size=0)
     for name, solver in OPPONENTS.items():
-        signs = outcome(
-            *(first[kind].sel(solver=s).values for s in (solver, "BFGSUnseen") for kind in ("loss", "solved"))
-        )
-        rows.append(
-            [
-                title,
-                "",
-                f"{name}, unseen problems",
-                "",
-                with_interval(rate(first, solver)),
-                " / ".join(percent(float(np.mean(signs == sign))) for sign in (1, 0, -1)),
-                "",
-                f"{float(first.num_evaluations.sel(solver=solver).mean()):.1f}",
-            ]
-        )
+        solved, compared = with_interval(rate(first, solver)), shares(_signs(first, solver, "BFGSUnseen"))
+        spent = f"{float(first.num_evaluations.sel(solver=solver).mean()):.1f}"
+        rows.append([title, "", f"{name}, unseen problems", "", solved, compared, "", spent])
     return rows
 
 
 def findings(study: xr.Dataset) -> dict[str, str]:
     """Numbers of one experiment for the text of its page."""
     large, small = study.sel(group_size=study.group_size.max()), study.sel(group_size=study.group_size.min())
-
-    def error(solver, threshold):
-        return float((large.loss.sel(solver=solver) / large[threshold]).median())
-
     values = {
-        "n-max": int(large.group_size),
-        "n-min": int(small.group_size),
-        "problems": study.sizes["problem"],
-        "data-seeds": study.sizes["data_seed"],
-        "network-seeds": study.sizes["network_seed"],
-        "raw-gap": text(difference(large, "JointLast", "JointUnseen")),
-        "raw-gap-min": text(difference(small, "JointLast", "JointUnseen")),
-        "gap": text(difference(large, "JointRefined", "JointUnseenRefined")),
-        "gap-min": text(difference(small, "JointRefined", "JointUnseenRefined")),
-        "supervised": text(difference(large, "JointUnseenRefined", "SupervisedUnseenRefined")),
-        "supervised-words": difference(large, "JointUnseenRefined", "SupervisedUnseenRefined")["words"],
-        "supervised-raw": text(difference(large, "JointUnseen", "SupervisedUnseen")),
-        "bfgs": text(difference(large, "JointUnseenRefined", "BFGSUnseen")),
-        "restarts": text(difference(large, "JointUnseenRefined", "MultiStartUnseen")),
-        "restarts-words": difference(large, "JointUnseenRefined", "MultiStartUnseen")["words"],
-        "restarts-cost": f"{float(large.num_evaluations.sel(solver='MultiStartUnseen').mean()):.0f}",
-        "unseen-cost": f"{float(large.num_evaluations.sel(solver='JointUnseenRefined').mean()):.0f}",
-        "known-cost": f"{float(large.num_evaluations.sel(solver='JointRefined').mean()):.0f}",
-        "supervised-cost": f"{float(large.num_evaluations.sel(solver='SupervisedRefined').mean()):.0f}",
-        "error-known": f"{error('JointLast', 'threshold'):.2g}",
-        "error-unseen": f"{error('JointUnseen', 'threshold_unseen'):.2g}",
-        "error-supervised": f"{error('SupervisedUnseen', 'threshold_unseen'):.2g}",
+        "n-max": str(int(large.group_size)),
+        "n-min": str(int(small.group_size)),
+        "data-seeds": str(study.sizes["data_seed"]),
+        "network-seeds": str(study.sizes["network_seed"]),
+        "gap-min": difference_with_interval(difference(small, *_read["differences"]["gap"])),
     }
-    for name, solver in (
-        ("known-solved", "JointRefined"),
-        ("unseen-solved", "JointUnseenRefined"),
-        ("supervised-solved", "SupervisedUnseenRefined"),
-        ("restarts-solved", "MultiStartUnseen"),
-        ("bfgs-solved", "BFGSUnseen"),
-    ):
-        values[name] = with_interval(rate(large, solver))
-    return {name: str(value) for name, value in values.items()}
+    for name, pair in _read["differences"].items():
+        values[name] = difference_with_interval(difference(large, *pair))
+    for name, solver in _read["solvers"].items():
+        values[f"{name}-solved"] = with_interval(rate(large, solver))
+        # A problem of the data is what costs are counted for: supervised training has pairs of its own.
+        counted = "SupervisedRefined" if name == "supervised" else solver
+        values[f"{name}-cost"] = f"{float(large.num_evaluations.sel(solver=counted).mean()):.0f}"
+    return values
 
 
 def findings_rows(runs: Mapping[str, xr.Dataset]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: what the page says for the largest n of each experiment."""
     header = ["with the largest n", *runs]
-    lines = {
-        "n": "n-max",
-        "known problems, JPO refined": "known-solved",
-        "unseen problems, JPO refined": "unseen-solved",
-        "gap between them": "gap",
-        "gap of the raw answers": "raw-gap",
-        "unseen, supervised and refined": "supervised-solved",
-        "JPO minus supervised, unseen, refined": "supervised",
-        "JPO minus supervised, unseen, raw": "supervised-raw",
-        "JPO minus one run of BFGS, unseen": "bfgs",
-        "JPO minus multi-start BFGS, unseen": "restarts",
-        "evaluations per known problem, JPO refined (training counted)": "known-cost",
-        "evaluations per problem of the data, supervised and refined (pairs counted)": "supervised-cost",
-        "evaluations per unseen problem, JPO refined (training not counted)": "unseen-cost",
-        "evaluations per unseen problem, multi-start BFGS": "restarts-cost",
-    }
     found = {name: findings(study) for name, study in runs.items()}
-    return header, [[line, *(found[name][key] for name in runs)] for line, key in lines.items()]
+    return header, [[line, *(found[name][key] for name in runs)] for line, key in _read["findings"].items()]

@@ -2,8 +2,8 @@
 
 A cell of a map compares refined JPO with two opponents on the same problems: one run of BFGS, and multi-start BFGS. The
 second one is stopped at the budget per problem with which it spends as much as JPO on average. JPO pays in a cell when it
-has then solved more, and multi-start BFGS would not have ended by itself. Costs follow `jpo_book.analysis.costs`: training counts
-in full, and a solved problem spends nothing more.
+has then solved more, and multi-start BFGS would not have ended by itself. Costs follow `jpo_book.analysis.costs`: training
+counts in full, and a solved problem spends nothing more.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ import numpy as np
 import xarray as xr
 
 from jpo_book import studies
-from jpo_book.analysis.costs import refined_method
+from jpo_book.analysis.costs import refined_and_training
+from jpo_book.analysis.resample import by_run, interval, weights
+from jpo_book.analysis.rules import TABLES
+from jpo_book.names import EXPERIMENTS
 from jpo_lib.metrics import outcome, spent
 from jpo_lib.problems import PROBLEMS
 
 CONFIDENCE = 0.975  # share of the resamples in which a cell must pay to be called certain
 VALUES = ("advantage", "equal_cost", "difference", "cost_ratio")  # each with an interval
+INTERVALS = [f"{name}{end}" for name in VALUES for end in ("", "_low", "_high")]
 NUM_BUDGETS = 120  # budgets at which multi-start BFGS is looked at, evenly on a logarithmic axis
 
 
@@ -45,30 +49,34 @@ class Map:
     place: Callable[[studies.Cell], tuple[float, str] | None]
 
 
-def _setting(cell: studies.Cell, name: str):
-    """A setting of a cell's problem, the default where the cell leaves it open."""
-    return cell.settings.get(name, inspect.signature(PROBLEMS[cell.problem]).parameters[name].default)
+def _settings(cell: studies.Cell) -> dict:
+    """All settings of a cell's problem, the defaults where the cell leaves them open."""
+    parameters = inspect.signature(PROBLEMS[cell.problem]).parameters
+    return {**{name: one.default for name, one in parameters.items()}, **cell.settings}
 
 
-def _wave_packet(cell: studies.Cell) -> tuple[float, float]:
+def _wave_packet(settings: Mapping) -> tuple[float, float]:
     """Range of t0 in periods of the carrier wave, and noise."""
-    settings = PROBLEMS[cell.problem](**cell.settings).settings
     return (settings["prior_upper"] - settings["prior_lower"]) / (2 * math.pi), settings["noise"]
 
 
+def _places_of_wave_packet(cell):
+    """Range of the prior and noise of a cell, and whether each is the usual one."""
+    (periods, noise), (usual_periods, usual_noise) = (
+        _wave_packet(problem.settings)
+        for problem in (PROBLEMS[cell.problem](**cell.settings), PROBLEMS[cell.problem]())
+    )
+    return periods, noise, math.isclose(periods, usual_periods), noise == usual_noise
+
+
 def _range_of_prior(cell):
-    periods, noise = _wave_packet(cell)
-    return (periods, f"{periods:.1f}") if noise == PROBLEMS[cell.problem]().settings["noise"] else None
+    periods, _, _, usual_noise = _places_of_wave_packet(cell)
+    return (periods, f"{periods:.1f}") if usual_noise else None
 
 
 def _noise(cell):
-    periods, noise = _wave_packet(cell)
-    usual = PROBLEMS[cell.problem]().settings
-    return (
-        (noise, f"{noise:g}")
-        if math.isclose(periods, (usual["prior_upper"] - usual["prior_lower"]) / (2 * math.pi))
-        else None
-    )
+    _, noise, usual_range, _ = _places_of_wave_packet(cell)
+    return (noise, f"{noise:g}") if usual_range else None
 
 
 def _layout(cell):
@@ -82,54 +90,28 @@ def _layout(cell):
 
 
 def _horizon(cell):
-    horizon = float(_setting(cell, "horizon"))
+    horizon = float(_settings(cell)["horizon"])
     return horizon, f"{horizon:g}"
 
 
 def _flow(cell):
-    horizon, shear, target = (_setting(cell, name) for name in ("horizon", "shear", "target"))
-    if target == "marker":
+    settings = _settings(cell)
+    horizon = float(settings["horizon"])
+    if settings["target"] == "marker":
         return 2000.0, f"{horizon:g}, marker"
-    return (1000.0, f"{horizon:g}, no shear") if shear == 0 else (float(horizon), f"{horizon:g}")
+    return (1000.0, f"{horizon:g}, no shear") if settings["shear"] == 0 else (horizon, f"{horizon:g}")
 
 
-WAVE_PACKET = ("wave_packet", "wave_packet_cost", "wave_packet_validity")
-MAPS = (
-    Map("wave packet, range of $t_0$", "range (periods)", WAVE_PACKET, (1, 64, 256, 4096), _range_of_prior),
-    Map("wave packet, noise", "standard deviation\n(dimensionless)", WAVE_PACKET, (1, 64, 256, 4096), _noise),
+PLACES = (_range_of_prior, _noise, _layout, _horizon, _flow)
+MAPS = tuple(
     Map(
-        "billiards, other balls and cushions",
-        "layout",
-        (
-            "billiards",
-            "billiards_cost",
-            "billiards_blocked",
-            "billiards_cushions",
-            "billiards_rack",
-            "billiards_validity",
-        ),
-        (1, 128, 256, 4096),
-        _layout,
-    ),
-    Map(
-        "Kuramoto–Sivashinsky, horizon",
-        "T (dimensionless)",
-        (
-            "kuramoto_sivashinsky",
-            "kuramoto_sivashinsky_cost",
-            "kuramoto_sivashinsky_t40",
-            "kuramoto_sivashinsky_validity",
-        ),
-        (1, 256, 1024, 4096),
-        _horizon,
-    ),
-    Map(
-        "Navier–Stokes, horizon, flow and target",
-        "T (dimensionless)",
-        ("navier_stokes", "navier_stokes_cost", "navier_stokes_validity"),
-        (1, 16, 128, 512),
-        _flow,
-    ),
+        f"{EXPERIMENTS[one['problem']].title}, {one['varied']}",
+        one["axis"],
+        (one["problem"], *(f"{one['problem']}_{ending}" for ending in one["studies"])),
+        tuple(one["sizes"]),
+        place,
+    )
+    for one, place in zip(TABLES["validity"], PLACES, strict=True)
 )
 
 
@@ -146,75 +128,63 @@ def compare_cell(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 
         with _low and _high. pays: 1 or 0, whether JPO solves more at equal cost, with a cost ratio of at most 1; certainty: share
         of the resamples in which it does. num_problems: different problems, of all data sets; num_networks: network seeds.
     """
-    refined, best = (
-        joint.sel(solver="JointRefined", drop=True),
-        joint.sel(solver=refined_method(joint), drop=True),
-    )
-    training = joint.num_evaluations.sel(solver="Joint", drop=True)
+    refined = joint.sel(solver="JointRefined", drop=True)
+    best, training = refined_and_training(joint)
     bfgs, restarts = (classical.sel(solver=name, drop=True) for name in ("BFGS", "MultiStart"))
-    shape = ("data_seed", "network_seed", "problem")
 
-    def runs(values):
-        return (
-            (values + xr.zeros_like(training, dtype=float))
-            .transpose(*shape)
-            .values.reshape(-1, training.sizes["problem"])
-        )
+    def runs(values):  # those without networks are repeated for each of them
+        return by_run(values + xr.zeros_like(training, dtype=float))
+
+    def costs(study, training):
+        arrays = xr.broadcast(study.solved_at, study.num_evaluations, training)
+        return runs(arrays[0].copy(data=spent(*(array.values for array in arrays))))
 
     pair = xr.broadcast(refined.loss, refined.solved, bfgs.loss, bfgs.solved)
     parts = {
         "advantage": runs(pair[0].copy(data=outcome(*pair))),
         "solved": runs(best.solved.astype(float)),
-        "cost": runs(
-            best.solved_at.copy(
-                data=spent(*(v.values for v in xr.broadcast(best.solved_at, best.num_evaluations, training)))
-            )
-        ),
+        "cost": costs(best, training),
     }
-    rival_at = runs(restarts.solved_at)
-    rival_spent = runs(restarts.solved_at.copy(data=spent(restarts.solved_at, restarts.num_evaluations, 0)))
+    rival_at, rival_spent = (
+        runs(restarts.solved_at),
+        costs(restarts, xr.zeros_like(restarts.num_evaluations)),
+    )
     budgets = np.unique(np.round(np.geomspace(1, max(2, rival_spent.max()), NUM_BUDGETS)))[:, None, None]
-    num_runs, num_problems = parts["cost"].shape
     generator = np.random.default_rng(0)
-
-    def weights(count):
-        """Row 0 is the sample itself; the others count how often each run or problem was drawn again."""
-        drawn = generator.multinomial(count, np.full(count, 1 / count), size=num_resamples)
-        return np.vstack([np.ones(count), drawn]) / count
-
-    of_runs, of_problems = weights(num_runs), weights(num_problems)
+    of_runs, of_problems = (weights(generator, count, num_resamples) for count in rival_at.shape)
     means = {
         name: np.einsum("kr,rp,kp->k", of_runs, values, of_problems, optimize=True)
         for name, values in parts.items()
     }
     # Multi-start BFGS with each budget, (budgets, resamples): what it spends, and what it has solved by then.
-    costs, solved = (
+    rival_costs, solved = (
         np.einsum("kr,brp,kp->bk", of_runs, values, of_problems, optimize=True)
         for values in (np.minimum(rival_spent, budgets), (rival_at > 0) & (rival_at <= budgets))
     )
     # The first budget that costs no less than JPO: in doubt, multi-start BFGS gets a little more.
-    enough = np.where(
-        costs[-1] < means["cost"], len(costs) - 1, np.argmax(costs >= means["cost"] - 1e-9, axis=0)
-    )
+    first = np.argmax(rival_costs >= means["cost"] - 1e-9, axis=0)
+    enough = np.where(rival_costs[-1] < means["cost"], len(rival_costs) - 1, first)
     means["equal_cost"] = means["solved"] - np.take_along_axis(solved, enough[None], axis=0)[0]
-    means["difference"], means["cost_ratio"] = means["solved"] - solved[-1], means["cost"] / costs[-1]
+    means["difference"], means["cost_ratio"] = means["solved"] - solved[-1], means["cost"] / rival_costs[-1]
     pays = (means["equal_cost"] > 1e-9) & (means["cost_ratio"] <= 1)
     result = {
         "pays": float(pays[0]),
         "certainty": float(pays[1:].mean()),
-        "num_problems": num_problems * training.sizes["data_seed"],
+        "num_problems": rival_at.shape[1] * training.sizes["data_seed"],
         "num_networks": training.sizes["network_seed"],
     }
     for name in VALUES:
-        low, high = np.percentile(means[name][1:], [2.5, 97.5])
-        result |= {name: float(means[name][0]), f"{name}_low": float(low), f"{name}_high": float(high)}
+        low, high = interval(means[name][1:])
+        result |= {name: float(means[name][0]), f"{name}_low": low, f"{name}_high": high}
     return result
 
 
 def build_map(
     what: Map, plans: Mapping[str, Sequence[studies.Cell]], known: Sequence[studies.Cell] = ()
 ) -> xr.Dataset:
-    """All cells of a map: the variables of `compare_cell` with the axes difficulty and group_size, NaN where a cell was not computed.
+    """All cells of a map: the variables of `compare_cell` with the axes difficulty and group_size.
+
+    A cell that was not computed is NaN.
 
     Arguments:
         what: the map.
@@ -241,13 +211,7 @@ def build_map(
             f"plans: expected at least one cell of {', '.join(what.studies)}, got none; plan one of these studies."
         )
     rows = sorted(places)
-    names = (
-        "pays",
-        "certainty",
-        "num_problems",
-        "num_networks",
-        *(f"{v}{end}" for v in VALUES for end in ("", "_low", "_high")),
-    )
+    names = ("pays", "certainty", "num_problems", "num_networks", *INTERVALS)
     arrays = {
         name: (
             ("difficulty", "group_size"),
@@ -269,11 +233,10 @@ def build_maps(plans: Mapping[str, Sequence[studies.Cell]], seed: int = 0) -> li
     return [build_map(what, plans, known) for what in MAPS]
 
 
-INTERVALS = [f"{name}{end}" for name in VALUES for end in ("", "_low", "_high")]
 HEADER = ["map", "difficulty", "n", "problems", "networks", *INTERVALS, "pays", "certainty"]
 
 
-def rows_of(maps: Sequence[xr.Dataset]) -> list[list[object]]:
+def cell_rows(maps: Sequence[xr.Dataset]) -> list[list[object]]:
     """All cells as rows under `HEADER`; those that were not computed have empty values."""
     rows = []
     for one in maps:
@@ -281,25 +244,19 @@ def rows_of(maps: Sequence[xr.Dataset]) -> list[list[object]]:
             for size in one.group_size.values:
                 cell = one.sel(difficulty=label, group_size=size)
                 values = [float(cell[name]) for name in ("num_problems", "num_networks", *HEADER[5:])]
-                rows.append(
-                    [
-                        one.title.replace("$", ""),
-                        str(label),
-                        int(size),
-                        *("" if np.isnan(v) else f"{v:.6g}" for v in values),
-                    ]
-                )
+                texts = ("" if np.isnan(v) else f"{v:.6g}" for v in values)
+                rows.append([one.title.replace("$", ""), str(label), int(size), *texts])
     return rows
 
 
 def count_cells(maps: Sequence[xr.Dataset]) -> dict[str, int]:
     """How many cells were computed, in how many JPO has the advantage over one run of BFGS, and in how many it pays."""
-    computed = sum(int(m.advantage.notnull().sum()) for m in maps)
+    certain = [m.certainty >= CONFIDENCE for m in maps]
     return {
         "cells": sum(m.advantage.size for m in maps),
-        "computed": computed,
+        "computed": sum(int(m.advantage.notnull().sum()) for m in maps),
         "ahead": sum(int((m.advantage_low > 0).sum()) for m in maps),
         "behind": sum(int((m.advantage_high < 0).sum()) for m in maps),
-        "pays": sum(int(((m.pays == 1) & (m.certainty >= CONFIDENCE)).sum()) for m in maps),
-        "perhaps": sum(int(((m.pays == 1) & (m.certainty < CONFIDENCE)).sum()) for m in maps),
+        "pays": sum(int(((m.pays == 1) & sure).sum()) for m, sure in zip(maps, certain)),
+        "perhaps": sum(int(((m.pays == 1) & ~sure).sum()) for m, sure in zip(maps, certain)),
     }

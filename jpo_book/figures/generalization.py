@@ -9,6 +9,7 @@ import xarray as xr
 
 from jpo_book.figures.ablations import _count
 from jpo_book.figures.results import group_size_axis, plain_ticks
+from jpo_book.names import METHODS
 
 # Answers of networks and what becomes of them: name, colour, marker, line. Filled markers are known problems, hollow ones unseen.
 ANSWERS = {
@@ -20,7 +21,7 @@ ANSWERS = {
     "JointUnseenRefined": ("JPO, unseen problems", "#0072B2", "o", "--"),
     "SupervisedUnseenRefined": ("supervised, unseen problems", "#D55E00", "s", "--"),
     "BFGSUnseen": ("one run of BFGS", "#000000", None, "-."),
-    "MultiStartUnseen": ("multi-start BFGS", "#009E73", None, ":"),
+    "MultiStartUnseen": (METHODS["MultiStart"].label, "#009E73", None, ":"),
 }
 
 

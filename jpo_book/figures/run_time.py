@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jpo_book.names import COLOURS
+from jpo_book.names import EXPERIMENTS
 
 LINES, FILLS = ("-", "--", ":", "-."), ("full", "none", "left", "right")  # one device after the other
 
@@ -31,7 +31,7 @@ def _plot(ax, measured, work: str, quantity: str) -> None:
     sizes: set[int] = set()
     for number, (device, rows) in enumerate(measured.items()):
         line, fill = LINES[number % len(LINES)], FILLS[number % len(FILLS)]
-        for problem, (label, colour, marker) in COLOURS.items():
+        for problem, (label, _, _, colour, marker) in EXPERIMENTS.items():
             chosen = sorted(
                 (r for r in rows if r["work"] == work and r["problem"] == problem and quantity in r),
                 key=lambda r: r["n"],

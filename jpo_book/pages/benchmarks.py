@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jpo_book.files import root_folder
-from jpo_book.names import COLOURS
+from jpo_book.names import EXPERIMENTS
 from jpo_book.pages.tables import markdown_table
 from jpo_book.words import duration
 
@@ -37,6 +37,7 @@ def read_benchmarks(folder: Path | None = None) -> list[dict[str, Any]]:
     found = []
     for path in sorted(Path(folder or root_folder() / "benchmarks" / "results").glob("*.json")):
         content = path.read_bytes()
+        benchmark: dict[str, Any] = {}
         try:
             benchmark = json.loads(content)
             known = benchmark["format"] == BENCHMARK_FORMAT
@@ -67,8 +68,8 @@ def largest_evaluations(benchmark: Mapping[str, Any]) -> dict[str, Mapping[str, 
 
 
 def benchmark_rows(benchmark: Mapping[str, Any]) -> list[list[str]]:
-    """The rows of a benchmark file under BENCHMARK_HEADER: how many times faster this library is, and time and
-    accuracy of both sides."""
+    """The rows of a benchmark file under BENCHMARK_HEADER: how many times faster this library is, and time
+    and accuracy of both sides."""
     rows = []
     for row in benchmark["rows"]:
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.3g}"
@@ -90,15 +91,16 @@ def _side(side: Mapping[str, Any]) -> str:
 
 
 def benchmark_tables(benchmarks: Sequence[Mapping[str, Any]], *, label: str):
-    """One numbered table for each benchmark file, with what is to be said about single rows below, and why the
-    targets that are missed are missed; shown as Markdown in a notebook."""
+    """One numbered table for each benchmark file, with what is to be said about single rows below, and why
+    the targets that are missed are missed; shown as Markdown in a notebook."""
     from IPython.display import Markdown
 
     parts: list[str] = []
     for number, benchmark in enumerate(benchmark for benchmark in benchmarks if benchmark["rows"]):
         name = label if number == 0 else f"{label}-{number + 1}"
         rows = benchmark_rows(benchmark)
-        parts.append(markdown_table(BENCHMARK_HEADER, rows, label=name, caption=_caption(benchmark)).data)
+        table = markdown_table(BENCHMARK_HEADER, rows, label=name, caption=_caption(benchmark))
+        parts.append(str(table.data))
         parts += [f"- *{_name(row)}:* {row['note']}" for row in benchmark["rows"] if row["note"]]
         findings = {
             (found["name"], found["beside"]): f"{found['text']} (Measured {found['measured'][:10]}.)"
@@ -114,8 +116,8 @@ def benchmark_tables(benchmarks: Sequence[Mapping[str, Any]], *, label: str):
 
 
 def accelerator_sentences(benchmarks: Sequence[Mapping[str, Any]]):
-    """One evaluation per problem on each accelerator, beside the first CPU that has a benchmark; shown as Markdown
-    in a notebook.
+    """One evaluation per problem on each accelerator, beside the first CPU that has a benchmark; shown as
+    Markdown in a notebook.
 
     Times are those of the largest batch that was measured, divided by its number of problems.
 
@@ -131,13 +133,13 @@ def accelerator_sentences(benchmarks: Sequence[Mapping[str, Any]]):
     for benchmark in (b for b in benchmarks if not on_cpu(b)):
         here = largest_evaluations(benchmark)
         times = []
-        for problem, (label, *_) in COLOURS.items():
+        for problem, experiment in EXPERIMENTS.items():
             if problem in here:
                 seconds, detail = here[problem]["seconds"], f"N = {here[problem]['n']}"
                 if problem in there:
                     ratio = float(f"{there[problem]['seconds'] / seconds:.2g}")
                     detail += f", {ratio:g} times as fast"
-                times.append(f"{label} {duration(seconds)} ({detail})")
+                times.append(f"{experiment.title} {duration(seconds)} ({detail})")
         parts.append(
             f"- **{benchmark['machine']['name']}**, JAX {benchmark['versions']['jax']}: {'; '.join(times)}. "
             f"Times are per problem{beside}."
@@ -159,7 +161,8 @@ def _caption(benchmark: Mapping[str, Any]) -> str:
     load = "" if machine.get("load") is None else f", {machine['load']:g} programs at a time"
     return (
         f"Benchmarks on {machine['name']} ({machine['device']}, {machine['cores']} cores{load}), {amount}, "
-        f"{benchmark['created'][:10]}. Times are medians. A ratio with a target ≥ is the time there divided by the "
-        "time here, with ≤ the time here divided by that there; in brackets the middle half of the single ratios. "
+        f"{benchmark['created'][:10]}. Times are medians. A ratio with a target ≥ is the time there "
+        "divided by the time here, with ≤ the time here divided by that there; in brackets the middle half "
+        "of the single ratios. "
         f"Processor times are the sum over all processors. {versions}"
     )

@@ -17,11 +17,13 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import yaml
 
 from jpo_book.files import write_if_changed
+from jpo_book.names import EXPERIMENTS
 from jpo_book.pages import ledger_pages, run_time
 
 ITEMS_FILE = Path(__file__).with_name("items.yaml")
@@ -43,7 +45,9 @@ def load_items(path: Path | str = ITEMS_FILE) -> list[dict[str, Any]]:
 
     path: the YAML file. Raises ValueError when an item lacks its id, label, title or notebook.
     """
-    groups = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    titles = {name: experiment.title for name, experiment in EXPERIMENTS.items()}
+    titles |= {name.capitalize(): title[0].upper() + title[1:] for name, title in titles.items()}
+    groups = yaml.safe_load(Template(Path(path).read_text(encoding="utf-8")).substitute(titles))
     items = [{**item, "kind": kind} for group, kind in KINDS.items() for item in groups.get(group, [])]
     for item in items:
         missing = {"id", "label", "title", "notebook"} - set(item)
@@ -126,8 +130,8 @@ def write_ledger(root: Path | str, verdicts: Verdicts | None = None) -> Path:
 
 
 def write_fragments(root: Path, ledger: dict[str, Any]) -> None:
-    """Write the fragments in `book/_generated` that follow from a ledger, from the pictures of the notebooks and
-    from the manifests of the reference results."""
+    """Write the fragments in `book/_generated` that follow from a ledger, from the pictures of the notebooks
+    and from the manifests of the reference results."""
     generated = root / "book" / "_generated"
     images = _write_images(root, generated / "figures")
     texts = {**ledger_pages.fragments(ledger, images), "run_time.md": run_time.time_of_profile()}

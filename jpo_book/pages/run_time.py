@@ -15,22 +15,29 @@ from jpo_book.pages.tables import markdown_table
 from jpo_book.studies.manifest import hardware, read_manifest
 from jpo_book.words import duration
 
-COST_HEADER = (
-    "experiment, method, n, problems, evaluations per problem, time per problem, compilation, hardware".split(
-        ", "
-    )
-)
+COST_HEADER = [
+    "experiment",
+    "method",
+    "n",
+    "problems",
+    "evaluations per problem",
+    "time per problem",
+    "compilation",
+    "hardware",
+]
 
 
 def cost_rows(plans: Mapping[str, Sequence[studies.Cell]], folder: Path | None = None) -> list[list[str]]:
     """What each method of some studies cost: evaluations and wall time per problem, compilation, hardware.
 
     Arguments:
-        plans: name of an experiment -> cells of its study, from `jpo_book.studies.plan`; computed where they are missing.
+        plans: name of an experiment -> cells of its study, from `jpo_book.studies.plan`; computed where they
+            are missing.
         folder: of the study files.
     Returns:
-        rows under COST_HEADER. Times of refined solutions include the training. Each is the mean over data sets and
-        networks; compilation is the longest of the cells, since later ones use the programs of the first.
+        rows under COST_HEADER. Times of refined solutions include the training. Each is the mean over data
+        sets and networks; compilation is the longest of the cells, since later ones use the programs of the
+        first.
     """
     rows = []
     for name, cells in plans.items():
@@ -42,7 +49,10 @@ def cost_rows(plans: Mapping[str, Sequence[studies.Cell]], folder: Path | None =
             machines = "; ".join(dict.fromkeys(map(hardware, manifests)))
             for method in loaded[group[0].name].solver.values:
                 counts = [loaded[c.name].num_evaluations.sel(solver=method).mean() for c in group]
-                seconds = [seconds_per_problem(c, m["seconds"], method) for c, m in zip(group, manifests)]
+                seconds = [
+                    seconds_per_problem(c, m["seconds"], method)
+                    for c, m in zip(group, manifests, strict=True)
+                ]
                 compiling = max(m["seconds"].get(f"{method}.compile", 0.0) for m in manifests)
                 times = [f"{np.mean(counts):.0f}", duration(float(np.mean(seconds))), f"{compiling:.1f} s"]
                 rows.append([name, METHODS[method][0], *numbers, *times, machines])
@@ -50,7 +60,8 @@ def cost_rows(plans: Mapping[str, Sequence[studies.Cell]], folder: Path | None =
 
 
 def cost_table(rows: Sequence[Sequence[str]], *, label: str, caption: str):
-    """Rows of `cost_rows` as a numbered table. Hardware that all rows share stands in the caption; the download has it in each row."""
+    """Rows of `cost_rows` as a numbered table. Hardware that all rows share stands in the caption; the
+    download has it in each row."""
     machines = {row[-1] for row in rows}
     shown = (COST_HEADER, rows) if len(machines) > 1 else (COST_HEADER[:-1], [row[:-1] for row in rows])
     more = "" if len(machines) > 1 else f". All on: {machines.pop()}"
@@ -74,7 +85,8 @@ def seconds_per_problem(cell: studies.Cell, seconds: Mapping[str, float], method
 
 
 def time_of_profile(profile: str = "paper") -> str:
-    """How long the reference results of a profile took, as text: the sum of the seconds in their manifests."""
+    """How long the reference results of a profile took, as text: the sum of the seconds in their
+    manifests."""
     cells = [cell for name in studies.STUDIES for cell in studies.plan(name, profile)]
     files = (reference_folder() / f"{cell.name}.json" for cell in cells)
     manifests = [json.loads(path.read_text(encoding="utf-8")) for path in files if path.is_file()]
@@ -92,5 +104,6 @@ def time_of_profile(profile: str = "paper") -> str:
     )
     return (
         f"The profile `{profile}` has {len(cells)} cells, of which {len(manifests)} have a reference result. "
-        f"These took {sum(hours):.1f} h of CPU time in all, and the longest {max(hours):.1f} h, on {machines}.{rest}\n"
+        f"These took {sum(hours):.1f} h of CPU time in all, and the longest {max(hours):.1f} h, "
+        f"on {machines}.{rest}\n"
     )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 
-from jpo_book.names import LANDSCAPES
+from jpo_book.names import EXPERIMENTS
 from jpo_book.studies import load_profile
 from jpo_lib.networks.dense import network_for
 from jpo_lib.problem import InverseProblem
@@ -47,7 +47,9 @@ def experiments_rows() -> tuple[list[str], list[list[str]]]:
         context, target = _one_problem(problem)
         known = ", ".join(_shape(leaf.shape) for leaf in jax.tree.leaves(context)) or "nothing"
         shapes = [str(problem.dimension), known, _shape(target.shape), str(target.dtype)]
-        rows.append([*LANDSCAPES[name], *shapes, _listed(dict(problem.settings))])
+        rows.append(
+            [EXPERIMENTS[name].title, EXPERIMENTS[name].landscape, *shapes, _listed(dict(problem.settings))]
+        )
     return ["experiment", "landscape", "unknowns", "known", "target", "precision", "settings"], rows
 
 
@@ -60,12 +62,13 @@ def networks_rows() -> tuple[list[str], list[list[str]]]:
         shapes = [leaf.shape for leaf in leaves if leaf is not None]
         summary = (inspect.getdoc(type(network)) or "").splitlines()[0].rstrip(".")
         words = [f"`{type(network).__name__}`", f"`{summary}`", "; ".join(map(_shape, shapes))]
-        rows.append([LANDSCAPES[name][0], *words, f"{sum(map(math.prod, shapes)):,}"])
+        rows.append([EXPERIMENTS[name].title, *words, f"{sum(map(math.prod, shapes)):,}"])
     return ["experiment", "network", "what it computes", "trained arrays", "weights"], rows
 
 
 def optimizers_rows() -> tuple[list[str], list[list[str]]]:
-    """Header and rows: the hyperparameters of every solver with each experiment's recommendations filled in."""
+    """Header and rows: the hyperparameters of every solver with each experiment's recommendations filled
+    in."""
     rows = []
     for solver_name, cls in SOLVERS.items():
         for name, make in PROBLEMS.items():
@@ -78,7 +81,7 @@ def optimizers_rows() -> tuple[list[str], list[list[str]]]:
                 most = f"at most {inner.max_evaluations} evaluations each"
                 values["solver"] = f"{type(inner).__name__}, {most}"
             shown = {key: value for key, value in values.items() if key not in ("network", "group_size")}
-            rows.append([f"`{solver_name}`", LANDSCAPES[name][0], _listed(shown)])
+            rows.append([f"`{solver_name}`", EXPERIMENTS[name].title, _listed(shown)])
     return ["solver", "experiment", "hyperparameters"], rows
 
 

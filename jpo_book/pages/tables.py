@@ -16,12 +16,14 @@ from jpo_lib.metrics import Comparison, Rate, compare
 
 
 def comparison(study: xr.Dataset, reference: xr.Dataset) -> Comparison:
-    """`compare` over all seeds of a study; the reference (data_seed, problem) is repeated for each network seed."""
+    """`compare` over all seeds of a study; the reference (data_seed, problem) is repeated for each network
+    seed."""
     arrays = xr.broadcast(study.loss, study.solved, reference.loss, reference.solved)
     order = ("data_seed", *[d for d in arrays[0].dims if d not in ("data_seed", "problem")], "problem")
     loss, solved, *others = (("problem", array.transpose(*order).values.reshape(-1)) for array in arrays)
     outcome = compare(
-        xr.Dataset({"loss": loss, "solved": solved}), xr.Dataset(dict(zip(("loss", "solved"), others)))
+        xr.Dataset({"loss": loss, "solved": solved}),
+        xr.Dataset(dict(zip(("loss", "solved"), others, strict=True))),
     )
     # Repeating the reference for every network adds no evidence about it: its rate counts each problem once.
     alone = Rate(int(reference.solved.sum()), int(reference.solved.size))
@@ -50,8 +52,8 @@ def markdown_table(
 
 
 def _methods(classical: xr.Dataset, joint: xr.Dataset, for_every_n: Sequence[str] | None = None):
-    """(method, n, results) of each method; of joint optimization for every n, or for the largest n alone where the
-    method is not listed."""
+    """(method, n, results) of each method; of joint optimization for every n, or for the largest n alone
+    where the method is not listed."""
     for method in classical.solver.values:
         yield method, "", classical.sel(solver=method, drop=True)
     for method in joint.solver.values:
@@ -74,12 +76,13 @@ RESULTS_HEADER = [
 def results_rows(
     classical: xr.Dataset, joint: xr.Dataset, methods: Sequence[str] | None = None
 ) -> list[list[object]]:
-    """Solved rate and better / tie / worse against BFGS with evaluations per problem: a row for each method and n.
+    """Solved rate and better / tie / worse against BFGS with evaluations per problem: a row for each method
+    and n.
 
     Arguments:
         classical, joint: the study, from `jpo_book.studies.combine`.
-        methods: those methods of joint optimization that are listed for every n, the others for the largest n alone;
-            all for every n when None.
+        methods: those methods of joint optimization that are listed for every n, the others for the largest n
+            alone; all for every n when None.
     """
     reference = classical.sel(solver="BFGS", drop=True)
     rows = []
@@ -106,8 +109,8 @@ LEDGER_HEADER += ["evaluations"]
 
 
 def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[dict[str, object]]:
-    """Every method and every n of an experiment: rates with 95 % intervals, evaluations per problem, and what they
-    rest on.
+    """Every method and every n of an experiment: rates with 95 % intervals, evaluations per problem, and what
+    they rest on.
 
     Arguments:
         name: of the experiment.
@@ -128,7 +131,9 @@ def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[
         for name_of_rate in RATES:
             rate = getattr(outcome, name_of_rate)
             values = (rate.value, *rate.interval)
-            record |= dict(zip((name_of_rate, f"{name_of_rate}_low", f"{name_of_rate}_high"), values))
+            record |= dict(
+                zip((name_of_rate, f"{name_of_rate}_low", f"{name_of_rate}_high"), values, strict=True)
+            )
         records.append({**record, "evaluations": float(study.num_evaluations.mean())})
     return records
 
@@ -157,8 +162,8 @@ def results_table(classical: xr.Dataset, joint: xr.Dataset, *, label: str, capti
 
 
 def studies_table(named, *, label: str, caption: str):
-    """Fraction solved and evaluations per problem of several studies, a row for each; `named` has (classical, joint)
-    by name."""
+    """Fraction solved and evaluations per problem of several studies, a row for each; `named` has (classical,
+    joint) by name."""
     methods = ("BFGS", "MultiStart", "ClassicalStart", "NetworkStart", "JointRefined")
     rows = []
     for name, (classical, joint) in named.items():
@@ -174,7 +179,8 @@ def studies_table(named, *, label: str, caption: str):
 
 
 def crossing_words(point: dict[str, float], bound: str = "value") -> str:
-    """One of the numbers of `jpo_book.analysis.costs.crossing` as text: "256", "more than 65536", or "undefined"."""
+    """One of the numbers of `jpo_book.analysis.costs.crossing` as text: "256", "more than 65536", or
+    "undefined"."""
     value = point[bound]
     if np.isnan(value):
         return "undefined"
@@ -190,7 +196,8 @@ def crossing_with_interval(point: dict[str, float]) -> str:
 
 
 def spacing(sizes) -> str:
-    """How far apart the tested n lie, as text: "a factor of 4", or "factors of 4 to 64" where the gaps differ."""
+    """How far apart the tested n lie, as text: "a factor of 4", or "factors of 4 to 64" where the gaps
+    differ."""
     sizes = np.unique(np.asarray(sizes, float))
     if sizes.size < 2:
         return "(only one was tested)"

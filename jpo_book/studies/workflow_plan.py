@@ -1,5 +1,5 @@
-"""The plan of studies as the workflow reads it (workflow/Snakefile): cells, their state, which of them one process computes,
-and what a job asks a cluster for."""
+"""The plan of studies as the workflow reads it (workflow/Snakefile): cells, their state, which of them one
+process computes, and what a job asks a cluster for."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ USUAL_MEMORY_MB = 4_000
 def batch(cell: Cell, profile: str) -> str:
     """Name of the batch of a cell. One process computes a batch and compiles shared programs once.
 
-    Where the work itself is long, the cells of a batch differ only in their data. Where it is short, a new process, and
-    programs compiled anew in it, cost more than they win: then a batch is everything about a problem, or in between
-    either its chapter's own study or all others, so that the last of few batches does not keep one core busy alone.
+    Where the work itself is long, the cells of a batch differ only in their data. Where it is short, a new
+    process, and programs compiled anew in it, cost more than they win: then a batch is everything about a
+    problem, or in between either its chapter's own study or all others, so that the last of few batches does
+    not keep one core busy alone.
     """
     if profile == "paper":
         return json.dumps(cell.model_dump(mode="json", exclude={"data_seed"}), sort_keys=True)
@@ -50,7 +51,8 @@ def workflow_plan(cells: Sequence[Cell], profile: str, folder: Path) -> list[dic
             "state": check(cell, folder),
             "source": source_hash(cell.problem, cell.kind),
             "batch": batch(cell, profile),
-            # Problems are listed by the length of their simulations: the longest go first, so that none is left alone at the end.
+            # Problems are listed by the length of their simulations: the longest go first, so that none is
+            # left alone at the end.
             "rank": list(EXPERIMENTS).index(cell.problem),
             "minutes": minutes(cell, folder),
             "memory_mb": MEMORY_MB.get(cell.problem, USUAL_MEMORY_MB),
@@ -60,7 +62,8 @@ def workflow_plan(cells: Sequence[Cell], profile: str, folder: Path) -> list[dic
 
 
 def minutes(cell: Cell, folder: Path) -> int:
-    """Time that a job asks a cluster for: twice what the same cell took, as if one core had done all the work."""
+    """Time that a job asks a cluster for: twice what the same cell took, as if one core had done all the
+    work."""
     try:
         seconds = read_manifest(cell, folder)["seconds"]
     except (OSError, ValueError, KeyError):
