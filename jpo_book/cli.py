@@ -183,8 +183,8 @@ def study(
             print("".join(f"{one.name}\t{studies.check(one, folder)}\n" for one in cells), end="")
         return
     by_name = {one.name: one for one in cells}
-    chosen = [_one_of(by_name, one, "a cell of the plan") for one in cell] if cell else cells
-    states = {one.name: studies.check(one, folder) for one in chosen}
+    chosen = [_one_of(by_name, one, "a cell of the plan").name for one in cell] if cell else list(by_name)
+    states = {name: studies.check(by_name[name], folder) for name in chosen}
     for name, state in states.items():
         if state.startswith("foreign"):
             raise parameters.InputError(

@@ -49,7 +49,7 @@ def test_the_same_cell_twice_gives_the_same_bytes(cells, computed, tmp_path):
     assert result_file(tmp_path, cells[-1]).read_bytes() == result_file(computed, cells[-1]).read_bytes()
 
 
-def test_manifests_keep_the_time_of_all_processors_together(cells, computed):
+def test_manifests_keep_the_cpu_time_of_all_cores_together(cells, computed):
     for cell in cells:
         manifest = json.loads(result_file(computed, cell).with_suffix(".json").read_text())
         cores, seconds = int(manifest["machine"].split()[-2]), manifest["seconds"]

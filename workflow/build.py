@@ -25,6 +25,7 @@ from pathlib import Path
 
 from inputs import ROOT, all_sources, content_hash, studies_folder
 
+from jpo_book.files import write_atomically
 from jpo_book.run import compilation
 from jpo_lib._processors import usable_cores
 
@@ -362,9 +363,7 @@ def main(arguments):
             STAMP.unlink(missing_ok=True)
             clean_up(profile, unfinished)
             update_book(profile, place, unfinished)
-            new = STAMP.with_suffix(".new")
-            new.write_text(json.dumps({"sources": sources, "outputs": state_of_outputs(profile)}))
-            os.replace(new, STAMP)
+            write_atomically(STAMP, json.dumps({"sources": sources, "outputs": state_of_outputs(profile)}))
             print(f"{'book      complete':<64} {time.monotonic() - started:7.1f} s")
     print(PAGES / "index.html")
 

@@ -5,12 +5,13 @@ The book hides the cell, and where the library is installed it does nothing. The
 """
 
 import json
-import os
 import re
 import tomllib
 from pathlib import Path
 
 import yaml
+
+from jpo_book.files import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_ID = "install-where-missing"
@@ -86,8 +87,7 @@ def main():
         old = path.read_text(encoding="utf-8")
         new = with_launch_cell(old, repository_setting())
         if new != old:
-            path.with_suffix(".new").write_text(new, encoding="utf-8")
-            os.replace(path.with_suffix(".new"), path)
+            write_atomically(path, new)
             print(f"notebook  {path.stem}: wrote the first code cell")
 
 

@@ -11,7 +11,6 @@ link to it.
 import functools
 import http.server
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +18,8 @@ import threading
 import time
 
 from build import BUILD, PAGES, ROOT, STAMP, Failure, only_build, state_of_outputs
+
+from jpo_book.files import write_atomically
 
 TARGET = PAGES / "book.pdf"
 MARK = '<div class="pdf-download"></div>'
@@ -114,16 +115,11 @@ def offer(target):
     index = PAGES / "index.html"
     text = index.read_text(encoding="utf-8")
     if MARK in text:
-        new = index.with_suffix(".new")
-        new.write_text(
-            text.replace(MARK, LINK.format(size=f"{target.stat().st_size / 1e6:.0f}")), encoding="utf-8"
-        )
-        os.replace(new, index)
+        link = LINK.format(size=f"{target.stat().st_size / 1e6:.0f}")
+        write_atomically(index, text.replace(MARK, link))
     profile = (BUILD / "profile.txt").read_text()
     stamp = json.loads(STAMP.read_text())
-    new = STAMP.with_suffix(".new")
-    new.write_text(json.dumps({**stamp, "outputs": state_of_outputs(profile)}))
-    os.replace(new, STAMP)
+    write_atomically(STAMP, json.dumps({**stamp, "outputs": state_of_outputs(profile)}))
 
 
 def main():
@@ -132,12 +128,10 @@ def main():
         if not STAMP.is_file() or not (PAGES / "index.html").is_file():
             raise Failure("expected a complete book, got none: run make book first.")
         scratch = BUILD / "render-pdf"
-        new = TARGET.with_name(".book.pdf.tmp")
         try:
-            print_page(single_page(scratch), new)
-            os.replace(new, TARGET)
+            page = single_page(scratch)
+            write_atomically(TARGET, lambda new: print_page(page, new))
         finally:
-            new.unlink(missing_ok=True)
             shutil.rmtree(scratch, ignore_errors=True)
         offer(TARGET)
     print(f"{'pdf':<64} {time.monotonic() - started:7.1f} s\n{TARGET}")
