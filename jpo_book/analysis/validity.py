@@ -55,27 +55,21 @@ def _settings(cell: studies.Cell) -> dict:
     return {**{name: one.default for name, one in parameters.items()}, **cell.settings}
 
 
-def _wave_packet(settings: Mapping) -> tuple[float, float]:
-    """Range of t0 in periods of the carrier wave, and noise."""
-    return (settings["prior_upper"] - settings["prior_lower"]) / (2 * math.pi), settings["noise"]
-
-
-def _places_of_wave_packet(cell):
-    """Range of the prior and noise of a cell, and whether each is the usual one."""
-    (periods, noise), (usual_periods, usual_noise) = (
-        _wave_packet(problem.settings)
-        for problem in (PROBLEMS[cell.problem](**cell.settings), PROBLEMS[cell.problem]())
-    )
-    return periods, noise, math.isclose(periods, usual_periods), noise == usual_noise
+def _wave_packet(cell) -> tuple[float, float, bool, bool]:
+    """Range of t0 in periods of the carrier wave, noise, and whether each is the usual one."""
+    usual = PROBLEMS[cell.problem]().settings
+    settings = PROBLEMS[cell.problem](**cell.settings).settings
+    periods = [(one["prior_upper"] - one["prior_lower"]) / (2 * math.pi) for one in (settings, usual)]
+    return periods[0], settings["noise"], math.isclose(*periods), settings["noise"] == usual["noise"]
 
 
 def _range_of_prior(cell):
-    periods, _, _, usual_noise = _places_of_wave_packet(cell)
+    periods, _, _, usual_noise = _wave_packet(cell)
     return (periods, f"{periods:.1f}") if usual_noise else None
 
 
 def _noise(cell):
-    _, noise, usual_range, _ = _places_of_wave_packet(cell)
+    _, noise, usual_range, _ = _wave_packet(cell)
     return (noise, f"{noise:g}") if usual_range else None
 
 
@@ -122,11 +116,12 @@ def compare_cell(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 
         classical: (data_seed, solver, problem) with BFGS and MultiStart.
         joint: (data_seed, solver, network_seed, problem) for one n.
     Returns:
-        advantage: fraction better minus fraction worse than one run of BFGS; equal_cost: solved rate minus that of multi-start
-        BFGS at the same mean number of evaluations, or in the end if it never spends so many; difference: solved rate minus
-        that of multi-start BFGS in the end; cost_ratio: evaluations per problem over those of multi-start BFGS in the end; each
-        with _low and _high. pays: 1 or 0, whether JPO solves more at equal cost, with a cost ratio of at most 1; certainty: share
-        of the resamples in which it does. num_problems: different problems, of all data sets; num_networks: network seeds.
+        advantage: fraction better minus fraction worse than one run of BFGS; equal_cost: solved rate minus that of
+        multi-start BFGS at the same mean number of evaluations, or in the end if it never spends so many; difference:
+        solved rate minus that of multi-start BFGS in the end; cost_ratio: evaluations per problem over those of multi-start
+        BFGS in the end; each with _low and _high. pays: 1 or 0, whether JPO solves more at equal cost, with a cost ratio of
+        at most 1; certainty: share of the resamples in which it does. num_problems: different problems, of all data sets;
+        num_networks: network seeds.
     """
     refined = joint.sel(solver="JointRefined", drop=True)
     best, training = refined_and_training(joint)
