@@ -31,11 +31,12 @@ COST_STUDIES = {  # study: experiment; the profile decides which of them are run
 }
 THEORY_CHAPTER, COST_CHAPTER = "02_gradient_alignment", "07_when_it_pays"
 GENERALIZATION_CHAPTER = "09_generalization"
-Study = tuple[xr.Dataset | None, xr.Dataset, list[dict[str, str]]]
+Study = tuple[Any, xr.Dataset, list[dict[str, str]]]
 
 
 def page_record(root: Path, page: str) -> dict[str, Any] | None:
-    """What an executed page says about itself: its parameters and result files; None if it was not executed."""
+    """What an executed page says about itself: its parameters and result files; None if it was not
+    executed."""
     path = root / "book" / "_executed" / f"{page}.ipynb"
     return json.loads(path.read_text(encoding="utf-8"))["metadata"].get("jpo", {}) if path.is_file() else None
 
@@ -103,10 +104,12 @@ def judge_growth(classical: xr.Dataset, joint: xr.Dataset) -> dict[str, Any]:
 
 
 def judge_cost(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 500) -> dict[str, Any]:
-    """Effect and interval of C5 in one experiment: how many times cheaper refined JPO with the largest n solves.
+    """Effect and interval of C5 in one experiment: how many times cheaper refined JPO with the largest n
+    solves.
 
-    Seeds and problems are drawn again with replacement. Zero stands for JPO that never solves so many, infinity for
-    restarts that never do; then "words" says who does not, since a ratio of two costs says nothing.
+    Seeds and problems are drawn again with replacement. Zero stands for JPO that never solves so many,
+    infinity for restarts that never do; then "words" says who does not, since a ratio of two costs says
+    nothing.
     """
     largest = joint.sel(group_size=joint.group_size.max(), drop=True)
     refined, restarts = (
@@ -121,7 +124,8 @@ def judge_cost(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 50
         rival, own = rival_cost(*drawn), own_cost(*drawn)
         return 0.0 if np.isnan(own) else np.inf if np.isnan(rival) else rival / own
 
-    failed = tuple(bool(np.isnan(cost(*everything(joint)))) for cost in (rival_cost, own_cost))
+    sample = everything(joint)
+    failed = (bool(np.isnan(rival_cost(*sample))), bool(np.isnan(own_cost(*sample))))
     who = {
         (True, True): "neither multi-start BFGS nor refined JPO solves",
         (True, False): "only refined JPO solves",
@@ -129,7 +133,7 @@ def judge_cost(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 50
     }.get(failed)
     theirs, own = (percent(float(one.solved.mean())) for one in (restarts, refined))
     return {
-        "effect": ratio(*everything(joint)),
+        "effect": ratio(*sample),
         "interval": resampled_costs(ratio, joint, num_resamples),
         "enough_seeds": _enough_seeds(joint),
         "words": f"{who} {percent(rules.COST_LEVEL)} of the problems in all its runs" if who else None,
@@ -226,12 +230,13 @@ def judge_theory(record: dict[str, Any] | None) -> dict[str, Any]:
 def verdicts(root: Path | str, profile: str | None = None) -> list[dict[str, Any]]:
     """The verdicts on claims C1 to C5 from the result files below `root`.
 
-    Each has id, verdict ("reproduced", "partly", "not reproduced", "out of budget" or "planned"), effect, interval,
-    fair_baseline, rule, and results, the files it rests on.
+    Each has id, verdict ("reproduced", "partly", "not reproduced", "out of budget" or "planned"), effect,
+    interval, fair_baseline, rule, and results, the files it rests on.
 
     Arguments:
         root: folder of the repository.
-        profile: whose results are judged; when None each page's own parameters, as the executed pages record them.
+        profile: whose results are judged; when None each page's own parameters, as the executed pages record
+            them.
     """
     root = Path(root)
 
