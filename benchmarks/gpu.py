@@ -57,8 +57,7 @@ def achieved(problem_name: str, num_problems: int) -> dict[str, Any]:
     device.
 
     Loops are counted once by XLA and multiplied here by their number of steps, with what stands outside of
-        them: the
-    counts are upper estimates, by a few parts in a hundred for the simulators at hand.
+    them: the counts are upper estimates, by a few parts in a hundred for the simulators at hand.
     """
     import jax
 

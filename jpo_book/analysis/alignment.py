@@ -106,10 +106,8 @@ def _estimate(statistic, data, count: int, num_resamples: int) -> Estimate:
     problems again.
 
     Both are drawn the same for all n. Drawing again adds noise and so pulls correlations towards zero. The
-    basic
-    bootstrap takes that back: with z = atanh(statistic) and quantiles q of z over the resamples, the interval
-        is
-    tanh(2 z - q_.975) to tanh(2 z - q_.025).
+    basic bootstrap takes that back: with z = atanh(statistic) and quantiles q of z over the resamples, the
+    interval is tanh(2 z - q_.975) to tanh(2 z - q_.025).
     """
     value = statistic(data)
     if np.isnan(value):
@@ -153,8 +151,8 @@ def rank_correlation(first, second, groups=None) -> float:
     groups = np.zeros(first.shape) if groups is None else np.asarray(groups)
     if first.ndim != 1 or first.shape != second.shape or first.shape != groups.shape or first.size < 2:
         raise ValueError(
-            f"rank_correlation: expected equally many points, at least two, got shapes {first.shape}, {second.shape} "
-            f"and {groups.shape}; pass one pair of numbers for each point."
+            f"rank_correlation: expected equally many points, at least two, got shapes "
+            f"{first.shape}, {second.shape} and {groups.shape}; pass one pair of numbers for each point."
         )
     # Round-off in a mean must not decide which of two equal numbers is the larger.
     ranks = np.zeros((2, first.size))

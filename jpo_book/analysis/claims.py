@@ -197,8 +197,8 @@ def over_experiments(
         note += f" Not run yet: {titles(missing)}."
     if scarce:
         note += (
-            f" No verdict, since fewer than {rules.LEAST_DATA_SEEDS} data sets or {rules.LEAST_NETWORK_SEEDS} networks each "
-            f"were run for: {titles(scarce)}."
+            f" No verdict, since fewer than {rules.LEAST_DATA_SEEDS} data sets or "
+            f"{rules.LEAST_NETWORK_SEEDS} networks each were run for: {titles(scarce)}."
         )
     return {
         **_planned(claim, files),

@@ -211,7 +211,8 @@ def build_map(
                 )
     if not places:
         raise ValueError(
-            f"plans: expected at least one cell of {', '.join(what.studies)}, got none; plan one of these studies."
+            f"plans: expected at least one cell of {', '.join(what.studies)}, got none; "
+            "plan one of these studies."
         )
     rows = sorted(places)
     names = ("pays", "certainty", "num_problems", "num_networks", *INTERVALS)
