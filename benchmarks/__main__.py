@@ -1,4 +1,5 @@
-"""`python -m benchmarks`: run all cases and write benchmarks/results/<machine>.json. `make bench` calls it."""
+"""`python -m benchmarks`: run all cases and write benchmarks/results/<machine>.json. `make bench` calls
+it."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 class Unfinished:
-    """The parts that a run which was interrupted has measured. They count as long as code, versions and length of the run are the same."""
+    """The parts that a run which was interrupted has measured. They count as long as code, versions and
+    length of the run are the same."""
 
     def __init__(self, path: Path, quick: bool):
         self.path = path

@@ -1,7 +1,7 @@
 """What is measured. A case is one piece of work with one side of this library and any number of other sides.
 
-Sides are named "module:function"; each runs in a process of its own (see `worker.py`). The function takes the arguments
-of the case and returns a `Side`.
+Sides are named "module:function"; each runs in a process of its own (see `worker.py`). The function takes the
+arguments of the case and returns a `Side`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 from jpo_book.names import EXPERIMENTS
 
 
-
 @dataclasses.dataclass(frozen=True)
 class Peer:
     """What is put beside this library in one row.
@@ -21,7 +20,8 @@ class Peer:
     Arguments:
         name: for the reader, with what is different in its method.
         side: "module:function".
-        target: {"at_least": r}: this library is r times faster; {"at_most": r}: it takes at most r times as long.
+        target: {"at_least": r}: this library is r times faster; {"at_most": r}: it takes at most r times as
+            long.
         note: what a reader must know about the comparison.
     """
 

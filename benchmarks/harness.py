@@ -1,4 +1,5 @@
-"""Run cases: start each side in a process of its own, let the sides take turns, and make rows of medians and ratios."""
+"""Run cases: start each side in a process of its own, let the sides take turns, and make rows of medians and
+ratios."""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ class Worker:
         return json.loads(line)
 
     def run(self) -> tuple[float, float | None]:
-        """Wall time and processor time of one turn, seconds; the latter None where it cannot be told apart."""
+        """Wall time and processor time of one turn, seconds; the latter None where it cannot be told
+        apart."""
         self.process.stdin.write("run\n")
         answer = self.answer()
         return answer["seconds"], answer["processor"]
@@ -162,7 +164,8 @@ def empty_row(name: str, title: str, *, seconds: float | None = None, ratio: flo
 def take_turns(
     sides: dict[str, Callable[[], Any]], turns: int, seconds: float, failures: dict[str, str]
 ) -> dict[str, list[Any]]:
-    """What each side says, in turns: every side once, then every side again. A side that fails is left out and noted."""
+    """What each side says, in turns: every side once, then every side again. A side that fails is left out
+    and noted."""
     times: dict[str, list[Any]] = {side: [] for side in sides}
     begin = time.monotonic()
     for turn in range(turns):
@@ -198,7 +201,8 @@ def describe(
 
 
 def compare(row: dict[str, Any], faster: Sequence[float]) -> None:
-    """Enter the ratios of the single turns, time there / time here; the other way round where the target is an upper bound."""
+    """Enter the ratios of the single turns, time there / time here; the other way round where the target is
+    an upper bound."""
     target = row["target"] or {"at_least": None}
     ((kind, bound),) = target.items()
     ratios = [1 / value for value in faster] if kind == "at_most" else list(faster)
@@ -209,14 +213,16 @@ def compare(row: dict[str, Any], faster: Sequence[float]) -> None:
 
 
 def compare_processors(row: dict[str, Any], faster: Sequence[float]) -> None:
-    """The same ratio of processor times. Other programs on the machine disturb it less; but two processors count as twice the time."""
+    """The same ratio of processor times. Other programs on the machine disturb it less; but two processors
+    count as twice the time."""
     if faster:
         ratio = float(np.median(faster))
         row["processor_ratio"] = 1 / ratio if row["target"] and "at_most" in row["target"] else ratio
 
 
 def answer_of(module: str, *arguments: str, label: str, say: Callable[[str], None]) -> Any:
-    """What `python -m module arguments` prints as JSON in its last line, from a process of its own; None where it failed, which is said."""
+    """What `python -m module arguments` prints as JSON in its last line, from a process of its own; None
+    where it failed, which is said."""
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True
     )
@@ -226,13 +232,16 @@ def answer_of(module: str, *arguments: str, label: str, say: Callable[[str], Non
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-# --- the file ---------------------------------------------------------------------------------------------------------
+# --- the file
+# ---------------------------------------------------------------------------------------------------------
 
 
 def machine(name: str | None = None) -> dict[str, Any]:
-    """Neutral description of this machine: model of the processor or accelerator and number of cores, never the host's name.
+    """Neutral description of this machine: model of the processor or accelerator and number of cores, never
+    the host's name.
 
-    "load" is the number of programs that wanted to run, on average over the last five minutes; this one is among them.
+    "load" is the number of programs that wanted to run, on average over the last five minutes; this one is
+    among them.
     """
     import jax
 
@@ -258,7 +267,8 @@ def versions() -> dict[str, str]:
 def write(
     path: Path, rows: Sequence[dict], scaling: Sequence[dict], *, quick: bool, described: dict[str, Any]
 ) -> Path:
-    """Write the result file atomically: all of it or nothing. What was found out about single rows stays, with its date."""
+    """Write the result file atomically: all of it or nothing. What was found out about single rows stays,
+    with its date."""
     findings = json.loads(path.read_text(encoding="utf-8")).get("findings", []) if path.exists() else []
     content = {"format": FORMAT, "machine": described, "created": datetime.now(timezone.utc).isoformat(timespec="seconds"), "quick": quick,
                "versions": versions(), "rows": list(rows), "scaling": list(scaling), "findings": findings}  # fmt: skip

@@ -107,7 +107,8 @@ def summaries(
             values = [r[key] for r in chosen if key in r]
             if not values:
                 continue
-            # Memory may grow with the number of problems, but no faster; for time, large batches must not be dear and neither small ones.
+            # Memory may grow with the number of problems, but no faster; for time, large batches must not be
+            # dear and neither small ones.
             base, words = (
                 (min(values), "smallest") if what == "time" else (values[0], f"that for N = {chosen[0]['n']}")
             )

@@ -1,7 +1,9 @@
-"""One side of a case in a process of its own: `python -m benchmarks.worker module:function '{"argument": value}' reference.npz|- outputs.npz`.
+"""One side of a case in a process of its own: `python -m benchmarks.worker module:function '{"argument":
+value}' reference.npz|- outputs.npz`.
 
-It prepares (imports, data, compilation), says so in one line of JSON, and then does its work once for each line "run" that it
-reads, answering with the seconds and those of the processor. The two sides of a case take turns in this way, while the one that waits does nothing.
+It prepares (imports, data, compilation), says so in one line of JSON, and then does its work once for each
+line "run" that it reads, answering with the seconds and those of the processor. The two sides of a case take
+turns in this way, while the one that waits does nothing.
 """
 
 from __future__ import annotations

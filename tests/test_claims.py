@@ -138,3 +138,20 @@ def test_the_ledger_says_infinite_in_words_and_the_page_says_who_fails(tmp_path)
     assert claim["effect"] == "infinite" and claim["by_experiment"]["wave_packet"]["words"] == judged["words"]
     page = (tmp_path / "book" / "_generated" / "claims_table.md").read_text()
     assert f"No ratio: {judged['words']}." in page and "infinite" not in page
+
+
+def test_verdicts_need_no_executed_page(tmp_path, monkeypatch):
+    """C4 comes from the points of Figure 2 themselves; they are kept, and found again."""
+    monkeypatch.setenv("JPO_STUDIES", str(tmp_path / "studies"))
+    found = {v["id"]: v for v in claims.verdicts(tmp_path, "smoke")}
+    assert found["C4"]["verdict"] in ("reproduced", "partly", "not reproduced") and found["C4"]["effect"] > 0
+    assert "Each point is a mean over 50 seeds." in found["C4"]["note"]
+    monkeypatch.setattr("jpo_book.analysis.theory.first_step", lambda *_: pytest.fail("computed again"))
+    assert {v["id"]: v for v in claims.verdicts(tmp_path, "smoke")}["C4"] == found["C4"]
+
+
+@pytest.mark.parametrize("inside, verdict", [(74, "reproduced"), (67, "partly"), (66, "not reproduced")])
+def test_the_rule_of_theory_counts_points(monkeypatch, inside, verdict):
+    points = {"points": 74, "inside": inside, "largest_z": 2.0, "num_seeds": 1000}
+    monkeypatch.setattr(claims, "agreement_with_theory", lambda *_: points)
+    assert claims.judge_theory({"parameters": {"profile": "laptop"}})["verdict"] == verdict

@@ -1,13 +1,14 @@
 """What alignment studies say: early alignment against what is solved in the end, and who pulls on whom.
 
-The data sets are those of `jpo_book.studies.combine_variants` for the studies of `jpo_book.studies.run_alignment`, with the
-dimensions data_seed, group_size, network_seed, recorded and problem.
+The data sets are those of `jpo_book.studies.combine_variants` for the studies of
+`jpo_book.studies.run_alignment`, with the dimensions data_seed, group_size, network_seed, recorded and
+problem.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -20,7 +21,8 @@ LARGEST = 0.999  # correlations above this have no finite atanh worth the name
 ORDER = ("data_seed", "group_size", "network_seed", "problem")
 
 
-class Estimate(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Estimate:
     """A number with its 95 % interval, and how many points or pairs it rests on."""
 
     value: float
@@ -30,7 +32,8 @@ class Estimate(NamedTuple):
 
     @property
     def sign(self) -> int:
-        """+1 or −1 where the interval lies on one side of zero, 0 where it does not or where nothing is known."""
+        """+1 or −1 where the interval lies on one side of zero, 0 where it does not or where nothing is
+        known."""
         return int(self.low > 0) - int(self.high < 0)
 
     def __str__(self) -> str:
@@ -53,7 +56,8 @@ def early(runs: xr.Dataset, name: str = "alignment", fraction: float = EARLY) ->
 
 
 def mean_over_problems(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
-    """Mean of a quantity, and its 95 % interval m +- 1.96 s / sqrt(count), s the deviation between problems. Missing values do not count.
+    """Mean of a quantity, and its 95 % interval m +- 1.96 s / sqrt(count), s the deviation between problems.
+    Missing values do not count.
 
     Networks of several seeds share their problems, so a problem is averaged over the networks first.
 
@@ -69,17 +73,18 @@ def mean_over_problems(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray
 
 
 def estimate_of_mean(values: xr.DataArray) -> Estimate:
-    """`mean_over_problems` of a quantity without further dimensions; not known for fewer than two problems."""
+    """`mean_over_problems` of a quantity without further dimensions; not known for fewer than two
+    problems."""
     count = int(values.mean("network_seed").notnull().sum())
-    return (
-        Estimate(*(float(v) for v in mean_over_problems(values)), count)
-        if count > 1
-        else Estimate(float("nan"), -1.0, 1.0, count)
-    )
+    if count < 2:
+        return Estimate(float("nan"), -1.0, 1.0, count)
+    value, low, high = map(float, mean_over_problems(values))
+    return Estimate(value, low, high, count)
 
 
 def late_unsolved(runs: xr.Dataset, name: str) -> xr.DataArray:
-    """A quantity of the problems that are not solved yet, averaged over the second half of the training; missing for the others."""
+    """A quantity of the problems not solved yet, averaged over the second half of the training; else
+    missing."""
     step = runs.step.values.reshape(-1, runs.sizes["recorded"])[0]
     return (
         runs[name]
@@ -90,17 +95,19 @@ def late_unsolved(runs: xr.Dataset, name: str) -> xr.DataArray:
 
 
 def _arrays(runs: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Early alignment and whether a problem is solved after refinement, (data seed, n, network seed, problem)."""
+    """Early alignment and whether a problem is solved after refinement, (data seed, n, network seed,
+    problem)."""
     solved = runs.solved.sel(solver="JointRefined", drop=True)
     return early(runs, name).transpose(*ORDER).values, solved.transpose(*ORDER).values.astype(bool)
 
 
 def _estimate(statistic, data, count: int, num_resamples: int) -> Estimate:
-    """A statistic in [-1, 1] of a list of (alignment, solved), with the interval from drawing seeds and problems again.
+    """A statistic in [-1, 1] of a list of (alignment, solved), with the interval from drawing seeds and
+    problems again.
 
-    Both are drawn the same for all n. Drawing again adds noise and so pulls correlations towards zero. The basic
-    bootstrap takes that back: with z = atanh(statistic) and quantiles q of z over the resamples, the interval is
-    tanh(2 z - q_.975) to tanh(2 z - q_.025).
+    Both are drawn the same for all n. Drawing again adds noise and so pulls correlations towards zero. The
+    basic bootstrap takes that back: with z = atanh(statistic) and quantiles q of z over the resamples, the
+    interval is tanh(2 z - q_.975) to tanh(2 z - q_.025).
     """
     value = statistic(data)
     if np.isnan(value):
@@ -110,7 +117,7 @@ def _estimate(statistic, data, count: int, num_resamples: int) -> Estimate:
         return statistic(
             [
                 [np.take_along_axis(values[:, :, seeds], problems, axis=-1) for values in arrays]
-                for arrays, seeds, problems in zip(data, drawn[::2], drawn[1::2])
+                for arrays, seeds, problems in zip(data, drawn[::2], drawn[1::2], strict=True)
             ]
         )
 
@@ -144,14 +151,14 @@ def rank_correlation(first, second, groups=None) -> float:
     groups = np.zeros(first.shape) if groups is None else np.asarray(groups)
     if first.ndim != 1 or first.shape != second.shape or first.shape != groups.shape or first.size < 2:
         raise ValueError(
-            f"rank_correlation: expected equally many points, at least two, got shapes {first.shape}, {second.shape} "
-            f"and {groups.shape}; pass one pair of numbers for each point."
+            f"rank_correlation: expected equally many points, at least two, got shapes "
+            f"{first.shape}, {second.shape} and {groups.shape}; pass one pair of numbers for each point."
         )
     # Round-off in a mean must not decide which of two equal numbers is the larger.
     ranks = np.zeros((2, first.size))
     for group in np.unique(groups):
         here = groups == group
-        for row, values in zip(ranks, (first, second)):
+        for row, values in zip(ranks, (first, second), strict=True):
             ranked = rankdata(np.round(values[here], 9))
             row[here] = (ranked - ranked.mean()) / here.sum()
     norms = np.linalg.norm(ranks, axis=1)
@@ -161,29 +168,30 @@ def rank_correlation(first, second, groups=None) -> float:
 def predicts_solved_rate(
     experiments: Mapping[str, xr.Dataset], within: bool, name: str = "alignment", num_resamples: int = 300
 ) -> Estimate:
-    """Rank correlation of a run's mean early alignment with its solved rate after refinement; a point for each run and n.
+    """Rank correlation of a run's mean early alignment with its solved rate after refinement; a point for
+    each run and n.
 
     Arguments:
         experiments: alignment studies by name.
-        within: rank the points of each experiment by themselves, so that differences between experiments do not count.
+        within: rank the points of each experiment by themselves, so that differences between experiments do
+            not count.
         name: "alignment", or another quantity that was recorded.
         num_resamples: for the interval, in which network seeds and problems are drawn again.
     """
 
     def statistic(data):
-        points = [
-            (alignment.mean(axis=-1).ravel(), solved.mean(axis=-1).ravel()) for alignment, solved in data
-        ]
-        groups = np.repeat(np.arange(len(points)), [len(p[0]) for p in points])
-        return rank_correlation(*map(np.concatenate, zip(*points)), groups if within else None)
+        first, second = ([pair[k].mean(axis=-1).ravel() for pair in data] for k in (0, 1))
+        groups = np.repeat(np.arange(len(first)), [len(points) for points in first])
+        return rank_correlation(np.concatenate(first), np.concatenate(second), groups if within else None)
 
     data = [_arrays(runs, name) for runs in experiments.values()]
     return _estimate(statistic, data, sum(arrays[0][..., 0].size for arrays in data), num_resamples)
 
 
 def ordered_pairs(values, solved) -> tuple[float, int]:
-    """Sum over pairs of a solved and an unsolved problem of the same run: +1 where the solved one has the larger value,
-    -1 where it has the smaller; and the number of pairs. Arguments (..., N), one run for each leading index."""
+    """Sum over pairs of a solved and an unsolved problem of the same run: +1 where the solved one has the
+    larger value, -1 where it has the smaller; and the number of pairs. Arguments (..., N), one run for each
+    leading index."""
     from scipy.stats import rankdata
 
     ranks = rankdata(values, axis=-1)
@@ -196,10 +204,11 @@ def ordered_pairs(values, solved) -> tuple[float, int]:
 
 
 def predicts_solved_problems(runs: xr.Dataset, name: str = "alignment", num_resamples: int = 300) -> Estimate:
-    """P(a_s > a_u) - P(a_s < a_u) over pairs of problems of the same run, s solved in the end and u not; a: early alignment.
+    """P(a_s > a_u) - P(a_s < a_u) over pairs of problems of the same run, s solved in the end and u not; a:
+    early alignment.
 
-    1 where alignment tells exactly which problems of a run will be solved, 0 where it tells nothing. Since both problems
-    are from the same run, neither n nor the seed can bring it about.
+    1 where alignment tells exactly which problems of a run will be solved, 0 where it tells nothing. Since
+    both problems are from the same run, neither n nor the seed can bring it about.
 
     Arguments:
         runs: an alignment study.
@@ -219,20 +228,24 @@ def predicts_solved_problems(runs: xr.Dataset, name: str = "alignment", num_resa
 
 
 def worth_in_examples(step: float, own: float, dimension: int) -> float:
-    """n with A_d(sqrt(n) lambda) = step, where A_d(lambda) = own: how many examples Theorem 1 would have to average.
+    """n with A_d(sqrt(n) lambda) = step, where A_d(lambda) = own: how many examples Theorem 1 would have to
+    average.
 
     Arguments:
         step: alignment of the step that is judged, dimensionless.
         own: alignment of a problem's own gradient, dimensionless.
         dimension: d, number of unknowns.
     Returns:
-        n, below 1 where the step is worse aligned than the own gradient; 0 for a step that is not aligned at all, NaN
-        where the own gradient is not.
+        n, below 1 where the step is worse aligned than the own gradient; 0 for a step that is not aligned at
+        all, NaN where the own gradient is not.
     """
-    from scipy.optimize import brentq
+    from scipy.optimize import root_scalar
 
     def signal_to_noise(alignment):
-        return brentq(lambda lam: float(noise_alignment(lam, dimension)) - min(alignment, 1 - 1e-6), 0.0, 1e4)
+        target = min(alignment, 1 - 1e-6)
+        return root_scalar(
+            lambda lam: float(noise_alignment(lam, dimension)) - target, bracket=(0.0, 1e4), method="brentq"
+        ).root
 
     if not own > 0:
         return float("nan")
@@ -261,7 +274,8 @@ def mean_coupling(matrix) -> np.ndarray:
 
 
 def effective_rank(matrix) -> np.ndarray:
-    """exp(-sum_k p_k log p_k),  p_k = lambda_k / sum lambda: how many directions the matrix (..., N, N) uses, 1 to N.
+    """exp(-sum_k p_k log p_k),  p_k = lambda_k / sum lambda: how many directions the matrix (..., N, N) uses,
+    1 to N.
 
     Source: Roy & Vetterli (2007), EUSIPCO, "The effective rank: a measure of effective dimensionality".
     """

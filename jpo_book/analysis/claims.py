@@ -14,17 +14,9 @@ import numpy as np
 import xarray as xr
 
 from jpo_book import studies
+from jpo_book.analysis import rules
 from jpo_book.analysis.costs import cost_of_draw, everything, resampled_costs
 from jpo_book.analysis.resample import by_run, interval_of_mean
-from jpo_book.analysis.rules import (
-    COST_LEVEL,
-    EFFECTS,
-    LEAST_DATA_SEEDS,
-    LEAST_NETWORK_SEEDS,
-    RULES,
-    RULES_VERSION,
-    THRESHOLDS,
-)
 from jpo_book.analysis.theory import FAR, agreement_with_theory
 from jpo_book.files import studies_folder
 from jpo_book.names import EXPERIMENTS
@@ -37,16 +29,14 @@ COST_STUDIES = {  # study: experiment; the profile decides which of them are run
     "kuramoto_sivashinsky_t40": "kuramoto_sivashinsky",
     "navier_stokes_cost": "navier_stokes",
 }
-THEORY_CHAPTER, COST_CHAPTER, GENERALIZATION_CHAPTER = (
-    "02_gradient_alignment",
-    "07_when_it_pays",
-    "09_generalization",
-)
-Study = tuple[xr.Dataset | None, xr.Dataset, list[dict[str, str]]]
+THEORY_CHAPTER, COST_CHAPTER = "02_gradient_alignment", "07_when_it_pays"
+GENERALIZATION_CHAPTER = "09_generalization"
+Study = tuple[Any, xr.Dataset, list[dict[str, str]]]
 
 
 def page_record(root: Path, page: str) -> dict[str, Any] | None:
-    """What an executed page says about itself: its parameters and result files; None if it was not executed."""
+    """What an executed page says about itself: its parameters and result files; None if it was not
+    executed."""
     path = root / "book" / "_executed" / f"{page}.ipynb"
     return json.loads(path.read_text(encoding="utf-8"))["metadata"].get("jpo", {}) if path.is_file() else None
 
@@ -72,7 +62,10 @@ def load_study(root: Path, record: dict[str, Any] | None, study: str) -> Study |
 
 
 def _enough_seeds(joint: xr.Dataset) -> bool:
-    return joint.sizes["data_seed"] >= LEAST_DATA_SEEDS and joint.sizes["network_seed"] >= LEAST_NETWORK_SEEDS
+    return (
+        joint.sizes["data_seed"] >= rules.LEAST_DATA_SEEDS
+        and joint.sizes["network_seed"] >= rules.LEAST_NETWORK_SEEDS
+    )
 
 
 def judge_advantage(classical: xr.Dataset, joint: xr.Dataset) -> dict[str, Any]:
@@ -111,10 +104,12 @@ def judge_growth(classical: xr.Dataset, joint: xr.Dataset) -> dict[str, Any]:
 
 
 def judge_cost(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 500) -> dict[str, Any]:
-    """Effect and interval of C5 in one experiment: how many times cheaper refined JPO with the largest n solves.
+    """Effect and interval of C5 in one experiment: how many times cheaper refined JPO with the largest n
+    solves.
 
-    Seeds and problems are drawn again with replacement. Zero stands for JPO that never solves so many, infinity for
-    restarts that never do; then "words" says who does not, since a ratio of two costs says nothing.
+    Seeds and problems are drawn again with replacement. Zero stands for JPO that never solves so many,
+    infinity for restarts that never do; then "words" says who does not, since a ratio of two costs says
+    nothing.
     """
     largest = joint.sel(group_size=joint.group_size.max(), drop=True)
     refined, restarts = (
@@ -122,14 +117,15 @@ def judge_cost(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 50
         classical.sel(solver="MultiStart", drop=True),
     )
     training = largest.num_evaluations.sel(solver="Joint", drop=True)
-    rival_cost = cost_of_draw(restarts, COST_LEVEL)
-    own_cost = cost_of_draw(refined, COST_LEVEL, training)
+    rival_cost = cost_of_draw(restarts, rules.COST_LEVEL)
+    own_cost = cost_of_draw(refined, rules.COST_LEVEL, training)
 
     def ratio(*drawn) -> float:
         rival, own = rival_cost(*drawn), own_cost(*drawn)
         return 0.0 if np.isnan(own) else np.inf if np.isnan(rival) else rival / own
 
-    failed = tuple(bool(np.isnan(cost(*everything(joint)))) for cost in (rival_cost, own_cost))
+    sample = everything(joint)
+    failed = (bool(np.isnan(rival_cost(*sample))), bool(np.isnan(own_cost(*sample))))
     who = {
         (True, True): "neither multi-start BFGS nor refined JPO solves",
         (True, False): "only refined JPO solves",
@@ -137,10 +133,10 @@ def judge_cost(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 50
     }.get(failed)
     theirs, own = (percent(float(one.solved.mean())) for one in (restarts, refined))
     return {
-        "effect": ratio(*everything(joint)),
+        "effect": ratio(*sample),
         "interval": resampled_costs(ratio, joint, num_resamples),
         "enough_seeds": _enough_seeds(joint),
-        "words": f"{who} {percent(COST_LEVEL)} of the problems in all its runs" if who else None,
+        "words": f"{who} {percent(rules.COST_LEVEL)} of the problems in all its runs" if who else None,
         "baseline": f"multi-start BFGS solves {theirs} in all, "
         f"refined JPO with n = {int(joint.group_size.max())} {own}",
     }
@@ -162,7 +158,7 @@ def _effect(judged: dict[str, Any]) -> dict[str, Any]:
 def _planned(claim: str, files: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
     """A claim of which nothing was run yet."""
     nothing = dict.fromkeys(("effect", "interval", "fair_baseline"))
-    rule = f"{RULES[claim]} (Rules, version {RULES_VERSION}.)"
+    rule = f"{rules.RULES[claim]} (Rules, version {rules.RULES_VERSION}.)"
     return {"id": claim, "rule": rule, "results": list(files), "verdict": "planned", **nothing}
 
 
@@ -189,20 +185,20 @@ def over_experiments(
 
     scarce = [p for p in run if not judged[p]["enough_seeds"]]
     missing = [p for p in problems if p not in run]
-    supporting = sum(judged[p]["interval"][0] > THRESHOLDS[claim] for p in run)
+    supporting = sum(judged[p]["interval"][0] > rules.THRESHOLDS[claim] for p in run)
     least = min(run, key=lambda p: judged[p]["effect"])
     which = (
         "This is the smallest of the experiments run, that of"
         if len(run) > 1
         else "It is that of the only experiment run so far,"
     )
-    note = f"The effect is {EFFECTS[claim]}. {which} {titles([least])}."
+    note = f"The effect is {rules.EFFECTS[claim]}. {which} {titles([least])}."
     if missing:
         note += f" Not run yet: {titles(missing)}."
     if scarce:
         note += (
-            f" No verdict, since fewer than {LEAST_DATA_SEEDS} data sets or {LEAST_NETWORK_SEEDS} networks each "
-            f"were run for: {titles(scarce)}."
+            f" No verdict, since fewer than {rules.LEAST_DATA_SEEDS} data sets or "
+            f"{rules.LEAST_NETWORK_SEEDS} networks each were run for: {titles(scarce)}."
         )
     return {
         **_planned(claim, files),
@@ -234,12 +230,13 @@ def judge_theory(record: dict[str, Any] | None) -> dict[str, Any]:
 def verdicts(root: Path | str, profile: str | None = None) -> list[dict[str, Any]]:
     """The verdicts on claims C1 to C5 from the result files below `root`.
 
-    Each has id, verdict ("reproduced", "partly", "not reproduced", "out of budget" or "planned"), effect, interval,
-    fair_baseline, rule, and results, the files it rests on.
+    Each has id, verdict ("reproduced", "partly", "not reproduced", "out of budget" or "planned"), effect,
+    interval, fair_baseline, rule, and results, the files it rests on.
 
     Arguments:
         root: folder of the repository.
-        profile: whose results are judged; when None each page's own parameters, as the executed pages record them.
+        profile: whose results are judged; when None each page's own parameters, as the executed pages record
+            them.
     """
     root = Path(root)
 

@@ -1,10 +1,12 @@
-"""What a solution costs: evaluations of the loss and its gradient per problem, with one accounting for all methods.
+"""What a solution costs: evaluations of the loss and its gradient per problem, with one accounting for all
+methods.
 
 The accounting is that of `jpo_lib.metrics`.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -23,7 +25,7 @@ def costs_of_runs(study: xr.Dataset, fraction: float, training: xr.DataArray | f
         training: T_i with the dimensions of the study, or 0.
     """
     return xr.apply_ufunc(
-        lambda *arrays: cost_to_solve(*arrays, fraction),
+        lambda at, total, trained: cost_to_solve(at, total, trained, fraction),
         study.solved_at,
         study.num_evaluations,
         xr.zeros_like(study.num_evaluations) + training,
@@ -34,7 +36,8 @@ def costs_of_runs(study: xr.Dataset, fraction: float, training: xr.DataArray | f
 
 
 def refined_method(joint: xr.Dataset) -> str:
-    """The refinement that a problem recommends: with restarts where the study has them, else one run of BFGS."""
+    """The refinement that a problem recommends: with restarts where the study has them, else one run of
+    BFGS."""
     return "JointRestarted" if "JointRestarted" in joint.solver else "JointRefined"
 
 
@@ -45,7 +48,8 @@ def refined_and_training(joint: xr.Dataset, method: str | None = None) -> tuple[
 
 
 def joint_costs(joint: xr.Dataset, fraction: float, method: str | None = None) -> xr.DataArray:
-    """Costs of joint optimization with refinement, (data_seed, group_size, network_seed); training counts in full."""
+    """Costs of joint optimization with refinement, (data_seed, group_size, network_seed); training counts in
+    full."""
     refined, training = refined_and_training(joint, method)
     return costs_of_runs(refined, fraction, training)
 
@@ -53,22 +57,26 @@ def joint_costs(joint: xr.Dataset, fraction: float, method: str | None = None) -
 def cost_of_draw(
     study: xr.Dataset, fraction: float, training: xr.DataArray | float = 0.0
 ) -> Callable[..., float]:
-    """The mean cost over seeds as a function of indices (data seeds, network seeds, problems), to be drawn again.
+    """The mean cost over seeds as a function of indices (data seeds, network seeds, problems), to be drawn
+    again.
 
     Arguments:
-        study: solved_at and num_evaluations (data_seed, network_seed, problem) of one method; one without networks
-            ignores their indices.
+        study: solved_at and num_evaluations (data_seed, network_seed, problem) of one method; one without
+            networks ignores their indices.
         fraction, training: as in `costs_of_runs`.
     """
     alone = "network_seed" not in study.num_evaluations.dims
     if alone:
         study = study[["solved_at", "num_evaluations"]].expand_dims("network_seed")
     parts = (study.solved_at, study.num_evaluations, xr.zeros_like(study.num_evaluations) + training)
-    arrays = [part.transpose("data_seed", "network_seed", "problem").values for part in parts]
+    at, total, trained = (p.transpose("data_seed", "network_seed", "problem").values for p in parts)
 
     def cost(data, networks, problems) -> float:
-        runs = [(d, s) for d in data for s in ((0,) if alone else networks)]
-        return float(np.mean([cost_to_solve(*(a[run][problems] for a in arrays), fraction) for run in runs]))
+        costs = [
+            cost_to_solve(at[run][problems], total[run][problems], trained[run][problems], fraction)
+            for run in itertools.product(data, (0,) if alone else networks)
+        ]
+        return float(np.mean(costs))
 
     return cost
 
@@ -93,12 +101,13 @@ def crossing(
 ) -> dict[str, float]:
     """n*: the smallest tested n from which on JPO solves a fraction p at no more cost than the opponent.
 
-    Costs are averaged over data and network seeds; an n for which a run never solves the fraction does not count.
-    The interval comes from drawing seeds and problems again with replacement.
+    Costs are averaged over data and network seeds; an n for which a run never solves the fraction does not
+    count. The interval comes from drawing seeds and problems again with replacement.
 
     Returns:
-        {"value", "low", "high", "largest"}; infinity stands for "not with any n that was tested", NaN for "undefined",
-        when neither side solves the fraction with all seeds. "largest" is the largest n that was tested.
+        {"value", "low", "high", "largest"}; infinity stands for "not with any n that was tested", NaN for
+        "undefined", when neither side solves the fraction with all seeds. "largest" is the largest n that was
+        tested.
     """
     refined, training = refined_and_training(joint, method)
     sizes = joint.group_size.values

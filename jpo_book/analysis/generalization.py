@@ -1,7 +1,7 @@
 """What the study of generalization says: the gap between known and unseen problems, and rows for its table.
 
-The data sets are those of `jpo_book.studies.combine` for cells of the kind "generalization"; `jpo_book.studies.run_generalization.SOLVERS`
-explains the names of the solvers.
+The data sets are those of `jpo_book.studies.combine` for cells of the kind "generalization";
+`jpo_book.studies.run_generalization.SOLVERS` explains the names of the solvers.
 """
 
 from __future__ import annotations
@@ -65,9 +65,8 @@ def rate(study: xr.Dataset, solver: str) -> Rate:
 
 
 def _signs(study: xr.Dataset, solver: str, opponent: str) -> np.ndarray:
-    return outcome(
-        *(study[kind].sel(solver=name).values for name in (solver, opponent) for kind in ("loss", "solved"))
-    )
+    own, other = (study.sel(solver=name) for name in (solver, opponent))
+    return outcome(own.loss.values, own.solved.values, other.loss.values, other.solved.values)
 
 
 def answer_rows(title: str, study: xr.Dataset) -> list[list[str]]:

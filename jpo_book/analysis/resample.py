@@ -6,6 +6,7 @@ Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, doi:10.1201
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -18,8 +19,8 @@ def resampled(
 
     Arguments:
         statistic: function of one array of indices for each of the sizes.
-        sizes: how many there are of each, such as data sets, networks and problems; with a shape (..., m), m indices
-            are drawn for each leading position.
+        sizes: how many there are of each, such as data sets, networks and problems; with a shape (..., m), m
+            indices are drawn for each leading position.
         num_resamples: number of draws.
         seed: of the draws.
     Returns:
@@ -44,7 +45,7 @@ def weights(generator: np.random.Generator, count: int, num_resamples: int) -> n
     return np.vstack([np.ones(count), drawn]) / count
 
 
-def interval(draws: np.ndarray, method: str = "linear") -> tuple[float, float]:
+def interval(draws: np.ndarray, method: Literal["linear", "nearest"] = "linear") -> tuple[float, float]:
     """The 2.5 and 97.5 percentiles of draws; method "nearest" where values may be infinite."""
     low, high = np.percentile(draws, [2.5, 97.5], method=method)
     return float(low), float(high)

@@ -1,4 +1,5 @@
-"""The first step of the optimization in theory and in measurement: the points of Figure 2, on which claim C4 rests."""
+"""The first step of the optimization in theory and in measurement: the points of Figure 2, on which claim C4
+rests."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from jpo_book.files import studies_folder, write_if_changed
 from jpo_book.studies.identity import hash_of_code
-from jpo_lib.theory import alignment as theory, measured
+from jpo_lib.theory import alignment as theory
+from jpo_lib.theory import measured
 from jpo_lib.theory.measured import Agreement
 
 SIGNAL_TO_NOISE, DIMENSIONS, NOISE_SIZES = 1 / 8, (1, 2, 8, 64), 2 ** np.arange(9)

@@ -1,9 +1,10 @@
-"""Where joint optimization pays: maps over the difficulty of the problems and the number n that share a network.
+"""Where joint optimization pays: maps over the difficulty of the problems and the number n that share a
+network.
 
-A cell of a map compares refined JPO with two opponents on the same problems: one run of BFGS, and multi-start BFGS. The
-second one is stopped at the budget per problem with which it spends as much as JPO on average. JPO pays in a cell when it
-has then solved more, and multi-start BFGS would not have ended by itself. Costs follow `jpo_book.analysis.costs`: training
-counts in full, and a solved problem spends nothing more.
+A cell of a map compares refined JPO with two opponents on the same problems: one run of BFGS, and multi-start
+BFGS. The second one is stopped at the budget per problem with which it spends as much as JPO on average. JPO
+pays in a cell when it has then solved more, and multi-start BFGS would not have ended by itself. Costs follow
+`jpo_book.analysis.costs`: training counts in full, and a solved problem spends nothing more.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Map:
         axis: label of the axis of difficulty, with its unit.
         studies: names of the studies whose cells it holds.
         sizes: the n of its columns.
-        place: cell of a study -> (position in the order of rows, label of the row), or None if it belongs elsewhere.
+        place: cell of a study -> (position in the order of rows, label of the row), or None if it belongs
+            elsewhere.
     """
 
     title: str
@@ -55,27 +57,21 @@ def _settings(cell: studies.Cell) -> dict:
     return {**{name: one.default for name, one in parameters.items()}, **cell.settings}
 
 
-def _wave_packet(settings: Mapping) -> tuple[float, float]:
-    """Range of t0 in periods of the carrier wave, and noise."""
-    return (settings["prior_upper"] - settings["prior_lower"]) / (2 * math.pi), settings["noise"]
-
-
-def _places_of_wave_packet(cell):
-    """Range of the prior and noise of a cell, and whether each is the usual one."""
-    (periods, noise), (usual_periods, usual_noise) = (
-        _wave_packet(problem.settings)
-        for problem in (PROBLEMS[cell.problem](**cell.settings), PROBLEMS[cell.problem]())
-    )
-    return periods, noise, math.isclose(periods, usual_periods), noise == usual_noise
+def _wave_packet(cell) -> tuple[float, float, bool, bool]:
+    """Range of t0 in periods of the carrier wave, noise, and whether each is the usual one."""
+    usual = PROBLEMS[cell.problem]().settings
+    settings = PROBLEMS[cell.problem](**cell.settings).settings
+    periods = [(one["prior_upper"] - one["prior_lower"]) / (2 * math.pi) for one in (settings, usual)]
+    return periods[0], settings["noise"], math.isclose(*periods), settings["noise"] == usual["noise"]
 
 
 def _range_of_prior(cell):
-    periods, _, _, usual_noise = _places_of_wave_packet(cell)
+    periods, _, _, usual_noise = _wave_packet(cell)
     return (periods, f"{periods:.1f}") if usual_noise else None
 
 
 def _noise(cell):
-    _, noise, usual_range, _ = _places_of_wave_packet(cell)
+    _, noise, usual_range, _ = _wave_packet(cell)
     return (noise, f"{noise:g}") if usual_range else None
 
 
@@ -116,17 +112,22 @@ MAPS = tuple(
 
 
 def compare_cell(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 500) -> dict[str, float]:
-    """Values of one cell, with 95 % intervals from drawing runs (pairs of data and network seed) and problems again.
+    """Values of one cell, with 95 % intervals from drawing runs (pairs of data and network seed) and problems
+    again.
 
     Arguments:
         classical: (data_seed, solver, problem) with BFGS and MultiStart.
         joint: (data_seed, solver, network_seed, problem) for one n.
     Returns:
-        advantage: fraction better minus fraction worse than one run of BFGS; equal_cost: solved rate minus that of multi-start
-        BFGS at the same mean number of evaluations, or in the end if it never spends so many; difference: solved rate minus
-        that of multi-start BFGS in the end; cost_ratio: evaluations per problem over those of multi-start BFGS in the end; each
-        with _low and _high. pays: 1 or 0, whether JPO solves more at equal cost, with a cost ratio of at most 1; certainty: share
-        of the resamples in which it does. num_problems: different problems, of all data sets; num_networks: network seeds.
+        advantage: fraction better minus fraction worse than one run of BFGS; equal_cost: solved rate minus
+            that of
+        multi-start BFGS at the same mean number of evaluations, or in the end if it never spends so many;
+        difference: solved rate minus that of multi-start BFGS in the end; cost_ratio: evaluations per problem
+            over those of multi-start
+        BFGS in the end; each with _low and _high. pays: 1 or 0, whether JPO solves more at equal cost, with a
+        cost ratio of at most 1; certainty: share of the resamples in which it does. num_problems: different
+        problems, of all data sets;
+        num_networks: network seeds.
     """
     refined = joint.sel(solver="JointRefined", drop=True)
     best, training = refined_and_training(joint)
@@ -191,13 +192,15 @@ def build_map(
         plans: cells by the name of their study; they are loaded, or computed where they are missing.
         known: cells of a larger plan, whose rows are shown even if they were not computed.
     """
-    places = {place for cell in known if cell.study in what.studies and (place := what.place(cell))}
+    places: set[tuple[float, str]] = {
+        place for cell in known if cell.study in what.studies and (place := what.place(cell))
+    }
     found: dict[tuple, dict[str, float]] = {}
     for name in what.studies:
         cells = [cell for cell in plans.get(name, ()) if what.place(cell)]
         if not cells:
             continue
-        variants = {cell.variant: what.place(cell) for cell in cells if cell.kind == "joint"}
+        variants = {c.variant: place for c in cells if c.kind == "joint" and (place := what.place(c))}
         places |= set(variants.values())
         for variant, (classical, joint) in studies.combine_variants(
             cells, studies.load_or_run(cells, quiet=True)
@@ -208,7 +211,8 @@ def build_map(
                 )
     if not places:
         raise ValueError(
-            f"plans: expected at least one cell of {', '.join(what.studies)}, got none; plan one of these studies."
+            f"plans: expected at least one cell of {', '.join(what.studies)}, got none; "
+            "plan one of these studies."
         )
     rows = sorted(places)
     names = ("pays", "certainty", "num_problems", "num_networks", *INTERVALS)
@@ -250,13 +254,14 @@ def cell_rows(maps: Sequence[xr.Dataset]) -> list[list[object]]:
 
 
 def count_cells(maps: Sequence[xr.Dataset]) -> dict[str, int]:
-    """How many cells were computed, in how many JPO has the advantage over one run of BFGS, and in how many it pays."""
+    """How many cells were computed, in how many JPO has the advantage over one run of BFGS, and in how many
+    it pays."""
     certain = [m.certainty >= CONFIDENCE for m in maps]
     return {
         "cells": sum(m.advantage.size for m in maps),
         "computed": sum(int(m.advantage.notnull().sum()) for m in maps),
         "ahead": sum(int((m.advantage_low > 0).sum()) for m in maps),
         "behind": sum(int((m.advantage_high < 0).sum()) for m in maps),
-        "pays": sum(int(((m.pays == 1) & sure).sum()) for m, sure in zip(maps, certain)),
-        "perhaps": sum(int(((m.pays == 1) & ~sure).sum()) for m, sure in zip(maps, certain)),
+        "pays": sum(int(((m.pays == 1) & sure).sum()) for m, sure in zip(maps, certain, strict=True)),
+        "perhaps": sum(int(((m.pays == 1) & ~sure).sum()) for m, sure in zip(maps, certain, strict=True)),
     }
