@@ -23,6 +23,7 @@ AFTER_NOTEBOOKS = {
     "items.yaml",
 }
 TIMINGS = "results/timings"  # of studies, for the estimate of what others cost
+CODE = (".py", ".yaml", ".html", ".mplstyle")  # a package's code and its data
 BUILT = {"_executed", "_generated", "__pycache__"}
 
 
@@ -44,7 +45,7 @@ def library_sources():
         *files_below("benchmarks/results", ".json"),
         *files_below(TIMINGS, ".json"),
     ]
-    code = [path for package in ("jpo_lib", "jpo_book") for path in files_below(package, ".py", ".yaml")]
+    code = [path for package in ("jpo_lib", "jpo_book") for path in files_below(package, *CODE)]
     return [*code, *data]
 
 

@@ -1,4 +1,4 @@
-"""Panels on alignment in training and on tangent kernels. The data sets are those of `jpo_book.analysis.alignment`."""
+"""Panels on alignment in training and on tangent kernels, for data sets of `jpo_book.analysis.alignment`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def plot_alignment(ax, runs: xr.Dataset) -> None:
 
 
 def plot_outcomes(ax, runs: xr.Dataset) -> None:
-    """Solved rate after refinement against mean early alignment: a point for each run, its colour and marker by n."""
+    """Solved rate after refinement against mean early alignment: a point for each run, its look by n."""
     sizes = runs.group_size.values
     alignment = early(runs).mean("problem")
     solved = runs.solved.sel(solver="JointRefined", drop=True).mean("problem")

@@ -37,7 +37,7 @@ def _draw_table(ax, problem) -> None:
 
 
 def _draw_ways(ax, problem, paths, colour, others, y, size, **look) -> None:
-    """Ways of the centres, shape (times, balls, 2), from above, the balls at their ends, and a cross of a size at y."""
+    """Ways of the centres (times, balls, 2) from above, the balls at their ends, and a cross at y."""
     for ball, path in enumerate(paths.swapaxes(0, 1)):
         at_target = ball == problem.settings["target_ball"]
         ax.plot(*path.T, color=colour if at_target else others, **look)
@@ -49,14 +49,15 @@ def _draw_ways(ax, problem, paths, colour, others, y, size, **look) -> None:
 
 
 def _ways(problem, x, count: int) -> np.ndarray:
-    """Places of all balls at evenly spaced times of a shot with the velocity x (2,), shape (count, balls, 2)."""
+    """Places of all balls at evenly spaced times of a shot with the velocity x (2,), (count, balls, 2)."""
     run = play(problem, jnp.asarray(x, jnp.float32))
     times = np.linspace(0.0, float(run.times[-1]), count)
     return np.asarray(positions_at(run, times, problem.settings["deceleration"]))
 
 
 def shot_landscape(problem, y, speeds, angles):
-    """Loss over speed and angle of the shot, and where its gradient is exactly zero, by the program that the solvers use too.
+    """Loss over speed and angle of the shot, and where its gradient is exactly zero, by the program that the
+    solvers use too.
 
     Arguments:
         y: target, shape (2,).
@@ -73,7 +74,7 @@ def shot_landscape(problem, y, speeds, angles):
 
 
 def draw_shot_landscape(ax, problem, y, speeds, angles, **look):
-    """The loss over speed and angle as colours; the region where its gradient is zero is hatched. Returns both."""
+    """The loss over speed and angle as colours, hatched where its gradient is zero; returns both."""
     loss, flat = shot_landscape(problem, y, speeds, angles)
     levels = np.where(flat, np.nan, np.log10(np.maximum(loss, 1e-4)))
     image = ax.pcolormesh(speeds, angles, levels, cmap="viridis", shading="nearest", **look)
@@ -107,7 +108,8 @@ def plot_shot_landscape(ax, problem, y, points=(), shape: tuple[int, int] = (121
 
 
 def plot_shot(ax, problem, x, y=None, colour: str | None = None) -> None:
-    """The table from above: balls at the start (dotted), the ways of their centres, balls at rest, and the target place."""
+    """The table from above: balls at the start (dotted), the ways of their centres, balls at rest, and the
+    target place."""
     _draw_table(ax, problem)
     _draw_balls(ax, problem, problem.settings["positions"], faint=True)
     look = {"linewidth": 1.3, "zorder": 3}
@@ -130,7 +132,8 @@ def plot_shots(problem, data, classical: xr.Dataset, joint: xr.Dataset, count: i
 
 
 def film_of_shot(problem, x, y=None, num_frames: int = 36) -> Callable:
-    """Function (figure, k) that draws frame k of a shot, for `show_film`: balls from above, with the ways they have gone.
+    """Function (figure, k) that draws frame k of a shot, for `show_film`: balls from above, with the ways
+    they have gone.
 
     Arguments:
         x: velocity of the cue ball, shape (2,).

@@ -1,4 +1,4 @@
-"""Panels on when joint optimization pays, solved rates and costs against n, and on run time and memory of devices."""
+"""Panels on when joint optimization pays, costs against n, and on run time and memory of devices."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ def _style(method: str, level: float) -> dict:
 
 
 def plot_costs(ax, classical: xr.Dataset, joint: xr.Dataset) -> None:
-    """Evaluations per problem until a fraction of the problems is solved, against n: mean of the seeds, and their range.
+    """Evaluations per problem until a fraction of the problems is solved, against n: mean of the seeds, and
+    their range.
 
-    A point needs all seeds: the mean of those that succeed would flatter. Level lines are opponents that do not depend
-    on n. A line is missing where no run solves that many problems.
+    A point needs all seeds: the mean of those that succeed would flatter. Level lines are opponents that do
+    not depend on n. A line is missing where no run solves that many problems.
     """
     sizes, refined = joint.group_size.values, refined_method(joint)
     for level in COST_LEVELS:
@@ -54,10 +55,11 @@ def plot_costs(ax, classical: xr.Dataset, joint: xr.Dataset) -> None:
 
 
 def plot_supervised_cost(ax, study: xr.Dataset) -> None:
-    """Evaluations per problem of supervised training with BFGS from its answers, against n, where all runs solve enough.
+    """Evaluations per problem of supervised training with BFGS from its answers, against n, where all runs
+    solve enough.
 
-    The study of generalization counts each simulated pair as one evaluation and lets BFGS run to its end, so that these
-    are upper bounds.
+    The study of generalization counts each simulated pair as one evaluation and lets BFGS run to its end, so
+    that these are upper bounds.
     """
     refined = study.sel(solver="SupervisedRefined", drop=True)
     runs = [d for d in refined.solved.dims if d not in ("group_size", "problem")]
@@ -71,7 +73,7 @@ def plot_supervised_cost(ax, study: xr.Dataset) -> None:
 
 
 def cost_legend(ax, panels) -> None:
-    """Two short legends on otherwise empty axes, of what the panels show: colours of methods, lines of fractions."""
+    """Two short legends on otherwise empty axes, of what the panels show: colours and lines."""
     lines = [line for panel in panels for line in panel.lines if "%" in str(line.get_label())]
     shown = {line.get_label().rpartition(", ")[0]: line.get_color() for line in lines}
     fractions = {line.get_label().rpartition(", ")[2] for line in lines}
@@ -96,7 +98,8 @@ def cost_legend(ax, panels) -> None:
 
 
 def plot_time_per_problem(ax, measured: Mapping[str, Sequence[Mapping[str, Any]]], work: str) -> None:
-    """Wall time per problem against N: colours are experiments, lines devices, bars reach from the fastest to the slowest run.
+    """Wall time per problem against N: colours are experiments, lines devices, bars reach from the fastest to
+    the slowest run.
 
     Arguments:
         measured: name of a device -> rows of `jpo_book.measure.measure` or of a benchmark file.

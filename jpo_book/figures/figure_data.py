@@ -1,7 +1,7 @@
 """The numbers behind a figure, read from what was drawn: each figure of a notebook carries them as a table.
 
-Nobody writes the table by hand, so it cannot differ from the picture. A figure or a table of the book may bring a fuller
-one, such as unrounded numbers with their intervals; then this one is carried.
+Nobody writes the table by hand, so it cannot differ from the picture. A figure or a table of the book may
+bring a fuller one, such as unrounded numbers with their intervals; then this one is carried.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def csv_text(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
 
 
 def set_figure_data(figure, header: Sequence[object], rows: Iterable[Sequence[object]]) -> None:
-    """Let a figure carry this table in place of what was drawn; for results that hold more than the picture shows.
+    """Let a figure carry this table in place of what was drawn; for results that hold more than the picture
+    shows.
 
     Arguments:
         figure: a Matplotlib figure.
@@ -42,10 +43,12 @@ def set_figure_data(figure, header: Sequence[object], rows: Iterable[Sequence[ob
 
 
 def figure_data(figure) -> str:
-    """All lines, points, bands, bars, images and colour maps of a figure as CSV with the columns panel, series, x, y, value.
+    """All lines, points, bands, bars, images and colour maps of a figure as CSV with the columns panel,
+    series, x, y, value.
 
-    Lines that begin with "#" name the axes of each panel. A band or a bar is given by the corners of its outline, a
-    colour map by the centres of its cells and their values. Contour lines, texts and legends are left out.
+    Lines that begin with "#" name the axes of each panel. A band or a bar is given by the corners of its
+    outline, a colour map by the centres of its cells and their values. Contour lines, texts and legends are
+    left out.
 
     Arguments:
         figure: a Matplotlib figure. One that brings a table of its own, by `set_figure_data`, gives that one.
@@ -110,7 +113,8 @@ def _series(ax):
 
 
 def attach_thumbnails() -> None:
-    """Let each figure carry a small PNG beside its SVG: the gallery of the book would otherwise fetch all figures in full."""
+    """Let each figure carry a small PNG beside its SVG: the gallery of the book would otherwise fetch all
+    figures in full."""
     formatter = get_ipython().display_formatter.formatters["image/png"]
     formatter.for_type(Figure, functools.partial(print_figure, fmt="png", base64=True, dpi=THUMBNAIL_DPI))
 
@@ -123,7 +127,8 @@ class FigureDataFormatter(BaseFormatter):
 
 
 def attach_figure_data() -> None:
-    """Let every figure that a notebook shows carry its data, as the MIME type text/csv; outside a notebook nothing happens."""
+    """Let every figure that a notebook shows carry its data, as the MIME type text/csv; outside a notebook
+    nothing happens."""
     shell = get_ipython()
     if shell is None or "text/csv" in shell.display_formatter.formatters:
         return

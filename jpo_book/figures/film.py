@@ -25,11 +25,12 @@ def show_film(
     still: int | None = None,
     dots_per_inch: int = 110,
 ) -> Page:
-    """Draw a film frame by frame. It plays once when the reader presses the button, and a slider steps through it.
+    """Draw a film frame by frame. It plays once when the reader presses the button, and a slider steps
+    through it.
 
     Arguments:
-        draw: function (figure, k) that draws frame k = 0 ... num_frames - 1 on an empty figure. Fix all limits of axes and
-            colours in it, or the picture will jump.
+        draw: function (figure, k) that draws frame k = 0 ... num_frames - 1 on an empty figure. Fix all
+            limits of axes and colours in it, or the picture will jump.
         num_frames: number of frames, 2 to 80; each weighs 5 to 20 kB.
         figsize: width and height, inches.
         alt: what the film shows, for readers who do not see it.

@@ -42,7 +42,7 @@ def plot_trajectory(ax, problem, data, index: int = 0) -> None:
 
 
 def film_of_trajectory(problem, data, index: int = 0, num_frames: int = 30):
-    """A function (figure, k) that draws frame k of the motion: the state on the ring, and the picture as it grows."""
+    """A function (figure, k) that draws frame k of the motion: the state, and the picture so far."""
     states = _motion(problem, data.x_true[index], data.context[index])
     limit = np.abs(states).max()
 
@@ -60,7 +60,8 @@ def film_of_trajectory(problem, data, index: int = 0, num_frames: int = 30):
 
 
 def beta_landscapes(problems, data, num_points: int = 401) -> xr.Dataset:
-    """Loss over the variance of y against beta, at the true alpha, for several horizons; and the number of valleys.
+    """Loss over the variance of y against beta, at the true alpha, for several horizons; and the number of
+    valleys.
 
     Arguments:
         problems: Kuramoto–Sivashinsky problems in float64 that differ in their horizon.
@@ -96,7 +97,8 @@ def count_valleys(loss) -> np.ndarray:
 
 
 def draw_beta_curves(ax, beta, curves, true_beta: float, linewidth: float, **reference) -> None:
-    """Losses against beta; `curves` are pairs of a horizon and a loss, `reference` the look of the line at the truth."""
+    """Losses against beta; `curves` are pairs of a horizon and a loss, `reference` the look of the line at
+    the truth."""
     for color, (horizon, loss) in zip(HORIZON_COLORS, curves):
         label = f"$T$ = {horizon:g}"
         ax.plot(beta, np.maximum(loss, 1e-4), color=color, linewidth=linewidth, label=label)
@@ -113,7 +115,7 @@ def plot_beta_landscapes(ax, landscapes: xr.Dataset, index: int = 0) -> None:
 
 
 def plot_joint_landscape(ax, problem, data, index: int = 0, num_points: int = 61, path=None) -> None:
-    """The loss over the whole prior box, with the truth and the guess; `path` is a point (2,) in x to be marked."""
+    """The loss over the whole prior box, with the truth and the guess; `path` is a point x (2,) to mark."""
     trial, y = np.linspace(-1, 1, num_points), data.y[index]
     grid = np.stack(np.meshgrid(trial, trial), axis=-1).reshape(-1, 2).astype(data.x0.dtype)
     with problem.precision():
@@ -136,7 +138,7 @@ def plot_joint_landscape(ax, problem, data, index: int = 0, num_points: int = 61
 
 
 def plot_final_states(problem, data, classical: xr.Dataset, joint: xr.Dataset, count: int = 3):
-    """Targets and final states side by side for the first problems that BFGS leaves unsolved: one row per problem."""
+    """Targets and final states side by side for the first problems that BFGS leaves unsolved."""
     simulate = jax.jit(problem.simulate)
 
     def draw(ax, index, method, found):

@@ -15,7 +15,8 @@ TICKS = ([0, math.pi, 2 * math.pi], ["0", "π", "2π"])
 
 
 def _map(ax, field, limit: float, cmap: str = "RdBu_r", lowest: float | None = None):
-    """One field f(x_i, y_j) as a picture: x to the right, y upwards. The last row and column repeat the first, as the box does."""
+    """One field f(x_i, y_j) as a picture: x to the right, y upwards. The last row and column repeat the
+    first, as the box does."""
     closed = np.pad(np.asarray(field), ((0, 1), (0, 1)), mode="wrap")
     half = math.pi / np.shape(field)[0]
     lower, upper = -half, 2 * math.pi + half
@@ -56,7 +57,7 @@ def draw_flow(figure, k: int, times, vorticity, marker) -> None:
 
 
 def plot_loss_map(ax, problem, data, index: int = 0, over: str = "position", num_points: int = 41) -> None:
-    """The loss of one problem over two of its unknowns, the other two at the truth; a cross marks the truth."""
+    """The loss of one problem over two of its unknowns, the other two at the truth, marked by a cross."""
     truth, limit = np.asarray(data.x_true[index]), problem.settings["force_limit"]
     reach = 1.25 * problem.settings["force_upper"]
     grid = (

@@ -1,4 +1,4 @@
-"""What a notebook shows beside plain figures: HTML from a template, with a still picture where there is no HTML."""
+"""What a notebook shows beside plain figures: HTML from a template, with a still picture."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Page:
         return {"text/html": self.html, "image/png": self._png}
 
 
-def paint(draw: Callable, figsize: tuple[float, float], dots_per_inch: int) -> Image.Image:
+def paint(draw: Callable, figsize: tuple[float, float], dots_per_inch: int, layout=None) -> Image.Image:
     """The picture of a figure; `draw` gets it empty."""
-    figure = Figure(figsize=figsize, dpi=dots_per_inch)
+    figure = Figure(figsize=figsize, dpi=dots_per_inch, layout=layout)
     canvas = FigureCanvasAgg(figure)
     draw(figure)
     canvas.draw()

@@ -46,14 +46,15 @@ def curve(ax, x, values, alpha: float = 0.12, **look) -> None:
     """Mean over runs, with a band from the smallest to the largest.
 
     Arguments:
-        values: for each x the values of its runs, as many as there are; where one of them is NaN, nothing is drawn.
+        values: for each x the values of its runs, as many as there are; where one of them is NaN, nothing is
+            drawn.
         look: how the line looks, as for `ax.plot`.
     """
     band(ax, x, *([measure(v) for v in values] for measure in (np.min, np.mean, np.max)), alpha, **look)
 
 
 def plain_ticks(axis) -> None:
-    """Plain numbers at a logarithmic axis that is shorter than a power of ten; call it after everything is drawn."""
+    """Plain numbers at a logarithmic axis that is shorter than a power of ten; call it at the end."""
     low, high = axis.get_view_interval()
     if high < 10 * low:
         axis.set_major_formatter("{x:g}")
@@ -61,7 +62,8 @@ def plain_ticks(axis) -> None:
 
 
 def group_size_ticks(ax, sizes) -> None:
-    """A tick at each n; where all numbers side by side would be too long, every other one is written, with the largest."""
+    """A tick at each n; where all numbers side by side would be too long, every other one is written, with
+    the largest."""
     names = [str(n) for n in sizes]
     step = 1 if sum(len(name) + 1 for name in names) <= MOST_CHARACTERS else 2
     ax.set_xticks(sizes, [name if (len(names) - 1 - i) % step == 0 else "" for i, name in enumerate(names)])
@@ -103,7 +105,8 @@ def solutions_side_by_side(
     height=(1.5, 0.3),
     target=False,
 ):
-    """The first problems that BFGS leaves unsolved, a row for each, and what methods make of them, a column for each.
+    """The first problems that BFGS leaves unsolved, a row for each, and what methods make of them, a column
+    for each.
 
     Arguments:
         draw: function (ax, index, method, results of the method for this problem) that draws one panel.

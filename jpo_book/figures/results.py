@@ -1,7 +1,7 @@
 """Panels that show results of studies, the same for all experiments, and the style of all figures.
 
-The data sets are those of `jpo_book.studies.combine`: `classical` (data_seed, solver, problem, ...) and `joint`
-(data_seed, group_size, solver, network_seed, problem, ...).
+The data sets are those of `jpo_book.studies.combine`: `classical` (data_seed, solver, problem, ...) and
+`joint` (data_seed, group_size, solver, network_seed, problem, ...).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SHARED = ("NetworkStart", "Joint", "JointRefined", "JointRestarted")
 
 
 def use_book_style() -> None:
-    """Settings of all figures of the book: equal SVG in equal runs, readable type, data and a thumbnail attached."""
+    """Settings of all figures of the book: equal SVG in equal runs, readable type, data attached."""
     plt.style.use(Path(__file__).with_name("book.mplstyle"))
     if get_ipython() is not None:  # outside a notebook the caller chooses the format
         set_matplotlib_formats("svg", metadata={"Date": None})
@@ -47,7 +47,7 @@ def use_book_style() -> None:
 
 
 def _against_group_size(ax, values: xr.DataArray, method: str) -> None:
-    """A curve over n: mean over all seeds, a band from the smallest to the largest, and a dot for every seed."""
+    """A curve over n: mean over all seeds, a band between the extremes, and a dot for every seed."""
     look, rows = style(method), by_size(values)
     dots = {"marker": ".", "markersize": 3, "alpha": 0.5, "linestyle": "none"}
     ax.plot(values.group_size, rows, color=look["color"], **dots)
@@ -115,7 +115,7 @@ def plot_histories(ax, classical: xr.Dataset, joint: xr.Dataset, group_size: int
 
 
 def plot_loss_distribution(ax, classical: xr.Dataset, joint: xr.Dataset, group_size: int) -> None:
-    """Empirical distribution of final losses, relative to the solved threshold, all problems and seeds together."""
+    """Empirical distribution of final losses, relative to the solved threshold, over problems and seeds."""
     for method in (m for m in SINGLE + SHARED if m in classical.solver or m in joint.solver):
         runs = select(method, classical, joint.sel(group_size=group_size))
         ratio = (runs.loss / runs.threshold).fillna(np.inf)  # a run without a loss is never at or below
@@ -127,7 +127,8 @@ def plot_loss_distribution(ax, classical: xr.Dataset, joint: xr.Dataset, group_s
 
 
 def plot_loss_history(ax, result, data, method: str) -> None:
-    """Loss of every problem divided by its solved threshold, against evaluations; the median as a thick line."""
+    """Loss of every problem divided by its solved threshold, against evaluations; the median as a thick
+    line."""
     ratio = result.loss_history / np.asarray(data.threshold)[:, None]
     plot_all_and_median(ax, np.arange(1, ratio.shape[1] + 1), ratio, method)
     _loss_axes(ax)

@@ -13,13 +13,15 @@ NOT_COMPUTED = "#ececec"
 
 
 def draw_map(ax, values: xr.Dataset, name: str):
-    """One map: colour and first line of a cell are the value `name`; the last line counts problems x networks.
+    """One map: colour and first line of a cell are the value `name`; the last line counts problems x
+    networks.
 
     Arguments:
         ax: the axes.
         values: from `jpo_book.analysis.validity.build_map`.
-        name: "advantage", or "equal_cost", which adds in brackets the difference in the end at which cost ratio, and frames the
-            cells in which JPO pays: a full line where that is certain, a broken one where it is not.
+        name: "advantage", or "equal_cost", which adds in brackets the difference in the end at which cost
+            ratio, and frames the cells in which JPO pays: a full line where that is certain, a broken one
+            where it is not.
     Returns:
         the image, for a colour bar.
     """
@@ -67,7 +69,8 @@ def _short(ratio: float) -> str:
 
 
 def plot_validity(maps: Sequence[xr.Dataset]):
-    """All maps as one figure, a row for each: left against one run of BFGS, right against multi-start BFGS."""
+    """All maps as one figure, a row for each: left against one run of BFGS, right against multi-start
+    BFGS."""
     heights = [m.sizes["difficulty"] + 0.9 for m in maps]
     size = (7.4, 0.42 * sum(heights) + 0.9)
     fig, axes = plt.subplots(len(maps), 2, figsize=size, squeeze=False, height_ratios=heights)

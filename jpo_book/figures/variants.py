@@ -42,8 +42,8 @@ def plot_variants(ax, rows: Sequence[tuple[str, xr.Dataset]]) -> None:
 
     Arguments:
         ax: the axes.
-        rows: label and results of each variant: solved (data_seed, solver, network_seed, problem). Those of the
-            untrained network, of JPO and of JPO refined are shown; the count is that of the last.
+        rows: label and results of each variant: solved (data_seed, solver, network_seed, problem). Those of
+            the untrained network, of JPO and of JPO refined are shown; the count is that of the last.
     """
     dots = {"linestyle": "none", "marker": ".", "markersize": 3, "alpha": 0.4}
     beside = {
@@ -69,7 +69,8 @@ def plot_variants(ax, rows: Sequence[tuple[str, xr.Dataset]]) -> None:
 
 
 def plot_rates(ax, points: Mapping[str, Sequence[tuple[float, xr.Dataset]]], default: float) -> None:
-    """Solved rates against the learning rate, for each optimizer: raw answers (broken line) and refined ones (full line).
+    """Solved rates against the learning rate, for each optimizer: raw answers (broken line) and refined ones
+    (full line).
 
     Arguments:
         ax: the axes.
@@ -105,7 +106,8 @@ def _curves(ax, study: xr.Dataset, methods: Sequence[str], measure) -> None:
 
 
 def plot_answer_errors(ax, study: xr.Dataset) -> None:
-    """How far raw answers are from being solutions: median of loss / solved threshold, against n; range over seeds as a band."""
+    """How far raw answers are from being solutions: median of loss / solved threshold, against n; range over
+    seeds as a band."""
 
     def error(method):
         threshold = study.threshold_unseen if "Unseen" in method else study.threshold
@@ -118,7 +120,8 @@ def plot_answer_errors(ax, study: xr.Dataset) -> None:
 
 
 def plot_answers_solved(ax, study: xr.Dataset, methods: Sequence[str], levels: Sequence[str] = ()) -> None:
-    """Fraction of problems solved against n, with the range over seeds as a band; `levels` do not depend on n."""
+    """Fraction of problems solved against n, with the range over seeds as a band; `levels` do not depend on
+    n."""
 
     def rate(method):
         return study.solved.sel(solver=method, drop=True).mean("problem")

@@ -40,7 +40,7 @@ def plot_landscape(ax, problem, data, index: int = 0) -> None:
 
 
 def plot_signals(problem, data, classical: xr.Dataset, joint: xr.Dataset, count: int = 3):
-    """Targets and solutions side by side for the first problems that BFGS leaves unsolved: one row per problem."""
+    """Targets and solutions side by side for the first problems that BFGS leaves unsolved."""
     times = _times(problem)
 
     def draw(ax, index, method, found):
