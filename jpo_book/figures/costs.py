@@ -21,7 +21,7 @@ from jpo_book.figures.panels import (
 )
 from jpo_book.names import COLOURS, METHODS
 
-COST_LEVELS = {0.5: ("o", ":"), 0.9: ("s", "-"), 0.99: ("D", "--")}
+COST_LEVELS: dict[float, tuple[str, Any]] = {0.5: ("o", ":"), 0.9: ("s", "-"), 0.99: ("D", "--")}
 OPPONENTS = ("MultiStart", "MultiStartAdam", "NetworkMultiStart", "NetworkStart")
 LINES, FILLS = ("-", "--", ":", "-."), ("full", "none", "left", "right")  # one device after the other
 

@@ -10,6 +10,7 @@ import csv
 import functools
 import io
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from IPython.core.formatters import BaseFormatter
@@ -84,16 +85,17 @@ def _series(ax):
     for number, line in enumerate(ax.lines, 1):
         yield _name(line, "line", number), np.ma.column_stack(line.get_data(orig=False))
     for number, item in enumerate(ax.collections, 1):
-        values = item.get_array()
+        values: Any = item.get_array()
         if isinstance(item, QuadMesh):
             corners = np.asarray(item.get_coordinates())
             centres = (corners[:-1, :-1] + corners[1:, :-1] + corners[:-1, 1:] + corners[1:, 1:]) / 4
             if values.size == centres.size // 2:
                 yield _name(item, "map", number), np.ma.column_stack([centres.reshape(-1, 2), values.ravel()])
         elif isinstance(item, PathCollection):
-            points = item.get_offsets()
-            coloured = values is not None and len(values) == len(points)
-            yield _name(item, "points", number), np.ma.column_stack([points, values]) if coloured else points
+            points = np.ma.asarray(item.get_offsets())
+            if values is not None and len(values) == len(points):
+                points = np.ma.column_stack([points, values])
+            yield _name(item, "points", number), points
         elif isinstance(item, LineCollection):
             yield from ((_name(item, "segments", number), segment) for segment in item.get_segments())
         elif isinstance(item, PolyCollection):
@@ -115,8 +117,10 @@ def _series(ax):
 def attach_thumbnails() -> None:
     """Let each figure carry a small PNG beside its SVG: the gallery of the book would otherwise fetch all
     figures in full."""
-    formatter = get_ipython().display_formatter.formatters["image/png"]
-    formatter.for_type(Figure, functools.partial(print_figure, fmt="png", base64=True, dpi=THUMBNAIL_DPI))
+    shell: Any = get_ipython()
+    shell.display_formatter.formatters["image/png"].for_type(
+        Figure, functools.partial(print_figure, fmt="png", base64=True, dpi=THUMBNAIL_DPI)
+    )
 
 
 class FigureDataFormatter(BaseFormatter):
@@ -129,11 +133,11 @@ class FigureDataFormatter(BaseFormatter):
 def attach_figure_data() -> None:
     """Let every figure that a notebook shows carry its data, as the MIME type text/csv; outside a notebook
     nothing happens."""
-    shell = get_ipython()
+    shell: Any = get_ipython()
     if shell is None or "text/csv" in shell.display_formatter.formatters:
         return
-    formatter = FigureDataFormatter(parent=shell.display_formatter)
-    formatter.for_type(Figure, figure_data)
-    shell.display_formatter.formatters["text/csv"] = formatter
-    if "text/csv" not in shell.display_formatter.active_types:
-        shell.display_formatter.active_types = [*shell.display_formatter.active_types, "text/csv"]
+    display = shell.display_formatter
+    display.formatters["text/csv"] = FigureDataFormatter(parent=display)
+    display.formatters["text/csv"].for_type(Figure, figure_data)
+    if "text/csv" not in display.active_types:
+        display.active_types = [*display.active_types, "text/csv"]

@@ -38,11 +38,13 @@ def plot_evolution(axes, times, vorticity) -> None:
     limit = float(np.abs(vorticity[0]).max())
     chosen = np.linspace(0, len(times) - 1, len(axes)).round().astype(int)
     for ax, k in zip(axes, chosen):
-        image = _map(ax, vorticity[k], limit)
+        _map(ax, vorticity[k], limit)
         ax.set_title(f"$t$ = {times[k]:.1f}")
         ax.set_xlabel("$x$ (length)")
     axes[0].set_ylabel("$y$ (length)")
-    axes[0].figure.colorbar(image, ax=list(axes), label="vorticity $\\omega$ (1 / time)", shrink=0.8)
+    axes[0].figure.colorbar(
+        axes[0].images[0], ax=list(axes), label="vorticity $\\omega$ (1 / time)", shrink=0.8
+    )
 
 
 def draw_flow(figure, k: int, times, vorticity, marker) -> None:

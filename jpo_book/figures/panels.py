@@ -50,7 +50,8 @@ def curve(ax, x, values, alpha: float = 0.12, **look) -> None:
             drawn.
         look: how the line looks, as for `ax.plot`.
     """
-    band(ax, x, *([measure(v) for v in values] for measure in (np.min, np.mean, np.max)), alpha, **look)
+    low, middle, high = ([measure(v) for v in values] for measure in (np.min, np.mean, np.max))
+    band(ax, x, low, middle, high, alpha, **look)
 
 
 def plain_ticks(axis) -> None:

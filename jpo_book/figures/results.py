@@ -108,9 +108,9 @@ def plot_histories(ax, classical: xr.Dataset, joint: xr.Dataset, group_size: int
     for method in ("BFGS", "GradientDescent", "MultiStart", "JointRefined"):
         runs = select(method, classical, joint.sel(group_size=group_size))
         ratio = runs.loss_history / runs.threshold
-        quartiles = ratio.quantile([0.25, 0.5, 0.75], [d for d in ratio.dims if d != "evaluation"])
+        low, middle, high = ratio.quantile([0.25, 0.5, 0.75], [d for d in ratio.dims if d != "evaluation"])
         look = style(method, marker=False)
-        band(ax, ratio.evaluation, *quartiles, 0.15, drawstyle="steps-post", **look)
+        band(ax, ratio.evaluation, low, middle, high, 0.15, drawstyle="steps-post", **look)
     _loss_axes(ax)
 
 

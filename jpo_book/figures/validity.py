@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 NOT_COMPUTED = "#ececec"
 
 
-def draw_map(ax, values: xr.Dataset, name: str):
+def draw_map(ax, values: xr.Dataset, name: str) -> None:
     """One map: colour and first line of a cell are the value `name`; the last line counts problems x
     networks.
 
@@ -22,13 +22,11 @@ def draw_map(ax, values: xr.Dataset, name: str):
         name: "advantage", or "equal_cost", which adds in brackets the difference in the end at which cost
             ratio, and frames the cells in which JPO pays: a full line where that is certain, a broken one
             where it is not.
-    Returns:
-        the image, for a colour bar.
     """
     rows, columns = values[name].shape
     ax.set_facecolor(NOT_COMPUTED)
     shown = np.ma.masked_invalid(values[name].values)
-    image = ax.imshow(shown, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+    ax.imshow(shown, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
     centred = {"ha": "center", "va": "center"}
     for row, column in np.ndindex(rows, columns):
         cell = values.isel(difficulty=row, group_size=column)
@@ -54,7 +52,6 @@ def draw_map(ax, values: xr.Dataset, name: str):
     ax.tick_params(which="both", length=0)
     ax.spines[:].set_visible(False)
     ax.set_ylabel(values.attrs["axis"])
-    return image
 
 
 def _signed(value: float) -> str:
@@ -76,7 +73,7 @@ def plot_validity(maps: Sequence[xr.Dataset]):
     fig, axes = plt.subplots(len(maps), 2, figsize=size, squeeze=False, height_ratios=heights)
     for letter, (left, right), one in zip("abcdefgh", axes, maps):
         draw_map(left, one, "advantage")
-        image = draw_map(right, one, "equal_cost")
+        draw_map(right, one, "equal_cost")
         right.set_ylabel("")
         right.set_yticklabels([])
         left.set_title(f"({letter}) {one.attrs['title']}")
@@ -85,5 +82,5 @@ def plot_validity(maps: Sequence[xr.Dataset]):
     bar = {"location": "bottom", "aspect": 40, "pad": 0.01, "ticks": [-1, -0.5, 0, 0.5, 1]}
     for column, label in zip(axes.T, ("better minus worse", "difference of solved rates")):
         column[-1].set_xlabel("problems solved jointly, n (dimensionless)")
-        fig.colorbar(image, ax=column.tolist(), label=f"{label} (dimensionless)", **bar)
+        fig.colorbar(axes[0, 1].images[0], ax=column.tolist(), label=f"{label} (dimensionless)", **bar)
     return fig

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,7 +20,7 @@ _JPO, _SUPERVISED = {"color": "#0072B2", "marker": "o"}, {"color": "#D55E00", "m
 _KNOWN = {"linestyle": "-"}
 _UNSEEN = {"linestyle": "--", "markerfacecolor": "white"}  # hollow markers
 # Answers of networks and what becomes of them.
-ANSWERS = {
+ANSWERS: dict[str, dict[str, Any]] = {
     "JointLast": {"label": "JPO, known problems", **_JPO, **_KNOWN},
     "JointUnseen": {"label": "JPO, unseen problems", **_JPO, **_UNSEEN},
     "SupervisedTraining": {"label": "supervised, its own pairs", **_SUPERVISED, **_KNOWN},
@@ -62,7 +63,8 @@ def plot_variants(ax, rows: Sequence[tuple[str, xr.Dataset]]) -> None:
             ax.plot(seeds, np.full(seeds.size, height), color=color, **dots)
             ax.plot(wilson_interval(count, total), [height] * 2, color=color, linewidth=1.0)
             ax.plot(count / total, height, **look)
-        ax.annotate(f"{count}/{total}", (1.02, k), color=color, **beside)
+            if method == "JointRefined":
+                ax.annotate(f"{count}/{total}", (1.02, k), color=color, **beside)
     ax.set_yticks(range(len(rows)), [label for label, _ in rows])
     ax.set(xlim=(-0.03, 1.03), ylim=(len(rows) - 0.5, -0.5), xlabel="fraction of problems solved")
     ax.grid(axis="y", visible=False)
@@ -80,7 +82,7 @@ def plot_rates(ax, points: Mapping[str, Sequence[tuple[float, xr.Dataset]]], def
     for optimizer, values in points.items():
         label, color, marker = OPTIMIZER_STYLES[optimizer]
         rates, studies = zip(*values)
-        look = {"color": color, "marker": marker}
+        look: dict[str, Any] = {"color": color, "marker": marker}
         for method, line, fill, what in (
             ("JointRefined", "-", color, "refined"),
             ("Joint", "--", "white", "raw"),

@@ -65,7 +65,7 @@ def aim_cue_ball(
         "gd": follow(problem, data, GradientDescent()),
         "refined": follow(problem, data, BFGS(), x0=joint.x),
     }
-    problems = []
+    problems, truths = [], np.asarray(data.x_true)
     for i in range(shown):
         methods = {
             "joint": _way(answers[:, i], joint.x[i], joint.loss[i], joint.num_evaluations[i], joint.solved[i])
@@ -75,7 +75,7 @@ def aim_cue_ball(
             why = STATUS_TEXTS[status] if status == Status.ZERO_GRADIENT else ""
             solved = loss < float(data.threshold[i])
             methods[name] = _way(descent.way(i), end, loss, descent.num_evaluations[i], solved, why)
-        start, truth = rounded(polar(data.x0[i]), 6), rounded(polar(data.x_true[i]), 6)
+        start, truth = rounded(polar(data.x0[i]), 6), rounded(polar(truths[i]), 6)
         problems.append({"y": rounded(data.y[i], 6), "start": start, "truth": truth, "methods": methods})
     angle_max = settings["angle_max"]
     page = {

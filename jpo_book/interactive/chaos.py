@@ -37,7 +37,7 @@ def beta_landscape(problem: InverseProblem, data: Dataset, index: int = 0):
     settings["horizon"], stride = LARGEST_HORIZON, round(EVERY / settings["dt"])
     with jax.enable_x64(True):
         u0 = jnp.asarray(np.asarray(data.context[index], np.float64))
-        alpha, beta = coefficients_of(np.asarray(data.x_true[index], np.float64))
+        alpha, beta = coefficients_of(np.asarray(data.x_true, np.float64)[index])
         move = jax.jit(jax.vmap(lambda b: trajectory(u0, alpha, b, **settings)[stride::stride]))
         states = np.asarray(move(jnp.asarray([*BETAS, beta])))
     loss = relative_loss(states[:-1], states[-1]).T
@@ -67,7 +67,7 @@ def turn_up_chaos(problem: InverseProblem, data: Dataset, *, index: int = 0) -> 
         )
     check_index("index", index, len(data))
     horizons, loss = beta_landscape(problem, data, index)
-    alpha, beta = (float(v) for v in coefficients_of(np.asarray(data.x_true[index], np.float64)))
+    alpha, beta = (float(v) for v in coefficients_of(np.asarray(data.x_true, np.float64)[index]))
     k = 2 * np.pi * np.arange(kept_modes(num_points) + 1) / settings["domain_extent"]
     scheme = etdrk(k**2 - k**4, settings["dt"], 4)
     page = {

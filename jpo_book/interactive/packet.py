@@ -72,7 +72,8 @@ def move_packet(
         "JointRefined": solve(problem, data, BFGS(), x0=joint.x),
     }
     first = int(np.argmin(ends["BFGS"].solved))  # the first problem that BFGS leaves unsolved, or problem 0
-    clean = np.asarray(problem.simulate(data.x_true[first], None), np.float64)
+    truth = np.asarray(data.x_true)[first]
+    clean = np.asarray(problem.simulate(truth, None), np.float64)
     noise, descent, bfgs = settings["noise"], complete(problem, GradientDescent()), BFGS()
     page = {
         **{name: settings[name] for name in ("amplitude", "width", "window", "num_points")},
@@ -80,7 +81,7 @@ def move_packet(
         "upper": settings["prior_upper"],
         "noise": noise,
         "largest_noise": LARGEST_NOISE,
-        "centre": round(float(data.x_true[first, 0]), 3),
+        "centre": round(float(truth[0]), 3),
         "start": round(float(data.x0[first, 0]), 3),
         "unit_noise": rounded((np.asarray(data.y[first], np.float64) - clean) / noise, 3),
         "num_problems": num_problems,
