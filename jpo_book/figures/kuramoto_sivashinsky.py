@@ -96,13 +96,13 @@ def count_valleys(loss) -> np.ndarray:
     return np.sum((loss[..., 1:-1] < loss[..., :-2]) & (loss[..., 1:-1] < loss[..., 2:]), axis=-1)
 
 
-def draw_beta_curves(ax, beta, curves, true_beta: float, linewidth: float, **reference) -> None:
+def draw_beta_curves(ax, beta, curves, true_beta: float, linewidth: float, reference=REFERENCE) -> None:
     """Losses against beta; `curves` are pairs of a horizon and a loss, `reference` the look of the line at
     the truth."""
     for color, (horizon, loss) in zip(HORIZON_COLORS, curves):
         label = f"$T$ = {horizon:g}"
         ax.plot(beta, np.maximum(loss, 1e-4), color=color, linewidth=linewidth, label=label)
-    ax.axvline(true_beta, **REFERENCE | reference)
+    ax.axvline(true_beta, **reference)
     ax.set(yscale="log", xlabel="trial $\\beta$ (dimensionless)", ylabel="loss / variance of $y$")
 
 

@@ -98,12 +98,12 @@ def turn_up_chaos(problem: InverseProblem, data: Dataset, *, index: int = 0) -> 
 def _draw(figure, horizons, loss, curves, beta: float) -> None:
     """The still picture: some curves, and all of them as a map."""
     left, right = figure.subplots(1, 2)
-    look = {"linewidth": 0.9, "linestyle": "--"}
-    draw_beta_curves(left, BETAS, curves, beta, 1.1, **look)
+    look = {"color": "#777777", "linewidth": 0.9, "linestyle": "--"}
+    draw_beta_curves(left, BETAS, curves, beta, 1.1, look)
     left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8, frameon=False)
     level, colours = np.log10(np.maximum(loss, 1e-4)), {"cmap": "viridis", "vmin": -3, "vmax": HIGH}
     image = right.pcolormesh(BETAS, horizons, level, shading="nearest", **colours)
-    right.axvline(beta, color="white", **look)
+    right.axvline(beta, **look | {"color": "white"})
     right.set(xlabel="trial $\\beta$ (dimensionless)", ylabel="length of the motion $T$")
     right.grid(False)
     figure.colorbar(image, ax=right, label="$\\log_{10}$ (loss / variance of $y$)")

@@ -12,6 +12,7 @@ from jpo_book.figures.panels import REFERENCE, colour_of
 from jpo_book.figures.results import plot_all_and_median
 from jpo_book.interactive.figure import InteractiveFigure, packed, rounded, texts
 from jpo_book.interactive.paths import follow
+from jpo_book.studies.run_alignment import cosine
 from jpo_lib._checks import check_integer
 from jpo_lib.problem import Dataset, InverseProblem
 from jpo_lib.solvers import BFGS, JointOptimization, solve
@@ -19,15 +20,6 @@ from jpo_lib.solvers.evaluation import evaluation
 
 FRAMES = 100
 LOW, HIGH = -1.0, 4.0  # log10 of the loss over the threshold, in the data of the page
-
-
-def alignment(update, error) -> np.ndarray:
-    """<u, e> / (|u| |e|) for each problem, u and e of shape (..., N, d) -> (..., N); zero where one of them
-    vanishes."""
-    update, error = np.asarray(update, np.float64), np.asarray(error, np.float64)
-    product = np.sum(update * error, axis=-1)
-    size = np.linalg.norm(update, axis=-1) * np.linalg.norm(error, axis=-1)
-    return np.divide(product, size, out=np.zeros_like(product), where=size > 0)
 
 
 def play_training(
@@ -80,8 +72,8 @@ def play_training(
         "joint": {"x": packed(answers[..., 0], *box), "loss": loss["joint"]},
         "bfgs": {"count": len(best), "x": packed(bfgs.points[..., 0], *box), "loss": loss["bfgs"]},
         "alignment": {
-            "joint": rounded(alignment(answers_next - answers, error).mean(axis=1), 4),
-            "own": rounded(alignment(-gradients, error).mean(axis=1), 4),
+            "joint": rounded(cosine(answers_next - answers, error).mean(axis=1), 4),
+            "own": rounded(cosine(-gradients, error).mean(axis=1), 4),
         },
     }
     draw = functools.partial(_draw, page=page, ratios=ratios)
