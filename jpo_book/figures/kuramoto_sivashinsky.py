@@ -99,7 +99,7 @@ def count_valleys(loss) -> np.ndarray:
 def draw_beta_curves(ax, beta, curves, true_beta: float, linewidth: float, reference=REFERENCE) -> None:
     """Losses against beta; `curves` are pairs of a horizon and a loss, `reference` the look of the line at
     the truth."""
-    for color, (horizon, loss) in zip(HORIZON_COLORS, curves):
+    for color, (horizon, loss) in zip(HORIZON_COLORS, curves, strict=False):
         label = f"$T$ = {horizon:g}"
         ax.plot(beta, np.maximum(loss, 1e-4), color=color, linewidth=linewidth, label=label)
     ax.axvline(true_beta, **reference)
@@ -108,7 +108,7 @@ def draw_beta_curves(ax, beta, curves, true_beta: float, linewidth: float, refer
 
 def plot_beta_landscapes(ax, landscapes: xr.Dataset, index: int = 0) -> None:
     """The loss of one problem against beta for several horizons."""
-    curves = zip(landscapes.horizon.values, landscapes.loss.isel(problem=index))
+    curves = zip(landscapes.horizon.values, landscapes.loss.isel(problem=index), strict=True)
     draw_beta_curves(ax, landscapes.beta, curves, float(landscapes.true_beta[index]), 1.0)
     ax.set_ylim(5e-5, None)
     ax.legend(loc="lower right", ncols=2)
@@ -169,7 +169,8 @@ def plot_cost(ax, attempts) -> None:
     single = attempts[attempts.attempt == "bfgs"]
     ax.plot(single.evaluations.mean(), single.solved.mean(), **style("BFGS") | {"linestyle": "none"})
     joint = attempts[attempts.attempt == "recipe"]
-    for color, (size, rows) in zip(("#56B4E9", "#0072B2", "#003f66"), joint.groupby("group_size")):
+    blues = ("#56B4E9", "#0072B2", "#003f66")
+    for color, (size, rows) in zip(blues, joint.groupby("group_size"), strict=False):
         dots(rows, color)
         evaluations, solved = (
             [rows[f"{name}_one_run"].mean(), rows[name].mean()] for name in ("evaluations", "solved")

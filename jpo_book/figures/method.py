@@ -68,7 +68,7 @@ def plot_convergence(
         xlabel, ylabel: with units.
         ticks: of the horizontal axis; powers of ten when None.
     """
-    for (label, values), (color, marker) in zip(errors.items(), SERIES):
+    for (label, values), (color, marker) in zip(errors.items(), SERIES, strict=False):
         at = np.asarray(steps[label] if isinstance(steps, dict) else steps, float)
         ax.loglog(at, values, marker=marker, linestyle="none", color=color, label=label)
         if label in orders:

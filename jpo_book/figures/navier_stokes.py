@@ -37,7 +37,7 @@ def plot_evolution(axes, times, vorticity) -> None:
     """The vorticity at some times, one for each of the axes: red turns counter-clockwise, blue clockwise."""
     limit = float(np.abs(vorticity[0]).max())
     chosen = np.linspace(0, len(times) - 1, len(axes)).round().astype(int)
-    for ax, k in zip(axes, chosen):
+    for ax, k in zip(axes, chosen, strict=True):
         _map(ax, vorticity[k], limit)
         ax.set_title(f"$t$ = {times[k]:.1f}")
         ax.set_xlabel("$x$ (length)")

@@ -119,12 +119,12 @@ def solutions_side_by_side(
     size = (7.4, height[0] * rows + height[1])
     fig, axes = plt.subplots(rows, len(columns), figsize=size, sharex=True, sharey=True, squeeze=False)
     joint = joint.isel(network_seed=0)
-    for row, index in zip(axes, unsolved):
-        for ax, method in zip(row, columns):
+    for row, index in zip(axes, unsolved, strict=False):
+        for ax, method in zip(row, columns, strict=True):
             found = None if method == "target" else select(method, classical, joint).isel(problem=index)
             draw(ax, index, method, found)
         row[0].set_ylabel(f"problem {index}\n{ylabel}")
-    for ax, last, method in zip(axes[0], axes[-1], columns):
+    for ax, last, method in zip(axes[0], axes[-1], columns, strict=True):
         ax.set_title("target" if method == "target" else style(method)["label"])
         last.set_xlabel(xlabel)
     return fig

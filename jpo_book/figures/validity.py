@@ -71,7 +71,7 @@ def plot_validity(maps: Sequence[xr.Dataset]):
     heights = [m.sizes["difficulty"] + 0.9 for m in maps]
     size = (7.4, 0.42 * sum(heights) + 0.9)
     fig, axes = plt.subplots(len(maps), 2, figsize=size, squeeze=False, height_ratios=heights)
-    for letter, (left, right), one in zip("abcdefgh", axes, maps):
+    for letter, (left, right), one in zip("abcdefgh", axes, maps, strict=False):
         draw_map(left, one, "advantage")
         draw_map(right, one, "equal_cost")
         right.set_ylabel("")
@@ -80,7 +80,7 @@ def plot_validity(maps: Sequence[xr.Dataset]):
     axes[0, 0].set_title(f"against one run of BFGS\n\n{axes[0, 0].get_title(loc='left')}")
     axes[0, 1].set_title("against multi-start BFGS, at equal cost\n\n")
     bar = {"location": "bottom", "aspect": 40, "pad": 0.01, "ticks": [-1, -0.5, 0, 0.5, 1]}
-    for column, label in zip(axes.T, ("better minus worse", "difference of solved rates")):
+    for column, label in zip(axes.T, ("better minus worse", "difference of solved rates"), strict=True):
         column[-1].set_xlabel("problems solved jointly, n (dimensionless)")
         fig.colorbar(axes[0, 1].images[0], ax=column.tolist(), label=f"{label} (dimensionless)", **bar)
     return fig

@@ -54,7 +54,7 @@ def plot_variants(ax, rows: Sequence[tuple[str, xr.Dataset]]) -> None:
         "annotation_clip": False,
     }
     for k, (_, study) in enumerate(rows):
-        for shift, method in zip((-0.24, 0.0, 0.24), ("NetworkStart", "Joint", "JointRefined")):
+        for shift, method in ((-0.24, "NetworkStart"), (0.0, "Joint"), (0.24, "JointRefined")):
             look = style(method) | {"linestyle": "none"} | ({} if k == 0 else {"label": None})
             color, height = look["color"], k + shift
             solved = study.solved.sel(solver=method)
@@ -81,7 +81,7 @@ def plot_rates(ax, points: Mapping[str, Sequence[tuple[float, xr.Dataset]]], def
     """
     for optimizer, values in points.items():
         label, color, marker = OPTIMIZER_STYLES[optimizer]
-        rates, studies = zip(*values)
+        rates, studies = zip(*values, strict=True)
         look: dict[str, Any] = {"color": color, "marker": marker}
         for method, line, fill, what in (
             ("JointRefined", "-", color, "refined"),
