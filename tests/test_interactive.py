@@ -18,7 +18,7 @@ import jpo_lib as jpo
 from jpo_book import figures, interactive
 from jpo_book.interactive.packet import trained_network
 from jpo_book.interactive.paths import follow
-from jpo_book.interactive.training import alignment
+from jpo_book.studies.run_alignment import cosine
 from jpo_lib.problems.billiards import simulate_shot
 from jpo_lib.problems.kuramoto_sivashinsky import coefficients_of, trajectory
 
@@ -421,8 +421,8 @@ def training(wave):
 def test_alignment_is_the_cosine_of_each_problem():
     update = np.array([[3.0, 4.0], [0.0, 2.0], [0.0, 0.0], [-1.0, 0.0]])
     error = np.array([[6.0, 8.0], [5.0, 0.0], [1.0, 1.0], [7.0, 0.0]])
-    np.testing.assert_allclose(alignment(update, error), [1.0, 0.0, 0.0, -1.0], atol=1e-15)
-    np.testing.assert_allclose(alignment(2 * update, 5 * error), alignment(update, error))
+    np.testing.assert_allclose(cosine(update, error), [1.0, 0.0, 0.0, -1.0], atol=1e-15)
+    np.testing.assert_allclose(cosine(2 * update, 5 * error), cosine(update, error))
 
 
 def test_the_player_shows_the_training_and_bfgs_of_the_library(wave, training, open_figure):

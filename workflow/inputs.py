@@ -20,6 +20,7 @@ AFTER_NOTEBOOKS = {
     "workflow_plan.py",
     "items.yaml",
 }
+CODE = (".py", ".yaml", ".html", ".jinja", ".md", ".mplstyle")  # a package's code and its data
 BUILT = {"_executed", "_generated", "__pycache__"}
 
 
@@ -39,7 +40,7 @@ def library_sources():
     """Code and data of the library and of the book, and the results of attempts and benchmarks that pages
     show."""
     data = [*files_below("results/attempts", ".csv"), *files_below("benchmarks/results", ".json")]
-    packages = (files_below(package, ".py", ".yaml", ".jinja") for package in ("jpo_lib", "jpo_book"))
+    packages = (files_below(package, *CODE) for package in ("jpo_lib", "jpo_book"))
     return [*itertools.chain(*packages), *data]
 
 

@@ -1,4 +1,4 @@
-"""Panels on alignment in training and on tangent kernels. The data sets are those of `jpo_book.analysis.alignment`."""
+"""Panels on alignment in training and on tangent kernels, for data sets of `jpo_book.analysis.alignment`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import numpy as np
 import xarray as xr
 
 from jpo_book.analysis.alignment import coupling, early, mean_over_problems, not_solved
+from jpo_book.figures.panels import band
 
 FEWEST = 5  # problems, over all runs, that a mean must rest on
+RUN = ("data_seed", "network_seed")
 # What is drawn: a quantity, the largest or the smallest n, and how it looks.
 CURVES = (
     ("alignment", -1, "step of the shared network, largest $n$", "#0072B2", "o", "-"),
@@ -18,45 +20,35 @@ SIZES = ("#009E73", "#E69F00", "#CC79A7", "#56B4E9")  # smaller n, in turn; the 
 
 
 def plot_alignment(ax, runs: xr.Dataset) -> None:
-    """Mean alignment of the problems that are not solved yet, against the training step: a thin line for each run, a thick one
-    for all, and a band for the 95 % interval of the mean."""
+    """Mean alignment of the problems that are not solved yet, against the training step.
+
+    A thin line for each run, a thick one for all, and a band for the 95 % interval of the mean.
+    """
     for name, size, label, color, marker, line in CURVES:
         chosen = runs.isel(group_size=size)
         steps = chosen.step.values.reshape(-1, chosen.sizes["recorded"])[0]
-        values = (
-            chosen[name]
-            .where(not_solved(chosen))
-            .transpose("recorded", "data_seed", "network_seed", "problem")
-        )
-        enough = values.notnull().sum(("data_seed", "network_seed", "problem")).values >= FEWEST
-        single = values.mean("problem").stack(run=("data_seed", "network_seed"))
-        ax.plot(
-            steps, np.where(enough[:, None], single.values, np.nan), color=color, linewidth=0.5, alpha=0.5
-        )
-        middle, low, high = (np.where(enough, v.values, np.nan) for v in mean_over_problems(values))
-        ax.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
-        ax.plot(steps, middle, color=color, marker=marker, linestyle=line, label=label)
+        values = chosen[name].where(not_solved(chosen)).transpose("recorded", *RUN, "problem")
+        enough = values.notnull().sum((*RUN, "problem")) >= FEWEST
+        single = values.mean("problem").where(enough).stack(run=RUN)
+        ax.plot(steps, single, color=color, linewidth=0.5, alpha=0.5)
+        middle, low, high = (np.where(enough, v, np.nan) for v in mean_over_problems(values))
+        look = {"color": color, "marker": marker, "linestyle": line, "label": label}
+        band(ax, steps, low, middle, high, 0.18, **look)
     ax.axhline(0.0, color="#777777", linewidth=0.8)
     ax.set(xlabel="training step", ylim=(-1.05, 1.05))
 
 
 def plot_outcomes(ax, runs: xr.Dataset) -> None:
-    """Solved rate after refinement against mean early alignment: a point for each run, its colour and marker by n."""
+    """Solved rate after refinement against mean early alignment: a point for each run, its look by n."""
     sizes = runs.group_size.values
     alignment = early(runs).mean("problem")
     solved = runs.solved.sel(solver="JointRefined", drop=True).mean("problem")
     for position, size in enumerate(sizes):
-        color, marker = (
-            ("#0072B2", "o") if size == sizes[-1] else (SIZES[position % len(SIZES)], "^sDv"[position % 4])
-        )
-        ax.plot(
-            *(v.sel(group_size=size).values.ravel() for v in (alignment, solved)),
-            linestyle="none",
-            color=color,
-            marker=marker,
-            alpha=0.8,
-            label=f"$n = {size}$",
-        )
+        look = {"color": SIZES[position % len(SIZES)], "marker": "^sDv"[position % 4]}
+        if size == sizes[-1]:
+            look = {"color": "#0072B2", "marker": "o"}
+        points = (v.sel(group_size=size).values.ravel() for v in (alignment, solved))
+        ax.plot(*points, linestyle="none", alpha=0.8, label=f"$n = {size}$", **look)
     ax.margins(x=0.15)
     ax.locator_params(axis="x", nbins=4)
     ax.set(xlabel="mean early alignment", ylim=(-0.03, 1.05))
@@ -71,13 +63,8 @@ def plot_coupling(ax, kernel, sort_by) -> object:
         sort_by: what the problems are sorted by, such as an unknown of the solution, shape (N,).
     """
     order = np.argsort(np.asarray(sort_by), kind="stable")
-    image = ax.imshow(
-        coupling(np.asarray(kernel)[np.ix_(order, order)]),
-        cmap="RdBu_r",
-        vmin=-1,
-        vmax=1,
-        interpolation="nearest",
-    )
+    matrix = coupling(np.asarray(kernel)[np.ix_(order, order)])
+    image = ax.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
     ax.grid(False)
     last = len(order) - 1
     for axis in (ax.xaxis, ax.yaxis):

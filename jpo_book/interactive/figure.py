@@ -1,29 +1,38 @@
-"""What an interactive figure is: its data, a still picture, and a script of the book that brings it to life."""
+"""What an interactive figure is: its data, a still picture, and a script of the book that brings it to
+life."""
 
 from __future__ import annotations
 
 import base64
-import html
-import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import yaml
 
-TEMPLATE = Path(__file__).with_name("figure.html")
+from jpo_book.figures.page import Page, encoded, paint
+from jpo_lib._checks import check_integer
+
+FOLDER = Path(__file__).parent
 LARGEST = 150_000  # bytes of data on a page
 
 
-class InteractiveFigure:
-    """A figure as a notebook shows it: HTML that a script of the book takes over, and a picture where there is no HTML.
+class InteractiveFigure(Page):
+    """A figure as a notebook shows it: HTML that a script of the book takes over, and a picture where there
+    is no HTML.
 
     Without the script, and on paper, the HTML shows the still picture with its alternative text.
 
-    Attributes:
-        name: which script takes over (`book/assets/NAME.js`, with underscores), and the anchor on the page.
+    Arguments:
+        name: which script takes over (`book/assets/NAME.js`), and the anchor on the page.
         data: what the script works with, plain numbers, texts, lists and mappings.
+        draw: function (figure) that draws the still picture on an empty figure.
+        figsize: width and height, inches.
         alt: what the still picture shows, for readers who do not see it.
+        caption: HTML below the figure.
+    Raises:
+        ValueError: for too many data.
     """
 
     def __init__(
@@ -36,51 +45,41 @@ class InteractiveFigure:
         alt: str,
         caption: str,
     ):
-        self.name, self.data, self.alt = name, data, alt
-        self._text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-        if len(self._text) > LARGEST:
+        text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+        if len(text) > LARGEST:
             raise ValueError(
-                f"data: expected at most {LARGEST} bytes, got {len(self._text)}; round the numbers or take fewer of them."
+                f"data: expected at most {LARGEST} bytes, got {len(text)}; round them or take fewer."
             )
-        self._caption = caption
-        self._picture = _paint(draw, figsize)
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
-        webp, png = io.BytesIO(), io.BytesIO()
-        self._picture.save(webp, "WEBP", quality=85, method=4)
-        self._picture.save(png, "PNG", optimize=True)
-        values = {
-            "NAME": self.name,
-            "DATA": self._text.replace("</", "<\\/"),
-            "STILL": base64.b64encode(webp.getvalue()).decode(),
-            "WIDTH": self._picture.width,
-            "HEIGHT": self._picture.height,
-            "ALT": html.escape(self.alt, quote=True),
-            "CAPTION": self._caption,
-        }
-        page = TEMPLATE.read_text(encoding="utf-8")
-        for name, value in values.items():
-            page = page.replace(f"@{name}@", str(value))
-        return {"text/html": page, "image/png": base64.b64encode(png.getvalue()).decode()}
+        self.name, self.data = name, data
+        still = paint(draw, figsize, 140, layout="constrained")
+        picture, text = encoded(still, "WEBP", quality=85, method=4), text.replace("</", "<\\/")
+        template = FOLDER / "figure.html"
+        super().__init__(template, still, alt, NAME=name, DATA=text, STILL=picture, CAPTION=caption)
 
 
-def _paint(draw: Callable, figsize: tuple[float, float]):
-    """The still picture: `draw` gets an empty figure."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from PIL import Image
+def texts(name: str, **values) -> dict[str, str]:
+    """The alternative text and the caption of a figure, with values filled in."""
+    found = yaml.safe_load((FOLDER / "texts.yaml").read_text(encoding="utf-8"))[name]
+    return {kind: text.format(**values) for kind, text in found.items()}
 
-    figure = Figure(figsize=figsize, dpi=140)
-    canvas = FigureCanvasAgg(figure)
-    draw(figure)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+def check_index(name: str, index, count: int) -> None:
+    check_integer(name, index, 0)
+    if index >= count:
+        raise ValueError(
+            f"{name}: expected a problem from 0 to {count - 1}, got {index}; choose one of them."
+        )
 
 
 def rounded(values, digits: int) -> list:
     """Nested lists of numbers with so many digits after the point."""
     array = np.asarray(values, np.float64)
     return (np.round(array, digits) + 0.0).tolist()
+
+
+def significant(values, digits: int) -> list[float]:
+    """Numbers with so many significant digits."""
+    return [float(f"{value:.{digits}g}") for value in np.ravel(values)]
 
 
 def packed(values, low: float, high: float) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import equinox as eqx
 import jax
 import numpy as np
 
-from jpo_book.interactive.figure import InteractiveFigure, rounded
+from jpo_book.figures.panels import style
+from jpo_book.figures.wave_packet import plot_landscape, plot_waveform
+from jpo_book.interactive.figure import InteractiveFigure, rounded, significant, texts
 from jpo_lib._checks import check_integer
 from jpo_lib.problem import InverseProblem
 from jpo_lib.solvers import BFGS, GradientDescent, JointOptimization, complete, solve
@@ -14,22 +18,18 @@ from jpo_lib.solvers import BFGS, GradientDescent, JointOptimization, complete, 
 LARGEST_NOISE = 1.0  # end of the slider, dimensionless
 
 
-def network_weights(network) -> list[dict]:
+def network_weights(network) -> dict:
     """Weights of the layers of an `EnergyCentroid1D`, and its scale and offset, as plain lists."""
-
-    def short(values):
-        return [float(f"{v:.7g}") for v in np.ravel(values)]
-
-    return dict(
-        layers=[
-            dict(shape=list(layer.weight.shape), weight=short(layer.weight), bias=short(layer.bias))
-            for layer in network.layers
-        ],
-        scale=float(network.scale),
-        offset=float(network.offset),
-        contrast=network.contrast,
-        stride=network.stride,
-    )
+    layers = [
+        {
+            "shape": list(layer.weight.shape),
+            "weight": significant(layer.weight, 7),
+            "bias": significant(layer.bias, 7),
+        }
+        for layer in network.layers
+    ]
+    numbers = {"scale": float(network.scale), "offset": float(network.offset)}
+    return {"layers": layers, **numbers, "contrast": network.contrast, "stride": network.stride}
 
 
 def trained_network(joint):
@@ -42,11 +42,12 @@ def trained_network(joint):
 def move_packet(
     problem: InverseProblem, *, num_problems: int = 16, num_steps: int | None = None, seed: int = 0
 ) -> InteractiveFigure:
-    """L(t0) = 1/2 sum_j (u(t_j; t0) - y_j)^2 for a packet and a noise that the reader sets, and where the methods end.
+    """L(t0) = 1/2 sum_j (u(t_j; t0) - y_j)^2 for a packet and a noise that the reader sets, and where the
+    methods end.
 
-    The page computes signal, loss, BFGS and gradient descent by itself; the network was trained here, and the page
-    evaluates it. It opens with the first problem of the data set that BFGS does not
-    solve; the slider makes the noise of that problem larger or smaller.
+    The page computes signal, loss, BFGS and gradient descent by itself; the network was trained here, and the
+    page evaluates it. It opens with the first problem of the data set that BFGS does not solve; the slider
+    makes the noise of that problem larger or smaller.
 
     Arguments:
         problem: `wave_packet`, with noise.
@@ -71,61 +72,35 @@ def move_packet(
         "JointRefined": solve(problem, data, BFGS(), x0=joint.x),
     }
     first = int(np.argmin(ends["BFGS"].solved))  # the first problem that BFGS leaves unsolved, or problem 0
-    clean = np.asarray(problem.simulate(data.x_true[first], None), np.float64)
-    page = dict(
+    truth = np.asarray(data.x_true)[first]
+    clean = np.asarray(problem.simulate(truth, None), np.float64)
+    noise, descent, bfgs = settings["noise"], complete(problem, GradientDescent()), BFGS()
+    page = {
         **{name: settings[name] for name in ("amplitude", "width", "window", "num_points")},
-        lower=settings["prior_lower"],
-        upper=settings["prior_upper"],
-        noise=settings["noise"],
-        largest_noise=LARGEST_NOISE,
-        centre=round(float(data.x_true[first, 0]), 3),
-        start=round(float(data.x0[first, 0]), 3),
-        unit_noise=rounded((np.asarray(data.y[first], np.float64) - clean) / settings["noise"], 3),
-        num_problems=num_problems,
-        descent=dict(
-            rate=complete(problem, GradientDescent()).learning_rate,
-            evaluations=GradientDescent().max_evaluations,
-        ),
-        bfgs=dict(evaluations=BFGS().max_evaluations, steps=200, tolerance=BFGS().gradient_tolerance),
-        network=network_weights(trained_network(joint)),
-    )
+        "lower": settings["prior_lower"],
+        "upper": settings["prior_upper"],
+        "noise": noise,
+        "largest_noise": LARGEST_NOISE,
+        "centre": round(float(truth[0]), 3),
+        "start": round(float(data.x0[first, 0]), 3),
+        "unit_noise": rounded((np.asarray(data.y[first], np.float64) - clean) / noise, 3),
+        "num_problems": num_problems,
+        "descent": {"rate": descent.learning_rate, "evaluations": GradientDescent().max_evaluations},
+        "bfgs": {"evaluations": bfgs.max_evaluations, "steps": 200, "tolerance": bfgs.gradient_tolerance},
+        "network": network_weights(trained_network(joint)),
+    }
     opens = "" if ends["BFGS"].solved.all() else " that BFGS does not solve"
-    return InteractiveFigure(
-        "move-packet",
-        page,
-        draw=lambda figure: _draw(figure, problem, data, ends, first),
-        figsize=(7.4, 3.0),
-        alt="Left: a short wave packet in a noisy signal. Right: the loss against the trial centre, one deep valley with a row of "
-        "shallower ones on each side; markers show where BFGS, gradient descent, joint optimization and its refinement end.",
-        caption="<strong>Move the packet.</strong> Drag the packet and the start of the search, or use the sliders. Above: the noisy "
-        "signal, the true packet (dashed) and the packets that methods end with. Middle: the loss against the trial centre "
-        "<i>t</i><sub>0</sub>, with the loss that counts as solved (dotted) and the end of each method; the bars at the foot mark "
-        "the starts from which BFGS solves the problem. Below: the derivative of the loss. It opens with the first problem of the "
-        f"data set{opens}. JPO is the answer of a network that was trained on {num_problems} problems with the "
-        f"noise {settings['noise']:g}, this one among them; as soon as you change the signal, the network meets one that it was not "
-        "trained on.",
-    )
+    words = texts("move-packet", opens=opens, num_problems=num_problems, noise=noise)
+    draw = functools.partial(_draw, problem=problem, data=data, ends=ends, first=first)
+    return InteractiveFigure("move-packet", page, draw=draw, figsize=(7.4, 3.0), **words)
 
 
 def _draw(figure, problem, data, ends, first: int) -> None:
     """The still picture: one problem, with the end of each method on the landscape."""
-    from jpo_book.figures.wave_packet import plot_landscape, plot_waveform
-    from jpo_book.names import METHODS
-
-    figure.set_layout_engine("constrained")
     left, right = figure.subplots(1, 2)
     plot_waveform(left, problem, data, index=first)
     plot_landscape(right, problem, data, index=first)
     for name, result in ends.items():
-        label, colour, marker, _ = METHODS[name]
-        right.plot(
-            float(result.x[first, 0]),
-            float(result.loss[first]),
-            marker,
-            color=colour,
-            markeredgecolor="white",
-            markersize=8,
-            linestyle="none",
-            label=label,
-        )
+        look = style(name) | {"markeredgecolor": "white", "markersize": 8, "linestyle": "none"}
+        right.plot(float(result.x[first, 0]), float(result.loss[first]), **look)
     right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3, fontsize=8, frameon=False)

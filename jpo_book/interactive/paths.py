@@ -19,7 +19,8 @@ class Descent(NamedTuple):
     """What a classical solver did on N problems in K evaluations.
 
     Attributes:
-        points: where it had arrived after each evaluation, shape (K, N, d), unit of x; the last accepted point for BFGS.
+        points: where it had arrived after each evaluation, shape (K, N, d), unit of x; the last accepted
+            point for BFGS.
         evaluated: the points that were evaluated, shape (K, N, d), unit of x.
         losses: loss of the points that were evaluated, shape (K, N).
         num_evaluations: shape (N,).
@@ -79,7 +80,8 @@ def follow(problem: InverseProblem, data: Dataset, method, x0=None) -> Descent:
 
 
 def thinned(points, largest: int = 60, digits: int = 4) -> list:
-    """At most so many points of a way (K, d), evenly spaced along its length, ends included; neighbours that are equal are one."""
+    """At most so many points of a way (K, d), evenly spaced along its length, ends included; neighbours that
+    are equal are one."""
     points = np.asarray(points, np.float64)
     length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     wanted = np.linspace(0.0, length[-1], largest)

@@ -1,12 +1,18 @@
-"""A training player: the answers and losses of all problems while the network learns, BFGS beside it, and the alignment."""
+"""A training player: the answers and losses of all problems while the network learns, BFGS beside it, and the
+alignment."""
 
 from __future__ import annotations
+
+import functools
 
 import jax.numpy as jnp
 import numpy as np
 
-from jpo_book.interactive.figure import InteractiveFigure, packed, rounded
+from jpo_book.figures.panels import REFERENCE, colour_of
+from jpo_book.figures.results import plot_all_and_median
+from jpo_book.interactive.figure import InteractiveFigure, packed, rounded, texts
 from jpo_book.interactive.paths import follow
+from jpo_book.studies.run_alignment import cosine
 from jpo_lib._checks import check_integer
 from jpo_lib.problem import Dataset, InverseProblem
 from jpo_lib.solvers import BFGS, JointOptimization, solve
@@ -16,21 +22,15 @@ FRAMES = 100
 LOW, HIGH = -1.0, 4.0  # log10 of the loss over the threshold, in the data of the page
 
 
-def alignment(update, error) -> np.ndarray:
-    """<u, e> / (|u| |e|) for each problem, u and e of shape (..., N, d) -> (..., N); zero where one of them vanishes."""
-    update, error = np.asarray(update, np.float64), np.asarray(error, np.float64)
-    product = np.sum(update * error, axis=-1)
-    size = np.linalg.norm(update, axis=-1) * np.linalg.norm(error, axis=-1)
-    return np.divide(product, size, out=np.zeros_like(product), where=size > 0)
-
-
 def play_training(
     problem: InverseProblem, data: Dataset, *, num_steps: int | None = None, seed: int = 0
 ) -> InteractiveFigure:
-    """x_i = net(y_i; theta_k) and L(F(x_i), y_i) after k training steps, with BFGS after k evaluations beside it.
+    """x_i = net(y_i; theta_k) and L(F(x_i), y_i) after k training steps, with BFGS after k evaluations beside
+    it.
 
-    The alignment of step k is the mean over problems of <u_i, x_i* - x_i> / (|u_i| |x_i* - x_i|), with u_i the change of
-    the network's answer in that step, or with u_i = -grad L_i, the direction that problem i alone would take there.
+    The alignment of step k is the mean over problems of <u_i, x_i* - x_i> / (|u_i| |x_i* - x_i|), with u_i
+    the change of the network's answer in that step, or with u_i = -grad L_i, the direction that problem i
+    alone would take there.
 
     Arguments:
         problem: a family of problems with one unknown and a box.
@@ -42,8 +42,8 @@ def play_training(
     """
     if problem.dimension != 1 or problem.bounds is None or data.x_true is None:
         raise ValueError(
-            f"problem: expected one unknown, a box and known truths, got {problem.name!r} with {problem.dimension} unknown(s); "
-            "the figure draws answers against truths."
+            f"problem: expected one unknown, a box and known truths, got {problem.name!r} with "
+            f"{problem.dimension} unknown(s); the figure draws answers against truths."
         )
     if num_steps is not None:
         check_integer("num_steps", num_steps, 1)
@@ -60,68 +60,38 @@ def play_training(
     room = upper - lower
     box = [float(lower - 0.5 * room), float(upper + 0.5 * room)]
     error = truth - answers
-    page = dict(
-        num_problems=len(data),
-        steps=(steps + 1).tolist(),
-        bounds=[float(lower), float(upper)],
-        box=box,
-        range=[LOW, HIGH],
-        truth=rounded(truth[:, 0], 4),
-        joint=dict(x=packed(answers[..., 0], *box), loss=packed(np.log10(losses / threshold), LOW, HIGH)),
-        bfgs=dict(
-            count=len(best),
-            x=packed(bfgs.points[..., 0], *box),
-            loss=packed(np.log10(best / threshold), LOW, HIGH),
-        ),
-        alignment=dict(
-            joint=rounded(alignment(answers_next - answers, error).mean(axis=1), 4),
-            own=rounded(alignment(-gradients, error).mean(axis=1), 4),
-        ),
-    )
-    return InteractiveFigure(
-        "play-training",
-        page,
-        draw=lambda figure: _draw(figure, page, losses / threshold, best / threshold),
-        figsize=(7.4, 3.0),
-        alt="Left: the losses of all problems against evaluations on logarithmic axes; the lines of BFGS become level early, those of "
-        "joint optimization go on changing. Right: the alignment of the network's updates during training, and that of each problem's "
-        "own gradient.",
-        caption="<strong>Watch the training.</strong> Press <em>Play</em>, or move the slider. Above: the answers for all problems against "
-        "their true centres; on the diagonal an answer is right, filled markers are solved. Middle: loss divided by the threshold "
-        "of each problem, thin lines, and the medians, thick; for JPO the loss of the current answer, for BFGS the lowest so far, "
-        "with as many evaluations as the training has made steps. Below: the alignment, averaged over the problems: how well the "
-        "network's update of each answer points to the truth (1: all in the right direction, −1: all in the wrong one), and how "
-        "well the problem's own gradient would at the same place. Because of the noise, the lowest loss lies beside the truth, so "
-        "that the alignment loses its meaning once an answer is that near.",
-    )
+    ratios = {"joint": losses / threshold, "bfgs": best / threshold}
+    loss = {name: packed(np.log10(ratio), LOW, HIGH) for name, ratio in ratios.items()}
+    page = {
+        "num_problems": len(data),
+        "steps": (steps + 1).tolist(),
+        "bounds": [float(lower), float(upper)],
+        "box": box,
+        "range": [LOW, HIGH],
+        "truth": rounded(truth[:, 0], 4),
+        "joint": {"x": packed(answers[..., 0], *box), "loss": loss["joint"]},
+        "bfgs": {"count": len(best), "x": packed(bfgs.points[..., 0], *box), "loss": loss["bfgs"]},
+        "alignment": {
+            "joint": rounded(cosine(answers_next - answers, error).mean(axis=1), 4),
+            "own": rounded(cosine(-gradients, error).mean(axis=1), 4),
+        },
+    }
+    draw = functools.partial(_draw, page=page, ratios=ratios)
+    return InteractiveFigure("play-training", page, draw=draw, figsize=(7.4, 3.0), **texts("play-training"))
 
 
-def _draw(figure, page, joint, bfgs) -> None:
+def _draw(figure, page, ratios) -> None:
     """The still picture: all losses, and the alignment."""
-    from jpo_book.names import METHODS
-
-    figure.set_layout_engine("constrained")
     left, right = figure.subplots(1, 2)
-    for name, ratio, evaluations in (
-        ("BFGS", bfgs, np.arange(1, len(bfgs) + 1)),
-        ("Joint", joint, page["steps"]),
-    ):
-        label, colour, _, _ = METHODS[name]
-        left.plot(evaluations, ratio, color=colour, linewidth=0.4, alpha=0.3)
-        left.plot(evaluations, np.median(ratio, axis=1), color=colour, linewidth=2, label=label)
-    left.axhline(1.0, color="#777777", linewidth=0.9, linestyle=":")
+    steps, alignments = page["steps"], page["alignment"]
+    plot_all_and_median(left, np.arange(1, len(ratios["bfgs"]) + 1), ratios["bfgs"].T, "BFGS", linewidth=2)
+    plot_all_and_median(left, steps, ratios["joint"].T, "Joint", linewidth=2)
+    left.axhline(1.0, **REFERENCE | {"linewidth": 0.9})
     left.set(xscale="log", yscale="log", xlabel="evaluations per problem", ylabel="loss / solved threshold")
     left.legend(loc="best")
-    right.plot(
-        page["steps"], page["alignment"]["joint"], color=METHODS["Joint"][1], label="update of the network"
-    )
-    right.plot(
-        page["steps"],
-        page["alignment"]["own"],
-        color=METHODS["GradientDescent"][1],
-        linestyle="--",
-        label="own gradient",
-    )
+    right.plot(steps, alignments["joint"], color=colour_of("Joint"), label="update of the network")
+    look = {"color": colour_of("GradientDescent"), "linestyle": "--"}
+    right.plot(steps, alignments["own"], label="own gradient", **look)
     right.axhline(0.0, color="#777777", linewidth=0.9)
     right.set(xscale="log", ylim=(-1.05, 1.05), xlabel="training step", ylabel="alignment (dimensionless)")
     right.legend(loc="best")
