@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -270,7 +270,7 @@ def write(
     """Write the result file atomically: all of it or nothing. What was found out about single rows stays,
     with its date."""
     findings = json.loads(path.read_text(encoding="utf-8")).get("findings", []) if path.exists() else []
-    content = {"format": FORMAT, "machine": described, "created": datetime.now(timezone.utc).isoformat(timespec="seconds"), "quick": quick,
+    content = {"format": FORMAT, "machine": described, "created": datetime.now(UTC).isoformat(timespec="seconds"), "quick": quick,
                "versions": versions(), "rows": list(rows), "scaling": list(scaling), "findings": findings}  # fmt: skip
     write_json(path, content)
     return path

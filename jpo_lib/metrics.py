@@ -36,7 +36,7 @@ def wilson_interval(count, total, confidence: float = 0.95):
     from scipy.special import ndtri  # imported here: SciPy's load time would double that of the library
 
     count, total = np.asarray(count, float), np.asarray(total, float)
-    if not (np.all(total >= 1) and np.all((0 <= count) & (count <= total))):
+    if not (np.all(total >= 1) and np.all((count >= 0) & (count <= total))):
         raise ValueError(
             f"count, total: expected 0 <= count <= total and total >= 1, got {count} and {total}; check the counts."
         )

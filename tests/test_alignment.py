@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, special
 
-from jpo_lib.theory import alignment as theory, measured
+from jpo_lib.theory import alignment as theory
+from jpo_lib.theory import measured
 
 KEY = jax.random.key(2024)
 SNR = st.floats(1e-4, 1e4)

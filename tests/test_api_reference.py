@@ -11,7 +11,7 @@ import jpo_lib
 from jpo_book import studies
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
-from docstrings import own_docstring, parse, signature_of  # noqa: E402
+from docstrings import own_docstring, parse, signature_of
 
 PUBLIC = {**dict.fromkeys(jpo_lib.__all__, jpo_lib), "load_or_run": studies, "plan": studies}
 OBJECTS = {

@@ -9,7 +9,8 @@ import pytest
 
 import jpo_lib as jpo
 from benchmarks import __main__ as command
-from benchmarks import harness, navier_stokes as flows
+from benchmarks import harness
+from benchmarks import navier_stokes as flows
 from benchmarks.accuracy import judge
 from benchmarks.cases import CASES, Case, Peer
 from jpo_book import measure, studies, words

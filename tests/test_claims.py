@@ -53,10 +53,10 @@ def test_the_verdict_moves_with_the_results():
     strong = claims.judge_advantage(*results(refined=0.9, single=0.6, bfgs=0.2))
     none = claims.judge_advantage(*results(refined=0.2, single=0.2, bfgs=0.2))
     four = list(names.EXPERIMENTS)
-    assert verdict("C1", four, **{p: strong for p in four}) == "reproduced"
+    assert verdict("C1", four, **dict.fromkeys(four, strong)) == "reproduced"
     assert verdict("C1", four, wave_packet=strong) == "partly"
     assert verdict("C1", four, wave_packet=none) == "not reproduced"
-    assert verdict("C1", four, **{p: strong for p in four[1:]}, wave_packet=none) == "partly"
+    assert verdict("C1", four, **dict.fromkeys(four[1:], strong), wave_packet=none) == "partly"
     assert verdict("C1", four) == "planned"
     few = claims.judge_advantage(*results(refined=0.9, single=0.6, bfgs=0.2, runs=4))
     assert verdict("C1", four, wave_packet=few) == "out of budget"

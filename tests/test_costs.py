@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jpo_book.analysis.costs import crossing, joint_costs
 from jpo_book.pages.tables import crossing_with_interval, crossing_words, spacing

@@ -10,10 +10,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from devices_run import solve_all
 
 import jpo_lib as jpo
 from jpo_lib.solvers.devices import check_shares
-from devices_run import solve_all
 
 SCRIPT = Path(__file__).with_name("devices_run.py")
 

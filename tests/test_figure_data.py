@@ -18,7 +18,7 @@ from jpo_book.figures import figure_data, set_figure_data
 from jpo_book.pages import tables
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
-import figure_origin  # noqa: E402
+import figure_origin
 
 
 def read(text):

@@ -21,7 +21,9 @@ PROBLEM = jpo.InverseProblem(
     sample_x=lambda key: jax.random.uniform(key, (1,), minval=-1.0, maxval=1.0),
     threshold=lambda output, y: 1e-3,
     bounds=((-1.0,), (1.0,)),
-    recommended=jpo.Recommended(solvers={"JointOptimization": {"learning_rate": 1e-2, "num_steps": 60, "batch_size": 4}}),
+    recommended=jpo.Recommended(
+        solvers={"JointOptimization": {"learning_rate": 1e-2, "num_steps": 60, "batch_size": 4}}
+    ),
 )
 SEEDS = (0, 1)
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.stats
 import xarray as xr
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 import jpo_lib as jpo
 from jpo_lib.metrics import outcome

@@ -32,7 +32,8 @@ def test_the_options_are_those_of_the_network():
     # What the recommended network has already changes nothing, not even the first weights.
     for problem, spec in ((WAVE, {"depth": 2}), (BILLIARDS, {"width": 64})):
         for a, b in zip(
-            jax.tree.leaves(problem.recommended.network(KEY)), jax.tree.leaves(named_network(problem, spec)(KEY))
+            jax.tree.leaves(problem.recommended.network(KEY)),
+            jax.tree.leaves(named_network(problem, spec)(KEY)),
         ):
             np.testing.assert_array_equal(a, b)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-
 from conftest import ROOT
 
 from jpo_book.files import PACKAGE
@@ -19,7 +18,7 @@ from jpo_book.run.parameters import InputError, check_parameters, read_parameter
 from jpo_book.run.runner import run_notebooks
 
 sys.path.insert(0, str(ROOT / "workflow"))
-import launch_cell  # noqa: E402
+import launch_cell
 
 PARAMETERS = """\
 profile: str = "laptop"  # amount of work

@@ -10,8 +10,8 @@ from conftest import ROOT
 from docutils import nodes
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
-import reading_time  # noqa: E402
-import social_preview  # noqa: E402
+import reading_time
+import social_preview
 
 
 def page(*content):

@@ -174,7 +174,9 @@ def test_profiles_may_leave_a_study_out_and_groups_may_exceed_the_problems():
 
 def test_a_recommended_batch_fits_any_group():
     """The batch is enlarged to the next divisor of the group; a batch that the user chose is refused instead."""
-    problem = bumpy(recommended=jpo.Recommended(solvers={"JointOptimization": {"batch_size": 8, "num_steps": 6}}))
+    problem = bumpy(
+        recommended=jpo.Recommended(solvers={"JointOptimization": {"batch_size": 8, "num_steps": 6}})
+    )
     for count, batch in ((4, 4), (16, 8), (10, 10), (20, 10), (7, 7), (11, 11)):
         result = jpo.solve(problem, problem.sample_dataset(count, 0), jpo.JointOptimization(), seed=0)
         assert f"batch_size={batch}," in result.solver

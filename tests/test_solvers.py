@@ -9,7 +9,8 @@ import numpy as np
 import optax
 import pytest
 import scipy.optimize
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import jpo_lib as jpo
 from jpo_book import studies
@@ -273,7 +274,9 @@ def test_solvers_of_a_user_are_those_of_the_book(cell):
         result = jpo.solve(problem, data, solver, seed=cell.data_seed)
         kept = study.sel(solver=type(solver).__name__)
         for name in ("x", "loss", "num_evaluations", "solved", "status"):
-            np.testing.assert_array_equal(getattr(result, name), kept[name].values, err_msg=f"{solver}: {name}")
+            np.testing.assert_array_equal(
+                getattr(result, name), kept[name].values, err_msg=f"{solver}: {name}"
+            )
 
 
 @pytest.mark.parametrize("name", jpo.PROBLEMS)
@@ -285,5 +288,7 @@ def test_open_hyperparameters_are_those_that_the_problem_recommends(name):
         open_ones = [key for key, value in dataclasses.asdict(complete).items() if value is None]
         assert set(open_ones) <= {"group_size", "network", "batch_size", "run_evaluations"}
     own = jpo.solvers.complete(problem, jpo.MultiStart(jpo.Adam(), num_starts=2))
-    assert (own.num_starts, own.max_evaluations, own.run_evaluations) == (2, 1000, None), "recommended for runs of BFGS"
+    assert (own.num_starts, own.max_evaluations, own.run_evaluations) == (2, 1000, None), (
+        "recommended for runs of BFGS"
+    )
     assert own.solver == jpo.solvers.complete(problem, jpo.Adam())

@@ -72,9 +72,7 @@ def optimizers_rows() -> tuple[list[str], list[list[str]]]:
     rows = []
     for solver_name, cls in SOLVERS.items():
         for name, make in PROBLEMS.items():
-            problem = make()
-            given = problem.defaults.get(solver_name, {}) if solver_name == "MultiStart" else {}
-            solver = complete(problem, cls(**given))
+            solver = complete(make(), cls())
             values = {field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)}
             if solver_name == "MultiStart":
                 inner = values["solver"]

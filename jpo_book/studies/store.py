@@ -18,7 +18,7 @@ import os
 import platform
 import time
 from collections.abc import Iterable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jax
@@ -86,7 +86,7 @@ def run_cell(cell: Cell, folder: Path) -> Path:
         "sha256": sha256(path),
         "source_hash": source_hash(cell.problem, cell.kind),
         "library_version": importlib.metadata.version("jpo-lib"),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         # The CPU time of all cores together is what tells how long others take: on the clock, studies that
         # run at once delay each other.
         "seconds": {

@@ -121,7 +121,7 @@ def run_supervised(
     # Each problem pays its share of the pairs; the shares of a group add up to m.
     shares = np.diff(np.arange(group_size + 1) * num_pairs // group_size)
     result = Result(
-        **{name: None for name in ("x", "loss", "loss_history", "num_evaluations", "solved", "status")},
+        **dict.fromkeys(("x", "loss", "loss_history", "num_evaluations", "solved", "status")),
         compile_seconds=sum(networks.compile_seconds for networks in trained),
         run_seconds=run_seconds,
         solver=describe(solver),
