@@ -259,6 +259,23 @@ def verify(
     raise typer.Exit(code)
 
 
+@app.command()
+def restamp(
+    since: Annotated[str, Option(help="Commit whose code the reference results are valid for.")],
+    why: Annotated[str, Option(help="A sentence for the manifests: why no number can have changed.")],
+) -> None:
+    """Restamp the reference results that a change of code has made stale, where shortened cells have equal
+    bits."""
+    compilation.prepare("smoke")
+    from jpo_book.files import reference_folder
+    from jpo_book.studies.restamp import restamp
+
+    differences = restamp(reference_folder(), root_folder(), since, why, _report)
+    for pair, parts in differences.items():
+        _report(f"restamp   {pair}: {'; '.join(dict.fromkeys(parts)) or 'equal bit for bit, restamped'}")
+    raise typer.Exit(any(differences.values()))
+
+
 def _end_with_build() -> None:
     """End when the build that started this command is gone: a killed build leaves nothing running.
 

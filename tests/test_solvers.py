@@ -233,7 +233,7 @@ def test_equal_runs_give_equal_bits():
         (lambda: jpo.MultiStart(solver=jpo.MultiStart()), "solver: expected a solver of single problems"),
         (
             lambda: jpo.solve(QUADRATIC, QUADRATIC.sample_dataset(2, 0), "BFGS"),
-            "solver: expected one of BFGS",
+            "solver: expected one of jpo_lib.SOLVERS",
         ),
         (
             lambda: jpo.solve(QUADRATIC, QUADRATIC.sample_dataset(2, 0), jpo.BFGS(), seed=-1),

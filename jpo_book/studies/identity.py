@@ -1,10 +1,12 @@
-"""Identity of code: a hash of all definitions that decide some numbers. It changes when the numbers may change, and only then.
+"""Identity of code: a hash of all definitions that decide some numbers. It changes when the numbers may
+change, and only then.
 
-From the functions that compute a result, names are followed through imports to the definitions that they mean, and from there on.
-Modules and their names, import statements, names of functions and of what is local to them, docstrings, comments, annotations of
-arguments and texts of errors leave no trace, so that moving, renaming and merging change nothing. A changed constant or function
-does, and so does a name that is bound to something else. What no path reaches does not count. Where it is unclear what a name
-reaches (a module passed on as a value, a star, `globals()`), the whole module counts: too much is safe, too little is not.
+From the functions that compute a result, names are followed through imports to the definitions that they
+mean, and from there on. Modules and their names, import statements, names of functions and of what is local
+to them, docstrings, comments, annotations of arguments and texts of errors leave no trace, so that moving,
+renaming and merging change nothing. A changed constant or function does, and so does a name that is bound to
+something else. What no path reaches does not count. Where it is unclear what a name reaches (a module passed
+on as a value, a star, `globals()`), the whole module counts: too much is safe, too little is not.
 """
 
 from __future__ import annotations
@@ -24,14 +26,17 @@ PACKAGES = ("jpo_lib", "jpo_book")
 UNCOUNTED = ("jpo_lib._progress", "jpo_lib._processors")
 ROUNDS = 64  # longer than any chain of definitions of which each uses the next
 EVERYTHING, EFFECT = "*", "!"
+SPECIAL = {"ClassVar", "InitVar", "KW_ONLY"}  # annotations of a class that say more than a type
 REFLECTION = ("globals", "vars", "eval", "exec", "__import__")
 BUILTINS = frozenset(dir(builtins))
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
+IMPORTS = (ast.Import, ast.ImportFrom)
 
 
 class Unit(NamedTuple):
-    """What a name of a module means: (module, name). Name "*" is the whole module, "!3" its statement number 3, run by every import."""
+    """What a name of a module means: (module, name). Name "*" is the whole module, "!3" its statement number
+    3, run by every import."""
 
     module: str
     name: str
@@ -42,6 +47,7 @@ class Module:
 
     def __init__(self, name: str):
         path = file_of(name)
+        assert path is not None, name
         self.name, self.package = name, name if path.name == "__init__.py" else name.rpartition(".")[0]
         self.body = ast.parse(path.read_text(encoding="utf-8")).body
         self.bound: dict[str, list[ast.stmt]] = {}
@@ -52,44 +58,29 @@ class Module:
             self._sort_in(statement)
 
     def _sort_in(self, statement: ast.stmt) -> None:
-        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+        test = ast.unparse(statement.test) if isinstance(statement, ast.If) else ""
+        if isinstance(statement, IMPORTS):
             self.imports |= imported(statement, self.package)
             if isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
                 self.stars.append(source_of(statement, self.package))
-        elif isinstance(statement, DEFINITIONS):
-            self.bound.setdefault(statement.name, []).append(statement)
-            if any(self._is_ours(decorator) for decorator in statement.decorator_list):
-                self.effects.append(statement)  # it may enter the definition into a list of ours
-        elif isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
-            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            if all(
-                isinstance(part, (ast.Name, ast.Tuple, ast.Starred, ast.expr_context))
-                for target in targets
-                for part in ast.walk(target)
-            ):
-                for name in names_in(*targets):
-                    self.bound.setdefault(name, []).append(statement)
-            else:
-                self.effects.append(statement)
-        elif isinstance(statement, ast.If) and ast.unparse(statement.test) in (
-            "TYPE_CHECKING",
-            "typing.TYPE_CHECKING",
-        ):
-            for other in statement.orelse:
+        elif test.endswith("TYPE_CHECKING"):
+            for other in statement.orelse if isinstance(statement, ast.If) else ():
                 self._sort_in(other)
-        elif not is_text(statement) and not (
-            isinstance(statement, ast.If) and "__main__" in ast.unparse(statement.test)
-        ):
-            self.effects.append(statement)
-            for node in ast.walk(statement):
-                if isinstance(node, (ast.Import, ast.ImportFrom)):
-                    self.imports |= imported(node, self.package)
-                elif isinstance(node, DEFINITIONS) or (
-                    isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-                ):
-                    self.bound.setdefault(node.name if isinstance(node, DEFINITIONS) else node.id, []).append(
-                        statement
-                    )
+        elif not is_text(statement) and "__main__" not in test:
+            assigns = isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign))
+            targets = getattr(statement, "targets", None) or [getattr(statement, "target", statement)]
+            parts = [part for target in targets for part in ast.walk(target)]
+            plain = assigns and not any(isinstance(part, (ast.Attribute, ast.Subscript)) for part in parts)
+            if isinstance(statement, DEFINITIONS):
+                plain = not any(map(self._is_ours, statement.decorator_list))
+                parts = [statement]
+            if not plain:  # a decorator of ours may enter a definition into a list
+                self.effects.append(statement)
+            for part in parts:
+                if isinstance(part, IMPORTS):
+                    self.imports |= imported(part, self.package)
+                elif name := bound_by(part):
+                    self.bound.setdefault(name, []).append(statement)
 
     def _is_ours(self, decorator: ast.expr) -> bool:
         name = next(node.id for node in ast.walk(decorator) if isinstance(node, ast.Name))
@@ -98,9 +89,7 @@ class Module:
     def statements(self, name: str) -> list[ast.stmt]:
         """What a unit of this module consists of."""
         if name == EVERYTHING:
-            return [
-                s for s in self.body if not isinstance(s, (ast.Import, ast.ImportFrom)) and not is_text(s)
-            ]
+            return [s for s in self.body if not isinstance(s, IMPORTS) and not is_text(s)]
         return [self.effects[int(name[1:])]] if name.startswith(EFFECT) else self.bound[name]
 
 
@@ -119,7 +108,9 @@ def file_of(name: str) -> Path | None:
     package, *parts = name.split(".")
     if package not in PACKAGES or not all(part.isidentifier() for part in parts):
         return None
-    place = Path(importlib.util.find_spec(package).origin).parent.joinpath(*parts)
+    spec = importlib.util.find_spec(package)
+    assert spec is not None and spec.origin is not None
+    place = Path(spec.origin).parent.joinpath(*parts)
     return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
 
 
@@ -127,8 +118,15 @@ def is_text(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
-def names_in(*nodes: ast.AST) -> list[str]:
-    return [part.id for node in nodes for part in ast.walk(node) if isinstance(part, ast.Name)]
+def names_in(node: ast.AST) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+
+
+def bound_by(node: ast.AST) -> str | None:
+    """The name that a definition, or a name in an assignment, binds."""
+    if isinstance(node, DEFINITIONS):
+        return node.name
+    return node.id if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else None
 
 
 def source_of(statement: ast.ImportFrom, package: str) -> str:
@@ -141,22 +139,19 @@ def source_of(statement: ast.ImportFrom, package: str) -> str:
 
 def imported(statement: ast.Import | ast.ImportFrom, package: str) -> dict[str, tuple[str, ...]]:
     """{name: the module that it stands for, or the module and the name there}"""
-    if isinstance(statement, ast.ImportFrom):
-        return {
-            alias.asname or alias.name: (source_of(statement, package), alias.name)
-            for alias in statement.names
-            if alias.name != "*"
-        }
-    return {
-        alias.asname or alias.name.partition(".")[0]: (
-            alias.name if alias.asname else alias.name.partition(".")[0],
-        )
-        for alias in statement.names
-    }
+    found: dict[str, tuple[str, ...]] = {}
+    for alias in statement.names:
+        if isinstance(statement, ast.ImportFrom):
+            found[alias.asname or alias.name] = source_of(statement, package), alias.name
+        else:
+            name = alias.name if alias.asname else alias.name.partition(".")[0]
+            found[alias.asname or name] = (name,)
+    return {name: path for name, path in found.items() if name != "*"}
 
 
 def meaning(path: tuple[str, ...], seen: frozenset = frozenset()) -> tuple[list[Unit], str]:
-    """What a dotted path that begins with a module means: units of our packages, and the rest of the path as text."""
+    """What a dotted path that begins with a module means: units of our packages, and the rest of the path as
+    text."""
     where, *rest = path
     if not is_ours(where):
         return [], f"<{'.'.join(path)}>"
@@ -173,14 +168,13 @@ def meaning(path: tuple[str, ...], seen: frozenset = frozenset()) -> tuple[list[
         return units, "".join(f".{part}" for part in rest[1:])
     if file_of(f"{where}.{name}"):
         return meaning((f"{where}.{name}", *rest[1:]), seen | {path})
-    return [
-        Unit(where, EVERYTHING),
-        *(Unit(star, EVERYTHING) for star in here.stars if is_ours(star)),
-    ], "".join(f".{part}" for part in rest)
+    units = [Unit(place, EVERYTHING) for place in (where, *filter(is_ours, here.stars))]
+    return units, "".join(f".{part}" for part in rest)
 
 
 class Description:
-    """A unit as text, in which each name of our packages is left open, and the units that belong there, in their order."""
+    """A unit as text, in which each name of our packages is left open, and the units that belong there, in
+    their order."""
 
     def __init__(self, unit: Unit):
         self.unit, self.module = unit, module(unit.module)
@@ -195,46 +189,31 @@ class Description:
             self.used += [u for path in self.module.imports.values() for u in meaning(path)[0]]
 
     def _look_around(self, statement: ast.stmt) -> None:
-        """Find what is imported and named inside: names of nested functions and variables are as good as any others."""
-        kept = set(self.module.bound) | set(self.module.imports) | BUILTINS
-        found: list[str] = []
+        """Find what is imported and named inside: names of nested functions and variables are as good as any
+        others."""
+        kept = {*self.module.bound, *self.module.imports, *BUILTINS}
+        found: list[str | None] = []
         for node in ast.walk(statement):
-            if isinstance(node, (ast.Import, ast.ImportFrom)):
+            if isinstance(node, IMPORTS):
                 self.local_imports |= imported(node, self.module.package)
             elif isinstance(node, ast.arg):
                 kept.add(node.arg)  # arguments may be given by name
-            elif isinstance(node, ast.ClassDef):
-                kept |= {part.name for part in node.body if isinstance(part, DEFINITIONS)} | {node.name}
-                kept |= {
-                    name
-                    for part in node.body
-                    if isinstance(part, (ast.Assign, ast.AnnAssign))
-                    for name in names_in(part)
-                }
-            if isinstance(node, FUNCTIONS) and node is not statement:
-                found.append(node.name)
-            elif (
-                isinstance(node, ast.Name)
-                and isinstance(node.ctx, ast.Store)
-                and isinstance(statement, DEFINITIONS)
-            ):
-                found.append(node.id)
+            elif isinstance(node, ast.ClassDef):  # and members of a class are
+                members = [bound_by(part) for part in node.body if isinstance(part, DEFINITIONS)]
+                fields = [
+                    names_in(part) for part in node.body if isinstance(part, (ast.Assign, ast.AnnAssign))
+                ]
+                kept.update(filter(None, [node.name, *members]), *fields)
+            elif node is not statement and isinstance(statement, DEFINITIONS):
+                found.append(bound_by(node))
         for name in found:
-            if name not in kept and name not in self.local_imports:
+            if name and name not in kept and name not in self.local_imports:
                 self.local_names.setdefault(name, f"local{len(self.local_names)}")
 
     def of(self, node, in_class: bool = False) -> str:
         """Text of a part of the syntax tree, equal under all versions of Python."""
         if isinstance(node, list):
-            return (
-                "["
-                + ",".join(
-                    self.of(item, in_class)
-                    for item in node
-                    if not isinstance(item, (ast.Import, ast.ImportFrom))
-                )
-                + "]"
-            )
+            return f"[{','.join(self.of(item, in_class) for item in node if not isinstance(item, IMPORTS))}]"
         if isinstance(node, str) and file_of(node):
             self.used.append(Unit(node, EVERYTHING))  # a module that is imported by its name
             return "<module>"
@@ -251,9 +230,7 @@ class Description:
             fields["name"] = "" if own else self.local_names.get(node.name, node.name)
         elif isinstance(node, ast.arg):
             fields.pop("annotation", None)
-        elif isinstance(node, ast.AnnAssign) and not (
-            in_class and {"ClassVar", "InitVar", "KW_ONLY"} & set(names_in(node.annotation))
-        ):
+        elif isinstance(node, ast.AnnAssign) and not (in_class and SPECIAL & names_in(node.annotation)):
             del fields["annotation"]
         elif isinstance(node, ast.Raise):
             fields = {"exc": node.exc.func if isinstance(node.exc, ast.Call) else node.exc}
@@ -270,14 +247,15 @@ class Description:
     def _name(self, node: ast.Name | ast.Attribute) -> str:
         """A name with the attributes behind it."""
         path: list[str] = []
-        while isinstance(node, ast.Attribute):
-            path.insert(0, node.attr)
-            node = node.value
+        root: ast.expr = node
+        while isinstance(root, ast.Attribute):
+            path.insert(0, root.attr)
+            root = root.value
         behind = "".join(f".{part}" for part in path)
-        if not isinstance(node, ast.Name):
-            return self.of(node) + behind
-        name, here = node.id, self.module
-        if isinstance(node.ctx, ast.Store) and not path and name == self.unit.name:
+        if not isinstance(root, ast.Name):
+            return self.of(root) + behind
+        name, here = root.id, self.module
+        if isinstance(root.ctx, ast.Store) and not path and name == self.unit.name:
             return "<self>"  # a constant may be renamed
         units: list[Unit] = []
         text = self.local_names.get(name, name) + behind
@@ -309,7 +287,8 @@ def effects(name: str) -> Iterator[Unit]:
 
 @functools.cache
 def reached(*roots: Unit) -> frozenset[Unit]:
-    """All units that some units use, directly or by way of others, with what runs when their modules are imported."""
+    """All units that some units use, directly or by way of others, with what runs when their modules are
+    imported."""
     found: set[Unit] = set()
     waiting = list(roots)
     while waiting:
@@ -329,8 +308,8 @@ def _hash(*parts: str) -> str:
 def hash_of_code(*roots: tuple[str, str]) -> str:
     """Hash of some definitions and of all that they use.
 
-    Each unit's hash is made from its text and from the hashes of the units that it uses, again and again: after k rounds it covers
-    what lies k steps away. Units that use each other need no special care that way.
+    Each unit's hash is made from its text and from the hashes of the units that it uses, again and again:
+    after k rounds it covers what lies k steps away. Units that use each other need no special care that way.
 
     Arguments:
         roots: (module, name), such as ("jpo_book.studies.run_solvers", "run_joint_cell").

@@ -1,8 +1,9 @@
-"""Changes of code that cannot change numbers, shown and not asserted: old and new code compute shortened cells, bit for bit.
+"""Changes of code that cannot change numbers, shown and not asserted: old and new code compute shortened
+cells, bit for bit.
 
-Reference results come from other machines and take hours, so they are no measure. Here the code of an earlier commit, for which they
-are valid, and the code as it is now compute the same small cells on the same machine. Where all bits agree, the manifests of the results
-get the new hash, and say so.
+Reference results come from other machines and take hours, so they are no measure. Here the code of an earlier
+commit, for which they are valid, and the code as it is now compute the same small cells on the same machine.
+Where all bits agree, the manifests of the results get the new hash, and say so.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -25,45 +26,41 @@ from jpo_lib.problems import PROBLEMS
 from jpo_lib.solvers import JointOptimization, complete
 
 NUM_PROBLEMS, NUM_STEPS, BATCH = 8, 5, 4
-
-# Computes cells with the code of the folder that it runs in. It asks little of that code: `Cell.run`, and a place for files.
+SHOWN = (
+    f"Cells of {NUM_PROBLEMS} problems and {NUM_STEPS} training steps, computed by the code before and "
+    "after: equal bit for bit."
+)
+# Run in the folder of some code: its hash of each cell, then the cells. It asks little of that code.
 COMPUTE = """
 import json, sys
 from pathlib import Path
-from jpo_book.studies.cell import Cell
+from jpo_book.studies.cell import Cell, source_hash
 from jpo_book.studies.netcdf import write_netcdf
-for line in sys.stdin:
-    name, cell = json.loads(line)
-    write_netcdf(Cell.model_validate(cell).run()[0], Path(sys.argv[1], name))
+cells = {name: Cell.model_validate(cell) for name, cell in json.load(sys.stdin).items()}
+print(json.dumps({name: source_hash(cell.problem, cell.kind) for name, cell in cells.items()}), flush=True)
+for name, cell in cells.items():
+    write_netcdf(cell.run()[0], Path(sys.argv[1], name))
     print(name, flush=True)
 """
 
 
 def shortened(cell: Cell) -> Cell:
-    """The same work on eight problems in five training steps: as many groups, minibatches or further problems, where there are some."""
+    """The same work on eight problems in five steps: as many groups, minibatches or further problems, where
+    there are some."""
     size, options = cell.group_size, json.loads(json.dumps(cell.options))
-    changes: dict[str, Any] = {
-        "study": "shortened",
-        "variant": "",
-        "data_seed": 0,
-        "num_problems": NUM_PROBLEMS,
-    }
+    options.pop("compact", None)  # all arrays are compared
+    changes = {"study": "shortened", "variant": "", "data_seed": 0, "num_problems": NUM_PROBLEMS}
     if size is not None:
-        solver = complete(
-            PROBLEMS[cell.problem](**cell.settings), JointOptimization(batch_size=options.get("batch_size"))
+        given = JointOptimization(batch_size=options.get("batch_size"))
+        batch = complete(PROBLEMS[cell.problem](**cell.settings), given).batch_size
+        options |= {"num_steps": NUM_STEPS} | (
+            {"batch_size": min(BATCH, batch)} if batch and batch < size else {}
         )
-        options["num_steps"] = NUM_STEPS
-        options.update(
-            {"batch_size": min(BATCH, solver.batch_size)}
-            if solver.batch_size and solver.batch_size < size
-            else {}
-        )
-        group = 1 if size == 1 else NUM_PROBLEMS // 2 if size < cell.num_problems else NUM_PROBLEMS
-        group = 2 * NUM_PROBLEMS if size > cell.num_problems else group
-        options.pop("compact", None)  # all arrays are compared
-        for part in (options, options.get("supervised", {})):
-            part.update({name: NUM_STEPS for name in ("num_steps",) if name in part})
-        changes |= {"group_size": group, "network_seeds": cell.network_seeds[:2]}
+        if "num_steps" in options.get("supervised", {}):
+            options["supervised"]["num_steps"] = NUM_STEPS
+        groups = 1 if size == 1 else NUM_PROBLEMS // 2 if size < cell.num_problems else NUM_PROBLEMS
+        changes["group_size"] = 2 * NUM_PROBLEMS if size > cell.num_problems else groups
+        changes["network_seeds"] = cell.network_seeds[:2]
     return cell.model_copy(update={**changes, "options": options})
 
 
@@ -77,38 +74,44 @@ def stale(folder: Path) -> Iterator[tuple[Path, dict[str, Any], Cell]]:
                 yield path, manifest, cell
 
 
-def compute(cells: dict[str, Cell], code: Path, folder: Path, report: Callable[[str], None]) -> None:
-    """Compute cells by the code in a folder. Raises RuntimeError with what it said, if it fails."""
-    lines = "".join(json.dumps([name, cell.model_dump(mode="json")]) + "\n" for name, cell in cells.items())
-    process = subprocess.Popen(
-        [sys.executable, "-c", COMPUTE, str(folder)],
-        cwd=code,
-        env={**os.environ, "PYTHONPATH": str(code), "JPO_PROGRESS": "0"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin and process.stdout and process.stderr
-    process.stdin.write(lines)
-    process.stdin.close()
-    for name in process.stdout:
-        report(name.strip())
-    if process.wait():
-        raise RuntimeError(
-            f"{code}: the cells could not be computed: {process.stderr.read().strip()[-2000:]}"
-        )
+def compute(
+    cells: dict[str, Cell], code: Path, folder: Path, report: Callable[[str], None]
+) -> dict[str, str]:
+    """Compute cells into files of their names by the code in a folder. Returns that code's hash of each.
+
+    Raises:
+        RuntimeError: with what it said, if it fails.
+    """
+    with tempfile.TemporaryFile("w+") as asked, tempfile.TemporaryFile("w+") as complaints:
+        json.dump({name: cell.model_dump(mode="json") for name, cell in cells.items()}, asked)
+        asked.seek(0)
+        settings = {**os.environ, "PYTHONPATH": str(code), "JPO_PROGRESS": "0"}
+        command = [sys.executable, "-c", COMPUTE, str(folder)]
+        with subprocess.Popen(
+            command, cwd=code, env=settings, stdin=asked, stdout=subprocess.PIPE, stderr=complaints, text=True
+        ) as process:
+            lines = []
+            for line in process.stdout or ():
+                lines.append(line)
+                report(line.strip())
+        if process.returncode:
+            complaints.seek(0)
+            raise RuntimeError(
+                f"{code}: the cells could not be computed: {complaints.read().strip()[-2000:]}"
+            )
+    return json.loads(lines[0])
 
 
 def restamp(
-    folder: Path, root: Path, commit: str, why: str, report: Callable[[str], None] = print
+    folder: Path, root: Path, commit: str, why: str, report: Callable[[str], None]
 ) -> dict[str, list[str]]:
-    """Restamp the stale results of a folder whose problem and kind compute equal bits with the code of a commit and with that of now.
+    """Restamp the stale results of a folder whose problem and kind compute equal bits with the code of a
+    commit and of now.
 
     Arguments:
         folder: of result files, each with its manifest.
         root: the clone.
-        commit: the code that the results are valid for; each manifest's old hash must be that of this commit.
+        commit: the code that the results are valid for; each manifest's hash must be that of this commit.
         why: a sentence for the manifests.
         report: is told what happens.
     Returns:
@@ -117,78 +120,35 @@ def restamp(
         RuntimeError: if the code of either cannot compute the cells.
     """
     found = list(stale(folder))
-    short = {
-        f"{number}.nc": cell for number, cell in enumerate(unique(shortened(cell) for _, _, cell in found))
-    }
-    report(
-        f"{len(found)} results are stale; {len(short)} shortened cells tell whether their numbers have changed"
-    )
+    texts = dict.fromkeys(shortened(cell).model_dump_json() for _, _, cell in found)
+    cells = {f"{number}.nc": Cell.model_validate_json(text) for number, text in enumerate(texts)}
+    report(f"{len(found)} results are stale; {len(cells)} shortened cells tell whether numbers have changed")
+    differences: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         before, places = Path(scratch, "code"), [Path(scratch, name) for name in ("before", "now")]
-        subprocess.run(
-            ["git", "-C", str(root), "worktree", "add", "--detach", "--quiet", str(before), commit],
-            check=True,
-        )
+        git = ["git", "-C", str(root), "worktree"]
+        subprocess.run([*git, "add", "--detach", "--quiet", str(before), commit], check=True)
         try:
-            for code, place in zip((before, root), places, strict=True):
+            for place in places:
                 place.mkdir()
-                compute(
-                    short,
-                    code,
-                    place,
-                    lambda name, place=place: report(
-                        f"{place.name} {short[name].problem} {short[name].kind}"
-                    ),
-                )
-            hashes = hashes_of(before, {(cell.problem, cell.kind) for _, _, cell in found})
+            old = compute(cells, before, places[0], lambda name: report(f"before {name[:40]}"))
+            new = compute(cells, root, places[1], lambda name: report(f"now {name[:40]}"))
         finally:
-            subprocess.run(["git", "-C", str(root), "worktree", "remove", "--force", str(before)], check=True)
-        differences: dict[str, list[str]] = {}
-        for name, cell in short.items():
-            parts = equal_bits(*(read_netcdf(place / name) for place in places))
-            differences.setdefault(f"{cell.problem}, {cell.kind}", []).extend(parts)
+            subprocess.run([*git, "remove", "--force", str(before)], check=True)
+        hashes: dict[str, tuple[str, str]] = {}
+        for name, cell in cells.items():
+            pair = f"{cell.problem}, {cell.kind}"
+            differences.setdefault(pair, []).extend(
+                equal_bits(*(read_netcdf(place / name) for place in places))
+            )
+            hashes[pair] = old[name], new[name]
     for path, manifest, cell in found:
         pair = f"{cell.problem}, {cell.kind}"
-        if manifest["source_hash"] != hashes[cell.problem, cell.kind]:
-            differences[pair] = [*differences[pair], f"{path.name} was stale at {commit} already"]
+        if manifest["source_hash"] != hashes[pair][0]:
+            differences[pair].append(f"{path.name} was stale at {commit} already")
         elif not differences[pair]:
-            entry = {
-                "date": date.today().isoformat(),
-                "from": {"source_hash": manifest["source_hash"]},
-                "why": why,
-                "shown": SHOWN,
-            }
-            manifest |= {
-                "source_hash": source_hash(cell.problem, cell.kind),
-                "restamped": [*manifest.get("restamped", []), entry],
-            }
-            text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-            write_atomically(path, lambda target, text=text: target.write_text(text, encoding="utf-8"))
+            entry = {"date": date.today().isoformat(), "from": {"source_hash": manifest["source_hash"]}}
+            entry |= {"why": why, "shown": SHOWN}
+            manifest |= {"source_hash": hashes[pair][1], "restamped": [*manifest.get("restamped", []), entry]}
+            write_atomically(path, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     return differences
-
-
-SHOWN = f"Cells of {NUM_PROBLEMS} problems and {NUM_STEPS} training steps, computed by the code before and after: equal bit for bit."
-
-HASHES = """
-import json, sys
-from jpo_book.studies.cell import source_hash
-print(json.dumps([[*pair, source_hash(*pair)] for pair in json.loads(sys.argv[1])]))
-"""
-
-
-def hashes_of(code: Path, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """{(problem, kind): source hash} by the code in a folder."""
-    done = subprocess.run(
-        [sys.executable, "-c", HASHES, json.dumps(sorted(pairs))],
-        cwd=code,
-        env={**os.environ, "PYTHONPATH": str(code)},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return {(problem, kind): text for problem, kind, text in json.loads(done.stdout)}
-
-
-def unique(cells: Iterable[Cell]) -> list[Cell]:
-    """Cells without those that were there before."""
-    return list({cell.model_dump_json(): cell for cell in cells}.values())

@@ -94,10 +94,8 @@ def solve(
         ValueError: if data, seed, solver, starting points or devices do not fit.
     """
     if not isinstance(solver, Solver):
-        from jpo_lib.solvers import SOLVERS  # for this sentence alone
-
         raise ValueError(
-            f"solver: expected one of {', '.join(SOLVERS)}, got {solver!r}; pass an object such as BFGS()."
+            f"solver: expected one of jpo_lib.SOLVERS, got {solver!r}; pass an object such as BFGS()."
         )
     with problem.precision():
         check_dataset(problem, data)
