@@ -20,7 +20,7 @@ help:
 	@echo "make book    run all studies and notebooks, build the book (PROFILE=laptop, or smoke, paper, published)"
 	@echo "               on a cluster: EXECUTOR=slurm, or kubernetes, or the folder of a Snakemake profile; with GPU=1 for each study"
 	@echo "make pdf     the same, and the whole book as one PDF (needs Chromium)"
-	@echo "make check   format, lint and type check all Python, in seconds (ruff, basedpyright)"
+	@echo "make check   format, lint and type check all code, in seconds"
 	@echo "make test    run all tests, a small build of the book included"
 	@echo "make bench   measure speed beside other software    (QUICK=1: in three minutes; MACHINE=name-of-the-results)"
 	@echo "make links   try all links of the book that leave the site, after make book (needs a network)"
@@ -39,12 +39,13 @@ pdf: book
 test: env
 	@exec $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-# All Python: the format, common mistakes, and types.
+# All Python: the format, common mistakes, and types. JavaScript: the format.
 check: env
 	@$(RUN) -m ruff format --check --quiet .
 	@$(RUN) -m ruff check --quiet .
 	@$(RUN) -m basedpyright
-	@echo "make check: all Python is formatted, linted and type checked"
+	@$(RUN) -c 'from clang_format import clang_format; clang_format()' --dry-run --Werror book/assets/*.js
+	@echo "make check: all is formatted, linted and type checked"
 
 bench:
 	@sh workflow/environment.sh bench

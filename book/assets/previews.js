@@ -1,20 +1,27 @@
-// A glance at what a link within the book leads to: a figure, a table, a theorem, an equation, a term, a source.
-// It opens under the pointer and with the keyboard's focus, stays while the pointer is on it, and closes with Escape.
-// Targets on other pages are fetched, which browsers allow on a server only; elsewhere those links just lead there.
+// A glance at what a link within the book leads to: a figure, a table, a theorem, an equation, a term, a
+// source. It opens under the pointer and with the keyboard's focus, stays while the pointer is on it, and
+// closes with Escape. Targets on other pages are fetched, which browsers allow on a server only; elsewhere
+// those links just lead there.
 (() => {
-  const WAIT = 250; // milliseconds, so that a pointer on its way opens nothing
-  const pages = new Map(); // address: promise of a document
+  const WAIT = 250;         // milliseconds, so that a pointer on its way opens nothing
+  const pages = new Map();  // address: promise of a document
   let shown = null, timer = 0, wanted = null;
 
   const pageOf = address => {
     const here = location.href.split("#")[0];
     if (address === here) return Promise.resolve(document);
     if (!location.protocol.startsWith("http")) return Promise.resolve(null);
-    if (!pages.has(address)) pages.set(address, fetch(address).then(reply => reply.text()).then(text => {
-      const page = new DOMParser().parseFromString(text, "text/html");
-      for (const image of page.images) image.src = new URL(image.getAttribute("src"), address).href;
-      return page;
-    }).catch(() => null));
+    if (!pages.has(address))
+      pages.set(
+          address,
+          fetch(address)
+              .then(reply => reply.text())
+              .then(text => {
+                const page = new DOMParser().parseFromString(text, "text/html");
+                for (const image of page.images) image.src = new URL(image.getAttribute("src"), address).href;
+                return page;
+              })
+              .catch(() => null));
     return pages.get(address);
   };
 
@@ -23,7 +30,8 @@
     if (!target) return null;
     if (target.matches("dt")) return [target, target.nextElementSibling];
     if (target.matches("figure, table, div.proof, div.math, .citation")) return [target];
-    const inner = target.matches("span, div") ? target.querySelector(":scope > figure, :scope > table") : null;
+    const inner =
+        target.matches("span, div") ? target.querySelector(":scope > figure, :scope > table") : null;
     return inner ? [inner] : null;
   };
 
@@ -45,10 +53,11 @@
     const box = Object.assign(document.createElement("div"), {className: "preview", id: "preview"});
     box.setAttribute("role", "tooltip");
     for (const part of parts.filter(Boolean)) {
-      const copy = part.matches("dt, dd") ? document.createElement(part.matches("dt") ? "strong" : "div") : part.cloneNode(true);
+      const copy = part.matches("dt, dd") ? document.createElement(part.matches("dt") ? "strong" : "div") :
+                                            part.cloneNode(true);
       if (part.matches("dt, dd")) copy.append(...part.cloneNode(true).childNodes);
       copy.removeAttribute("id");
-      copy.classList.remove("live"); // of an interactive figure its picture
+      copy.classList.remove("live");  // of an interactive figure its picture
       for (const node of copy.querySelectorAll("[id]")) node.removeAttribute("id");
       for (const node of copy.querySelectorAll(".headerlink, .stage, script, button")) node.remove();
       for (const node of copy.querySelectorAll("a, [tabindex]")) node.tabIndex = -1;
@@ -70,23 +79,30 @@
     wanted = link;
     timer = setTimeout(() => open(link), wait);
   };
-  const linkOf = event => event.target.closest?.(".bd-article a.reference.internal[href*='#']:not(.headerlink)");
+  const linkOf = event =>
+      event.target.closest?.(".bd-article a.reference.internal[href*='#']:not(.headerlink)");
 
   document.addEventListener("pointerover", event => {
-    if (event.pointerType === "touch") return; // there a touch follows the link
+    if (event.pointerType === "touch") return;  // there a touch follows the link
     const link = linkOf(event);
-    if (link) consider(link, WAIT);
-    else if (shown && (shown.box.contains(event.target))) clearTimeout(timer);
+    if (link)
+      consider(link, WAIT);
+    else if (shown && (shown.box.contains(event.target)))
+      clearTimeout(timer);
     else if (wanted) {
       clearTimeout(timer);
-      timer = setTimeout(close, WAIT); // time to move from the link to the box
+      timer = setTimeout(close, WAIT);  // time to move from the link to the box
     }
   });
   document.addEventListener("focusin", event => {
     const link = linkOf(event);
-    if (link?.matches(":focus-visible")) consider(link, 0);
-    else close();
+    if (link?.matches(":focus-visible"))
+      consider(link, 0);
+    else
+      close();
   });
-  document.addEventListener("keydown", event => { if (event.key === "Escape") close(); });
+  document.addEventListener("keydown", event => {
+    if (event.key === "Escape") close();
+  });
   document.addEventListener("click", close);
 })();
