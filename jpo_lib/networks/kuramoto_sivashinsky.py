@@ -86,12 +86,6 @@ class RingEncoder(eqx.Module):
             inputs = jax.nn.silu(_affine(layer, inputs))
         return _affine(self.head[-1], inputs)
 
-
-def _affine(layer: eqx.nn.Linear, inputs):
-    """The layer on each row of the inputs."""
-    assert layer.bias is not None
-    return inputs @ layer.weight.T + layer.bias
-
     def __call__(self, y, context, identifier=None):
         del identifier
         states = jnp.stack([y / self.scale, context], axis=1)
@@ -108,3 +102,9 @@ def _affine(layer: eqx.nn.Linear, inputs):
         sign = np.cos(2 * np.pi * FORCING_MODE * np.arange(places) / places)
         sign = np.concatenate([sign, -sign]) / np.mean(sign**2)
         return jnp.mean(answers * np.stack([sign, np.ones(2 * places)], axis=1).astype(answers.dtype), axis=0)
+
+
+def _affine(layer: eqx.nn.Linear, inputs):
+    """The layer on each row of the inputs."""
+    assert layer.bias is not None
+    return inputs @ layer.weight.T + layer.bias
