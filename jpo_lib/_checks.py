@@ -1,4 +1,5 @@
-"""Checks of input at the border: each refusal is one sentence that says what was expected, what came, and what to do."""
+"""Checks of input at the border: each refusal is one sentence that says what was expected, what came, and
+what to do."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ def _helpers() -> ThreadPoolExecutor:
 def on_all_processors(work: Callable, items: Iterable) -> list:
     """[work(item) for item in items], each item on the next processor that is free.
 
-    Threads are enough: JAX lets other threads run while a compiled program computes. After an error or an interrupt no
-    further item is begun.
+    Threads are enough: JAX lets other threads run while a compiled program computes. After an error or an
+    interrupt no further item is begun.
     """
     import jax
 

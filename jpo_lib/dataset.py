@@ -1,4 +1,5 @@
-"""The data of inverse problems, and the streams of random numbers that they and their solvers are drawn from."""
+"""The data of inverse problems, and the streams of random numbers that they and their solvers are drawn
+from."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ def _register(cls, static: tuple[str, ...]):
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """N inverse problems of one kind, y_i = observe(F(x_i, c_i)): the targets, and what is known about each problem.
+    """N inverse problems of one kind, y_i = observe(F(x_i, c_i)): the targets, and what is known about each
+    problem.
 
     Attributes:
         y: targets, shape (N, ...), unit of the simulator's output.

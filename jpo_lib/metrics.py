@@ -1,9 +1,10 @@
-"""How two solvers are compared: better, tie or worse with a tolerance, and solved rates, with intervals. And what a solution costs.
+"""How two solvers are compared: better, tie or worse with a tolerance, and solved rates, with intervals. And
+what a solution costs.
 
-Every method gets the same budget k for each problem. A problem that is solved spends nothing more; only training
-goes on, since a network learns from all problems of its group, solved or not. With t_i the evaluations after which
-problem i was solved first, T_i those of its training (zero for classical solvers) and m_i all that it used, problem i
-spends
+Every method gets the same budget k for each problem. A problem that is solved spends nothing more; only
+training goes on, since a network learns from all problems of its group, solved or not. With t_i the
+evaluations after which problem i was solved first, T_i those of its training (zero for classical solvers) and
+m_i all that it used, problem i spends
 
     s_i(k) = min(k, max(t_i, T_i))  if it is solved,    s_i(k) = min(k, m_i)  if not.
 
@@ -81,10 +82,11 @@ class Rate:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Outcome of `compare(a, b)`: how often a is better than, ties with or is worse than b, and what each solved.
+    """Outcome of `compare(a, b)`: how often a is better than, ties with or is worse than b, and what each
+    solved.
 
-    The intervals treat all problems and seeds as independent trials. Problems that share a network are not quite
-    that; figures therefore show every seed as well.
+    The intervals treat all problems and seeds as independent trials. Problems that share a network are not
+    quite that; figures therefore show every seed as well.
 
     Attributes:
         better, tie, worse: shares of the problems, a `Rate` each; they add up to 1.
@@ -107,8 +109,8 @@ class Comparison:
 def outcome(loss, solved, reference_loss, reference_solved, tolerance: float = RELATIVE_TOLERANCE):
     """+1 where the first is better, 0 for a tie, -1 where it is worse, elementwise.
 
-    Two solutions tie when both are solved, or when |a - b| <= tolerance * max(a, b). A loss that is not finite
-    is worse than any that is.
+    Two solutions tie when both are solved, or when |a - b| <= tolerance * max(a, b). A loss that is not
+    finite is worse than any that is.
 
     Arguments:
         loss, reference_loss: a and b, of equal or broadcastable shapes, unit of the loss.
@@ -128,10 +130,11 @@ def outcome(loss, solved, reference_loss, reference_solved, tolerance: float = R
 
 
 def compare(result, reference, tolerance: float = RELATIVE_TOLERANCE) -> Comparison:
-    """Better where L_a < L_b, worse where L_a > L_b, tie where |L_a - L_b| <= tolerance max(L_a, L_b) or both are solved.
+    """Better where L_a < L_b, worse where L_a > L_b, tie where |L_a - L_b| <= tolerance max(L_a, L_b) or both
+    are solved.
 
-    The shares of better, tie and worse, and both solved rates, have 95 % Wilson intervals; see `wilson_interval`.
-    "Strictly better" alone is never reported: among failed runs it is a coin toss.
+    The shares of better, tie and worse, and both solved rates, have 95 % Wilson intervals; see
+    `wilson_interval`. "Strictly better" alone is never reported: among failed runs it is a coin toss.
 
     Arguments:
         result, reference: two `Result`s (or data sets with the variables loss and solved) with equal numbers
@@ -165,7 +168,8 @@ def compare(result, reference, tolerance: float = RELATIVE_TOLERANCE) -> Compari
 
 
 def spent(solved_at, num_evaluations, training) -> np.ndarray:
-    """What each problem spends when no budget is set: max(t_i, T_i) if it is solved, m_i if not. Arguments as in `cost_to_solve`."""
+    """What each problem spends when no budget is set: max(t_i, T_i) if it is solved, m_i if not. Arguments as
+    in `cost_to_solve`."""
     solved_at = np.asarray(solved_at)
     return np.where(solved_at > 0, np.maximum(solved_at, training), num_evaluations)
 

@@ -63,8 +63,8 @@ class Recommended:
     """What solves this problem well: solvers take from here what their user leaves open.
 
     Arguments:
-        network: key -> network, a callable (y, context, identifier) -> x. With keywords of its own it can also be made wider,
-            deeper and so on.
+        network: key -> network, a callable (y, context, identifier) -> x. With keywords of its own it can
+            also be made wider, deeper and so on.
         solvers: hyperparameters by name of the solver's class.
         refinement: arguments of `refine`, for problems whose refinement needs restarts; None for the others.
     """
@@ -79,13 +79,16 @@ class Execution:
     """How a problem is computed.
 
     Arguments:
-        float64: precision in which data are drawn and problems solved, whatever JAX's flag: True for float64, False for
-            float32; None follows the flag. Around work of your own with such a problem put `with problem.precision():`.
-        block_size: problems that one core evaluates at a time. On a CPU, larger batches are split into blocks of this size,
-            which the cores share; None: all at once. 16 to 64 suit a simulator whose arrays would not fit into the caches
-            otherwise, or whose loop runs longer for some problems than for others.
-        pack_lanes: whether classical solvers, when few problems are unfinished, go on with batches smaller than a block. Each
-            size of batch is compiled anew, in seconds, which does not pay for a simulator of some microseconds.
+        float64: precision in which data are drawn and problems solved, whatever JAX's flag: True for float64,
+            False for float32; None follows the flag. Around work of your own with such a problem put `with
+            problem.precision():`.
+        block_size: problems that one core evaluates at a time. On a CPU, larger batches are split into blocks
+            of this size, which the cores share; None: all at once. 16 to 64 suit a simulator whose arrays
+            would not fit into the caches otherwise, or whose loop runs longer for some problems than for
+            others.
+        pack_lanes: whether classical solvers, when few problems are unfinished, go on with batches smaller
+            than a block. Each size of batch is compiled anew, in seconds, which does not pay for a simulator
+            of some microseconds.
     Raises:
         ValueError: if block_size is no number above zero.
     """
@@ -127,10 +130,10 @@ class InverseProblem:
         sample_context: key -> context; None when the simulator needs none.
         observe: measurement, (key, output) -> y; the output itself when None.
         bounds: (lower (d,), upper (d,)), the box of the prior; None when it has none.
-        periods: period of each parameter, shape (d,), infinity where it has none: x and x + period are the same parameters.
-            None if no parameter is periodic.
-        training_loss: (output, y) -> scalar, what joint optimization descends instead of L; L when None. Results always
-            report L.
+        periods: period of each parameter, shape (d,), infinity where it has none: x and x + period are the
+            same parameters. None if no parameter is periodic.
+        training_loss: (output, y) -> scalar, what joint optimization descends instead of L; L when None.
+            Results always report L.
         settings: the settings that define this family, for manifests; plain numbers and texts.
     Arguments that say how to solve it:
         starts: where classical solvers begin, see `Starts`.
@@ -186,7 +189,8 @@ class InverseProblem:
         return self.loss(self.simulate(x, context), y)
 
     def difference(self, x, other):
-        """x - other; for a parameter with period p the shortest such way, x - other - p round((x - other) / p).
+        """x - other; for a parameter with period p the shortest such way, x - other - p round((x - other) /
+        p).
 
         Arguments:
             x, other: parameters, shape (..., d), unit of x.

@@ -42,8 +42,8 @@ STATUS_TEXTS = {
 class Result:
     """x_i = the point of lowest L(F(x, c_i), y_i) among all that were evaluated, for each of N problems.
 
-    With several seeds all arrays have a leading axis (S, ...). Losses have the unit of the problem's loss; counts and
-    codes are dimensionless.
+    With several seeds all arrays have a leading axis (S, ...). Losses have the unit of the problem's loss;
+    counts and codes are dimensionless.
 
     Attributes:
         x: best parameters seen, shape (N, d), unit of x.
@@ -84,7 +84,8 @@ class Result:
         """The arrays with named dimensions; timings are left out, so that equal runs give equal datasets.
 
         Returns:
-            an `xarray.Dataset` with the dimensions problem, parameter and evaluation, and seed where there are several.
+            an `xarray.Dataset` with the dimensions problem, parameter and evaluation, and seed where there
+            are several.
         """
         import xarray as xr  # imported here: its load time would triple that of the library
 

@@ -10,10 +10,11 @@ from jpo_lib.networks.layers import Convolution1D
 
 
 class FlattenedConvolution1D(eqx.Module):
-    """x = m + s * MLP(h),  h: the target and its context as channels, after convolutions that each halve the number of points.
+    """x = m + s * MLP(h),  h: the target and its context as channels, after convolutions that each halve the
+    number of points.
 
-    A convolution is equivariant to shifts; flattening its output for a dense head is not. What is left is a network that may
-    learn the symmetry of a problem, but does not have it.
+    A convolution is equivariant to shifts; flattening its output for a dense head is not. What is left is a
+    network that may learn the symmetry of a problem, but does not have it.
 
     Arguments:
         num_points: of the target, and of each array of the context.

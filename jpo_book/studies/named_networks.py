@@ -17,13 +17,14 @@ ARCHITECTURES = ("recommended", "dense", "convolution")
 
 
 def named_network(problem, spec: Mapping[str, Any]) -> Callable:
-    """The function key -> network that `spec` describes; equal descriptions give the same function, and so share compiled programs.
+    """The function key -> network that `spec` describes; equal descriptions give the same function, and so
+    share compiled programs.
 
     Arguments:
         problem: an `InverseProblem` with bounds, or with a recommended network.
-        spec: "architecture" is "recommended" (the problem's own network, the default), "dense" (a perceptron on all values of the
-            target and its context) or "convolution" (convolutions and a dense head, for targets along one axis). All other names are
-            options of that network, such as "width" and "depth".
+        spec: "architecture" is "recommended" (the problem's own network, the default), "dense" (a perceptron
+            on all values of the target and its context) or "convolution" (convolutions and a dense head, for
+            targets along one axis). All other names are options of that network, such as "width" and "depth".
     Raises:
         ValueError: if a name or a value is unknown, or the problem does not fit the architecture.
     """

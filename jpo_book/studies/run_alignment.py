@@ -1,7 +1,8 @@
-"""Gradient alignment measured in training, and the tangent kernels of the networks: what an alignment study computes.
+"""Gradient alignment measured in training, and the tangent kernels of the networks: what an alignment study
+computes.
 
-The alignment of a step u of problem i is the cosine between u_i and the way to the solution, x_true_i - x_i. A step too
-short for the precision of x, or no step at all, goes nowhere: it counts as 0.
+The alignment of a step u of problem i is the cosine between u_i and the way to the solution, x_true_i - x_i.
+A step too short for the precision of x, or no step at all, goes nowhere: it counts as 0.
 
 This module and what it imports decide the numbers of a study; their source is part of a study's identity.
 """
@@ -44,13 +45,15 @@ def cosine(step, way, shortest=0.0) -> np.ndarray:
 
 
 def resolution(x) -> np.ndarray:
-    """Length of the shortest change of x that its floating-point numbers resolve safely: 8 eps |x|, shape (...), unit of x."""
+    """Length of the shortest change of x that its floating-point numbers resolve safely: 8 eps |x|, shape
+    (...), unit of x."""
     x = np.asarray(x)
     return RESOLUTION * np.finfo(x.dtype).eps * np.linalg.norm(x, axis=-1)
 
 
 def initial_networks(problem: InverseProblem, solver: JointOptimization, data: Dataset, seed: int):
-    """The untrained networks of a joint optimization, stacked along an axis of groups as in its extras["network"].
+    """The untrained networks of a joint optimization, stacked along an axis of groups as in its
+    extras["network"].
 
     Arguments:
         problem: the family of problems.
@@ -81,14 +84,15 @@ def _jacobians(networks, y, context, identifiers):
 def tangent_kernel(networks, data: Dataset) -> np.ndarray:
     """K_ij = J_i J_j^T,  J_i = d x_i / d theta: how a pull on x_j, passed on through the weights, moves x_i.
 
-    A step of gradient descent on the weights changes x_i by -eta sum_j K_ij g_j, to first order in its length.
+    A step of gradient descent on the weights changes x_i by -eta sum_j K_ij g_j, to first order in its
+    length.
 
     Arguments:
         networks: G networks stacked along their leading axis, for groups of N / G neighbouring problems each.
         data: N problems.
     Returns:
-        array (N, d, N, d), unit x^2 (weights are dimensionless); zero between problems of different groups, whose
-        networks share nothing.
+        array (N, d, N, d), unit x^2 (weights are dimensionless); zero between problems of different groups,
+        whose networks share nothing.
 
     Source: Jacot, Gabriel & Hongler (2018), arXiv 1806.07572.
     """

@@ -1,7 +1,8 @@
 """What trained networks know about problems that they were not trained on.
 
-Networks are trained on n problems by joint optimization, and on n simulated pairs by supervised learning. Both are asked about M
-unseen problems from the same prior. This module and what it imports decide the numbers; their source is part of a study's identity.
+Networks are trained on n problems by joint optimization, and on n simulated pairs by supervised learning.
+Both are asked about M unseen problems from the same prior. This module and what it imports decide the
+numbers; their source is part of a study's identity.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from jpo_lib.solvers.evaluation import evaluation
 from jpo_lib.solvers.refinement import continued, first_problems
 from jpo_lib.solvers.training import predict
 
-# What each name in the dimension "solver" means. "Known" problems are the N problems of the data set. Joint optimization was trained on
-# them. Supervised networks were not: they know pairs of their own. "Unseen" problems are as many others, which no network was trained on.
+# What each name in the dimension "solver" means. "Known" problems are the N problems of the data set. Joint
+# optimization was trained on them. Supervised networks were not: they know pairs of their own. "Unseen"
+# problems are as many others, which no network was trained on.
 SOLVERS = {
     "BFGS": "one run of BFGS, known problems",
     "MultiStart": "multi-start BFGS, known problems",
@@ -79,18 +81,20 @@ def run_generalization(
 ) -> tuple[xr.Dataset, dict[str, float]]:
     """Networks trained on n problems each, asked about problems that they know and problems that they do not.
 
-    The N known problems are split into N / n groups with one network each. Each of these networks answers its own n problems and
-    n unseen ones, so that every network is asked and N answers of each kind stand for one seed. When n is larger than N, one network
-    learns from n problems and is asked about the first N of them and N unseen ones.
+    The N known problems are split into N / n groups with one network each. Each of these networks answers its
+    own n problems and n unseen ones, so that every network is asked and N answers of each kind stand for one
+    seed. When n is larger than N, one network learns from n problems and is asked about the first N of them
+    and N unseen ones.
 
     Arguments:
-        problem, num_problems, data_seed, network_seeds: the family, N, and the seeds of the data and of the networks.
+        problem, num_problems, data_seed, network_seeds: the family, N, and the seeds of the data and of the
+            networks.
         group_size: n, number of training problems, and of training pairs.
         options: of JointOptimization; "supervised" holds what is different for Supervised.
     Returns:
-        loss, solved and num_evaluations (solver, network_seed, problem), see `SOLVERS`, with num_training_evaluations: what the
-        training cost per training problem. BFGS and MultiStart depend on neither n nor the network, and are repeated. And the seconds
-        of each method.
+        loss, solved and num_evaluations (solver, network_seed, problem), see `SOLVERS`, with
+        num_training_evaluations: what the training cost per training problem. BFGS and MultiStart depend on
+        neither n nor the network, and are repeated. And the seconds of each method.
     """
     options = with_network(problem, options)
     changes = options.pop("supervised", {})

@@ -41,7 +41,8 @@ def _sampled(history: np.ndarray, recorded: np.ndarray) -> np.ndarray:
 
 
 def solved_at(history: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """How many evaluations each problem took until its loss was below the threshold first; 0 if that never happened."""
+    """How many evaluations each problem took until its loss was below the threshold first; 0 if that never
+    happened."""
     below = history < threshold[:, None]
     return np.where(below.any(axis=-1), below.argmax(axis=-1) + 1, 0).astype(np.int32)
 
@@ -83,7 +84,8 @@ def run_classical_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[
 
 
 def run_joint_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[str, float]]:
-    """`run_joint` for a cell of a study. With the option `compact` the file leaves out solutions and histories, most of its size."""
+    """`run_joint` for a cell of a study. With the option `compact` the file leaves out solutions and
+    histories, most of its size."""
     options = dict(cell.options)
     compact = options.pop("compact", False)
     results, seconds = run_joint(
@@ -97,10 +99,10 @@ def run_classical(
 ) -> tuple[xr.Dataset, dict[str, float]]:
     """Solvers of single problems on one data set.
 
-    "ClassicalStart" is BFGS from the start that a domain expert reads off the data; problems without one lack it.
-    "MultiStartAdam" restarts Adam as "MultiStart" does BFGS. "NetworkMultiStart" is "MultiStart" whose first and further
-    starts are the answers of untrained networks: what the architecture gives to someone who restarts and never trains.
-    Returns the results (solver, problem, ...) and the seconds of each method.
+    "ClassicalStart" is BFGS from the start that a domain expert reads off the data; problems without one lack
+    it. "MultiStartAdam" restarts Adam as "MultiStart" does BFGS. "NetworkMultiStart" is "MultiStart" whose
+    first and further starts are the answers of untrained networks: what the architecture gives to someone who
+    restarts and never trains. Returns the results (solver, problem, ...) and the seconds of each method.
     """
     data = problem.sample_dataset(num_problems, data_seed)
     solvers = {
@@ -154,11 +156,11 @@ def run_joint(
     """Joint optimization with groups of n problems on one data set, for several network seeds.
 
     "Joint" is the network's best output, "JointRefined" BFGS from there, "JointRestarted" the refinement with
-    restarts of problems that recommend one (the evaluations of both include the training), and "NetworkStart" BFGS
-    from the output of the untrained network: what the architecture gives without training. A group may be larger
-    than the number of problems: the network then learns from further problems of the same data set, and only the
-    first `num_problems` are refined and reported, so that all n are compared on the same problems. Options are those of
-    JointOptimization; a network is named by plain data, see `named_network`.
+    restarts of problems that recommend one (the evaluations of both include the training), and "NetworkStart"
+    BFGS from the output of the untrained network: what the architecture gives without training. A group may
+    be larger than the number of problems: the network then learns from further problems of the same data set,
+    and only the first `num_problems` are refined and reported, so that all n are compared on the same
+    problems. Options are those of JointOptimization; a network is named by plain data, see `named_network`.
     Returns the results (solver, network_seed, problem, ...) and the seconds of each method.
     """
     everything = problem.sample_dataset(max(num_problems, group_size), data_seed)
@@ -183,7 +185,8 @@ def run_joint(
 
 
 def with_network(problem: InverseProblem, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a solver that trains networks, with a network named by plain data replaced by the function that makes it."""
+    """Options of a solver that trains networks, with a network named by plain data replaced by the function
+    that makes it."""
     return (
         {**options, "network": named_network(problem, options["network"])}
         if "network" in options

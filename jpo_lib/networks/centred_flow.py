@@ -15,19 +15,22 @@ LAST_LAYER = (
 
 
 class CentredFlow(eqx.Module):
-    """x = (c / pi - 1, 0, 0) + A h + MLP(h),  h = (f, cos c_y, sin c_y),  c = arg sum_ij (y_ij - mean y)^2 exp(i (x_i, y_j)).
+    """x = (c / pi - 1, 0, 0) + A h + MLP(h),  h = (f, cos c_y, sin c_y),  c = arg sum_ij (y_ij - mean y)^2
+    exp(i (x_i, y_j)).
 
-    c is the centre of the target's squared vorticity in the periodic box, and f are the Fourier coefficients of the
-    target up to wavenumber K, seen from c. Moving the target along x moves the answer by the same amount, whatever the
-    weights: the flow has that symmetry. Along y it has not, because of the shear; so the network is also told the height
-    c_y. The prior pairs every height with every force, and what is learned at one place serves all others.
+    c is the centre of the target's squared vorticity in the periodic box, and f are the Fourier coefficients
+    of the target up to wavenumber K, seen from c. Moving the target along x moves the answer by the same
+    amount, whatever the weights: the flow has that symmetry. Along y it has not, because of the shear; so the
+    network is also told the height c_y. The prior pairs every height with every force, and what is learned at
+    one place serves all others.
 
-    What matters is how loudly the inputs speak. Tried with n = 128 on data seeds 900 to 909, which no page reports, three to
-    five networks each: with K = 7, all coefficients at unit size and an amplitude of 1 of the height, refinement solves .84 to
-    .97 of the problems, because hundreds of coefficients drown the height and the network learns the problems by heart,
-    one by one. With the values below but without the matrix A it is .92 to 1, with half of the steps. A starts at zero, learns
-    first what all problems have in common, and lifts that to 1 for all of 15 networks. Two convolutions with squared features and
-    centres of mass instead: .52 to .95, depending on the seed of the weights.
+    What matters is how loudly the inputs speak. Tried with n = 128 on data seeds 900 to 909, which no page
+    reports, three to five networks each: with K = 7, all coefficients at unit size and an amplitude of 1 of
+    the height, refinement solves .84 to .97 of the problems, because hundreds of coefficients drown the
+    height and the network learns the problems by heart, one by one. With the values below but without the
+    matrix A it is .92 to 1, with half of the steps. A starts at zero, learns first what all problems have in
+    common, and lifts that to 1 for all of 15 networks. Two convolutions with squared features and centres of
+    mass instead: .52 to .95, depending on the seed of the weights.
 
     Arguments:
         spread: typical size of the target, the root of its mean square, unit of y.

@@ -16,10 +16,12 @@ from jpo_lib.problem import IDENTIFIER_SIZE
 
 
 class Dense(eqx.Module):
-    """x = m + s * MLP(inputs), a plain multilayer perceptron on the flattened target with its context, and/or the identifier.
+    """x = m + s * MLP(inputs), a plain multilayer perceptron on the flattened target with its context, and/or
+    the identifier.
 
     Arguments:
-        inputs: "targets", "targets+identifiers" or "identifiers". The context, what is known about a problem, comes with its target.
+        inputs: "targets", "targets+identifiers" or "identifiers". The context, what is known about a problem,
+            comes with its target.
         middle, spread: m and s, shape (d,), unit of x.
         target_size: number of values of the target and its context together; 0 when the target is no input.
         width, depth: neurons and number of the hidden layers.
@@ -83,11 +85,13 @@ def _check_inputs(inputs: str) -> None:
 
 @functools.lru_cache(maxsize=64)
 def network_for(problem, inputs: str = "targets") -> Callable:
-    """The function key -> network that JPO uses for a problem when none is given; the same function for the same arguments.
+    """The function key -> network that JPO uses for a problem when none is given; the same function for the
+    same arguments.
 
     Arguments:
         problem: an `InverseProblem`.
-        inputs: what the network sees: "targets" (y), "targets+identifiers" (y and gamma) or "identifiers" (gamma alone).
+        inputs: what the network sees: "targets" (y), "targets+identifiers" (y and gamma) or "identifiers"
+            (gamma alone).
     Raises:
         ValueError: if `inputs` is unknown, or the problem has neither a recommended network nor bounds.
     """

@@ -12,12 +12,12 @@ from jpo_lib.networks.layers import he_normal
 class DenseVelocity(eqx.Module):
     """v = m + s W_{K+1} h_K,  h_k = silu(W_k h_{k-1} + b_k),  h_0 = (y - y_m) / y_s.
 
-    A plain multilayer perceptron from the rest position of the target ball to the velocity of the cue ball: the table
-    has no symmetry that a special layer could use beyond its mirror, and neighbouring targets want similar shots.
-    All weights, those of the last layer too, start with He's scale, so that the shots of the untrained network spread
-    as widely as the prior. With a small last layer every first shot would be the same shot down the middle: on
-    the open table that one hits the ball and is a good start, which would be luck; behind a ball in the way it misses,
-    every gradient is zero, and nothing is learned.
+    A plain multilayer perceptron from the rest position of the target ball to the velocity of the cue ball:
+    the table has no symmetry that a special layer could use beyond its mirror, and neighbouring targets want
+    similar shots. All weights, those of the last layer too, start with He's scale, so that the shots of the
+    untrained network spread as widely as the prior. With a small last layer every first shot would be the
+    same shot down the middle: on the open table that one hits the ball and is a good start, which would be
+    luck; behind a ball in the way it misses, every gradient is zero, and nothing is learned.
 
     Arguments:
         target_middle, target_spread: y_m and y_s, shape (2,), length.

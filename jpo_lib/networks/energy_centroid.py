@@ -12,15 +12,15 @@ from jpo_lib.networks.layers import Convolution1D
 class EnergyCentroid1D(eqx.Module):
     """x = m + a (c - m) + b,  c = sum_j t_j s_j / sum_j s_j,  s_j = (mean over channels of h_j^2)^q.
 
-    h is the output of two convolutions (or `depth` of them) on the signal and m the middle of the window. Shifting the signal
-    shifts x by the same amount (away from the ends of the window), for any weights: the network has the
-    symmetry of the problem. Squaring makes s blind to the sign of the carrier wave, so that s follows the
-    envelope. Trained: the convolutions, the scale a and the offset b.
+    h is the output of two convolutions (or `depth` of them) on the signal and m the middle of the window.
+    Shifting the signal shifts x by the same amount (away from the ends of the window), for any weights: the
+    network has the symmetry of the problem. Squaring makes s blind to the sign of the carrier wave, so that s
+    follows the envelope. Trained: the convolutions, the scale a and the offset b.
 
-    Noise carries energy too, and pulls c towards the middle. The contrast q = 1.3 holds against that. Tried with n = 256
-    on data seeds 900 to 937, which no page reports: for q = 1 joint training ends in a wrong valley with about a
-    third of the networks, for q = 1.2 with 1 of 48, for q = 1.3 with none of 144. The untrained network still leaves
-    a tenth of the problems to learn; from q = 1.5 on it leaves little.
+    Noise carries energy too, and pulls c towards the middle. The contrast q = 1.3 holds against that. Tried
+    with n = 256 on data seeds 900 to 937, which no page reports: for q = 1 joint training ends in a wrong
+    valley with about a third of the networks, for q = 1.2 with 1 of 48, for q = 1.3 with none of 144. The
+    untrained network still leaves a tenth of the problems to learn; from q = 1.5 on it leaves little.
     """
 
     layers: list[Convolution1D]

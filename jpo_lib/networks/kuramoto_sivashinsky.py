@@ -33,21 +33,24 @@ class RingConvolution(eqx.Module):
 
 
 class RingEncoder(eqx.Module):
-    """x from the first state u0 and the last state y: four convolutions with stride 2 on the ring, then a dense head.
+    """x from the first state u0 and the last state y: four convolutions with stride 2 on the ring, then a
+    dense head.
 
-    The equation with its forcing cos(2 pi 4 x / L) has symmetries: a shift of both states by L / 8 turns alpha
-    into -alpha and leaves beta, and so does the reflection u(x) -> -u(-x). The network has them too, whatever its
-    weights. The four convolutions leave P = num_points / 16 places; one head reads the ring from each of these
-    places, and the answers are averaged, with the signs that the symmetries ask for, over places and reflection. A
-    shift by whole places is exact; with 128 points a place is L / 8. So every problem teaches the network about
-    sixteen. The last layer starts small: the untrained network answers close to the guess x = 0.
+    The equation with its forcing cos(2 pi 4 x / L) has symmetries: a shift of both states by L / 8 turns
+    alpha into -alpha and leaves beta, and so does the reflection u(x) -> -u(-x). The network has them too,
+    whatever its weights. The four convolutions leave P = num_points / 16 places; one head reads the ring from
+    each of these places, and the answers are averaged, with the signs that the symmetries ask for, over
+    places and reflection. A shift by whole places is exact; with 128 points a place is L / 8. So every
+    problem teaches the network about sixteen. The last layer starts small: the untrained network answers
+    close to the guess x = 0.
 
     Arguments:
         num_points: of the grid, a multiple of 16.
         width: channels of the convolutions.
         hidden: width of the head.
         scale: typical size of y, dimensionless.
-        equivariant: without it, the head reads the ring once, from the first place: a usual convolutional network.
+        equivariant: without it, the head reads the ring once, from the first place: a usual convolutional
+            network.
     """
 
     convolutions: list[RingConvolution]
@@ -86,12 +89,6 @@ class RingEncoder(eqx.Module):
             inputs = jax.nn.silu(_affine(layer, inputs))
         return _affine(self.head[-1], inputs)
 
-
-def _affine(layer: eqx.nn.Linear, inputs):
-    """The layer on each row of the inputs."""
-    assert layer.bias is not None
-    return inputs @ layer.weight.T + layer.bias
-
     def __call__(self, y, context, identifier=None):
         del identifier
         states = jnp.stack([y / self.scale, context], axis=1)
@@ -104,7 +101,14 @@ def _affine(layer: eqx.nn.Linear, inputs):
             [jnp.roll(features, -place, axis=1).reshape(2, -1) for place in range(places)], axis=1
         )
         answers = self.answers(views.reshape(2 * places, -1))
-        # The sign of alpha as seen from each place: cos(2 pi 4 x / L) shifted there, and turned around in the mirror.
+        # The sign of alpha as seen from each place: cos(2 pi 4 x / L) shifted there, and turned around in the
+        # mirror.
         sign = np.cos(2 * np.pi * FORCING_MODE * np.arange(places) / places)
         sign = np.concatenate([sign, -sign]) / np.mean(sign**2)
         return jnp.mean(answers * np.stack([sign, np.ones(2 * places)], axis=1).astype(answers.dtype), axis=0)
+
+
+def _affine(layer: eqx.nn.Linear, inputs):
+    """The layer on each row of the inputs."""
+    assert layer.bias is not None
+    return inputs @ layer.weight.T + layer.bias

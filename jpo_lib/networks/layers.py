@@ -34,7 +34,8 @@ class Convolution1D(eqx.Module):
         padded = jnp.pad(u, ((half, (num_blocks + 1) * block - length - half), (0, 0)))
         blocks = padded.reshape(num_blocks + 1, block, in_channels)
         windows = jnp.concatenate([blocks[:-1], blocks[1:]], axis=1)  # what each block of outputs depends on
-        # Row j of the banded matrix is the kernel shifted by j: rows of a list with period 2 block + 1, cut at 2 block.
+        # Row j of the banded matrix is the kernel shifted by j: rows of a list with period 2 block + 1, cut
+        # at 2 block.
         reach = 2 * block
         period = jnp.pad(self.weight, ((0, reach + 1 - kernel_size), (0, 0), (0, 0)))
         banded = jnp.tile(period, (block, 1, 1))[: block * reach].reshape(

@@ -1,9 +1,9 @@
 """Runs of billiard balls from event to event.
 
-An event is an instant at which contacts close. Contacts that close at the same instant are resolved together: their
-impulses solve a linear complementarity problem, so that the result depends neither on the order of the balls nor on
-the side of a mirror. One Newton step for the time of a contact, whose value is zero up to round-off, makes the run
-differentiable.
+An event is an instant at which contacts close. Contacts that close at the same instant are resolved together:
+their impulses solve a linear complementarity problem, so that the result depends neither on the order of the
+balls nor on the side of a mirror. One Newton step for the time of a contact, whose value is zero up to
+round-off, makes the run differentiable.
 
 Source: Alder & Wainwright (1959), doi:10.1063/1.1730376 (event-driven motion of hard spheres); Moreau (1988),
 doi:10.1007/978-3-7091-2624-0_1 (impacts as a complementarity problem).
@@ -30,7 +30,8 @@ class Events(NamedTuple):
         positions: where the balls come to rest, shape (B, 2), length.
         finished: False when more contacts than max_events were due; the balls are then still moving.
         num_events: number of instants at which contacts closed.
-        rest_speed: the largest speed of closing that was left alone, length / time; the measure of how exact the run is.
+        rest_speed: the largest speed of closing that was left alone, length / time; the measure of how exact
+            the run is.
         times: begin of each piece, shape (E + 1,), time; the last entry is the end of the run.
         piece_positions, piece_velocities: state at the begin of each piece, shape (E + 1, B, 2).
         velocities_before: velocities just before the event that ends a piece, shape (E, B, 2).
@@ -62,8 +63,8 @@ class Events(NamedTuple):
 
 
 class Contacts(NamedTuple):
-    """All contacts there can be: pairs of balls, then balls and cushions. `balls` (K, B) has +1 for the one ball and
-    -1 for the other."""
+    """All contacts there can be: pairs of balls, then balls and cushions. `balls` (K, B) has +1 for the one
+    ball and -1 for the other."""
 
     first: np.ndarray
     second: np.ndarray
@@ -87,7 +88,8 @@ def list_contacts(num_balls: int, physics: Physics) -> Contacts:
 
 
 def _gaps(p, contacts: Contacts, radius):
-    """Gap (K,) of each contact and its direction (K, 2), from the first ball to the other ball or the cushion."""
+    """Gap (K,) of each contact and its direction (K, 2), from the first ball to the other ball or the
+    cushion."""
     d = p[contacts.second] - p[contacts.first]
     distance = jnp.linalg.norm(d, axis=1)
     gap, normal = distance - 2.0 * radius, d / distance[:, None]
@@ -101,10 +103,10 @@ def _gaps(p, contacts: Contacts, radius):
 def collide(v, normal, active, contacts: Contacts):
     """Velocities (B, 2) after the active contacts have closed at one instant.
 
-    The impulses j >= 0 along the normals solve  A j >= (1 + e) c  with equality where j > 0, where c is the speed of
-    closing and A j the change of c. For a single contact this is Newton's law of restitution: c becomes -e c. Energy
-    does not grow, since j times the speeds before and after sums to at most zero; a last factor holds that against an
-    iteration that has not quite converged.
+    The impulses j >= 0 along the normals solve  A j >= (1 + e) c  with equality where j > 0, where c is the
+    speed of closing and A j the change of c. For a single contact this is Newton's law of restitution: c
+    becomes -e c. Energy does not grow, since j times the speeds before and after sums to at most zero; a last
+    factor holds that against an iteration that has not quite converged.
     """
     balls = jnp.asarray(contacts.balls, v.dtype)
     closing = jnp.sum((balls @ v) * normal, axis=1)
@@ -126,7 +128,8 @@ def collide(v, normal, active, contacts: Contacts):
         return jnp.sum((balls @ change(impulse, normal)) * normal, axis=1)
 
     def iterate(aim, normal, project):
-        """j <- project(j + share (aim - A j)) until it stands still: after one step unless contacts share a ball."""
+        """j <- project(j + share (aim - A j)) until it stands still: after one step unless contacts share a
+        ball."""
 
         def proceed(state):
             k, impulse, step = state
@@ -167,7 +170,8 @@ def collide(v, normal, active, contacts: Contacts):
 
 
 def run_events(p, v, physics: Physics) -> Events:
-    """All contacts of B balls until they rest. Positions and velocities (B, 2); may be traced and differentiated."""
+    """All contacts of B balls until they rest. Positions and velocities (B, 2); may be traced and
+    differentiated."""
     contacts = list_contacts(p.shape[0], physics)
     together = (
         32.0 * jnp.finfo(p.dtype).eps
@@ -189,7 +193,8 @@ def run_events(p, v, physics: Physics) -> Events:
         happens = jnp.isfinite(times[k])
         time = jnp.where(happens, times[k], jax.lax.stop_gradient(rest))
         there, before, acceleration = move(p, v, time, physics.deceleration)
-        # One Newton step for the time of contact. Bisection has found its value to round-off; the derivative is wanted.
+        # One Newton step for the time of contact. Bisection has found its value to round-off; the derivative
+        # is wanted.
         gap, normal = _gaps(there, contacts, physics.radius)
         rate = jax.lax.stop_gradient(jnp.sum((jnp.asarray(contacts.balls, v.dtype)[k] @ before) * normal[k]))
         newton = jnp.where(

@@ -4,9 +4,9 @@ Balls slow down at a constant rate, so that each one moves on a straight line an
 
     p(t) = p + v t (1 - t / (2 s)),   v(t) = v (1 - t / s),   s = |v| / a,   0 <= t <= s.
 
-Two balls touch when the quartic f(t) = |p_i(t) - p_j(t)|^2 - 4 r^2 reaches zero; once one of them has stopped, its
-parabola ends and another quartic holds. Roots are found by bisection between the turning points of f, without
-gradients.
+Two balls touch when the quartic f(t) = |p_i(t) - p_j(t)|^2 - 4 r^2 reaches zero; once one of them has
+stopped, its parabola ends and another quartic holds. Roots are found by bisection between the turning points
+of f, without gradients.
 
 Source: Leckie & Greenspan (2006), doi:10.1007/11922155_19 (quartics for balls on a table).
 """
@@ -29,9 +29,9 @@ class Physics(NamedTuple):
     """What is the same for all balls. Lengths, times and masses are dimensionless.
 
     table is None for an endless plane, else the length and width of a table with its centre at the origin.
-    Contacts that close more slowly than rest_speed times the largest initial speed are left alone: balls that lean on
-    each other would otherwise make infinitely many events. For the same reason that threshold doubles with every
-    eighth event between balls that touch already.
+    Contacts that close more slowly than rest_speed times the largest initial speed are left alone: balls that
+    lean on each other would otherwise make infinitely many events. For the same reason that threshold doubles
+    with every eighth event between balls that touch already.
     """
 
     radius: float
@@ -130,7 +130,8 @@ def _bisect(coefficients, low, high):
 
 
 def closing_time(d, w, g, end, reach, rest_speed):
-    """The first time in (0, end] at which |d + w t + g t^2 / 2| <= reach while it shrinks faster than rest_speed.
+    """The first time in (0, end] at which |d + w t + g t^2 / 2| <= reach while it shrinks faster than
+    rest_speed.
 
     Arguments:
         d, w, g: relative position, velocity and acceleration, shape (..., 2).
@@ -197,7 +198,8 @@ def pair_times(p, v, rest_speed, first, second, physics: Physics):
 
 
 def wall_times(p, v, rest_speed, limits, physics: Physics):
-    """Times at which balls reach the four cushions, shape (4 B,): paths are straight, so the distance tells the time."""
+    """Times at which balls reach the four cushions, shape (4 B,): paths are straight, so the distance tells
+    the time."""
     gap = limits - p @ WALLS.T.astype(p.dtype)
     outward = v @ WALLS.T.astype(p.dtype)
     speed = jnp.linalg.norm(v, axis=1, keepdims=True)

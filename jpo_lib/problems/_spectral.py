@@ -2,12 +2,13 @@
 
     du/dt = L u + N(u)
 
-for Fourier coefficients u, with a diagonal linear operator L that is integrated exactly and a nonlinear term N
-that is evaluated in real space by the caller. The coefficients are computed once, in float64, by means of a
+for Fourier coefficients u, with a diagonal linear operator L that is integrated exactly and a nonlinear term
+N that is evaluated in real space by the caller. The coefficients are computed once, in float64, by means of a
 contour integral, since their closed forms cancel for small |L dt|; the arithmetic of a step then has the
 precision of the state.
 
-Source: Cox & Matthews (2002), doi:10.1006/jcph.2002.6995; Kassam & Trefethen (2005), doi:10.1137/S1064827502410633.
+Source: Cox & Matthews (2002), doi:10.1006/jcph.2002.6995; Kassam & Trefethen (2005),
+    doi:10.1137/S1064827502410633.
 """
 
 from __future__ import annotations

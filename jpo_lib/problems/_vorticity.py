@@ -4,12 +4,14 @@ The vorticity w = dv/dx - du/dy of a flow (u, v) in the periodic box [0, 2 pi)^2
 
     dw/dt + u dw/dx + v dw/dy = nu (d2/dx2 + d2/dy2) w,    u = d psi/dy,  v = -d psi/dx,  (d2/dx2 + d2/dy2) psi = -w.
 
-A passive marker c may be carried along: dc/dt + u dc/dx + v dc/dy = kappa (d2/dx2 + d2/dy2) c. The mean velocity is zero.
+A passive marker c may be carried along: dc/dt + u dc/dx + v dc/dy = kappa (d2/dx2 + d2/dy2) c. The mean
+velocity is zero.
 
 Fields are arrays f[i, j] = f(x_i, y_j) with x_i = 2 pi i / N. Inside, they are coefficients of the real basis
-{1, cos k x, sin k x} x {1, cos k y, sin k y} with k <= (N - 1) / 3 in both directions (the 2/3 rule), so that the
-products of the nonlinear term are free of aliasing. The change between grid and coefficients is two products with
-small matrices. At N = 32 and 64 that takes on a CPU about half of the time of fast Fourier transforms.
+{1, cos k x, sin k x} x {1, cos k y, sin k y} with k <= (N - 1) / 3 in both directions (the 2/3 rule), so that
+the products of the nonlinear term are free of aliasing. The change between grid and coefficients is two
+products with small matrices. At N = 32 and 64 that takes on a CPU about half of the time of fast Fourier
+transforms.
 
 Source: Basdevant (1983), doi:10.1016/0021-9991(83)90064-5, for the nonlinear term with four transforms.
 """
@@ -27,13 +29,15 @@ import numpy as np
 from jpo_lib.problem import check_integer, check_positive
 from jpo_lib.problems._spectral import etdrk, etdrk_step
 
-# Largest stable dt * k_max * max(|u| + |v|). Order 4: Runge-Kutta's limit on the imaginary axis, where advection lies.
-# Order 2 has none; at 0.7 a mode that nothing damps grows by 3 % per step, and viscosity damps the fast ones by more.
+# Largest stable dt * k_max * max(|u| + |v|). Order 4: Runge-Kutta's limit on the imaginary axis, where
+# advection lies. Order 2 has none; at 0.7 a mode that nothing damps grows by 3 % per step, and viscosity
+# damps the fast ones by more.
 STABILITY_LIMIT = {2: 0.7, 4: 2.0 * math.sqrt(2.0)}
 
 
 class Basis(NamedTuple):
-    """The trigonometric basis on N points: M = 2 k_max + 1 functions 1, cos x, ..., sin x, ..., all float64."""
+    """The trigonometric basis on N points: M = 2 k_max + 1 functions 1, cos x, ..., sin x, ..., all
+    float64."""
 
     wavenumber: np.ndarray  # (M,)
     values: np.ndarray  # (N, M)
@@ -70,7 +74,8 @@ def _product(left, right):
 
 
 def _to_grid(coefficients, along_x, along_y):
-    """sum_ij a_ij X_i(x) Y_j(y) on the grid: (M, M) -> (N, N) with y first. Each product runs over the last axis."""
+    """sum_ij a_ij X_i(x) Y_j(y) on the grid: (M, M) -> (N, N) with y first. Each product runs over the last
+    axis."""
     return _product(_product(coefficients, along_y.T).T, along_x.T)
 
 
@@ -121,7 +126,8 @@ def _nonlinear(num_points: int):
 
 @functools.lru_cache(maxsize=64)
 def integrator(num_points: int, diffusion: tuple[float, ...], dt: float, num_steps: int, order: int):
-    """The function that takes coefficients (fields, M, M) through all steps, and its compiled form on grids."""
+    """The function that takes coefficients (fields, M, M) through all steps, and its compiled form on
+    grids."""
     linear = -np.array(diffusion)[:, None, None] * basis(num_points).squared_wavenumber
     coefficients, nonlinear = etdrk(linear, dt, order), _nonlinear(num_points)
 
@@ -149,12 +155,12 @@ def integrate(
 ):
     """The flow after `num_steps` steps: dw/dt + u dw/dx + v dw/dy = nu (w_xx + w_yy), w = dv/dx - du/dy.
 
-    Modes above k_max = floor((N - 1) / 3) are removed from the initial fields. Steps are not checked for stability here:
-    `cfl_number` gives the number to compare with STABILITY_LIMIT.
+    Modes above k_max = floor((N - 1) / 3) are removed from the initial fields. Steps are not checked for
+    stability here: `cfl_number` gives the number to compare with STABILITY_LIMIT.
 
     Arguments:
-        vorticity: initial w(x_i, y_j), x first, shape (N, N) with N even and at least 8, 1 / time; float32 or float64.
-            Counter-clockwise rotation is positive.
+        vorticity: initial w(x_i, y_j), x first, shape (N, N) with N even and at least 8, 1 / time; float32 or
+            float64. Counter-clockwise rotation is positive.
         viscosity: nu, at least 0, length^2 / time; the box has the length 2 pi.
         dt: time step, time.
         num_steps: number of steps, at least 1.
@@ -194,7 +200,8 @@ def integrate(
 def velocity(vorticity):
     """The flow of a vorticity: u = d psi/dy, v = -d psi/dx with -(psi_xx + psi_yy) = w = dv/dx - du/dy.
 
-    The mean velocity, which the vorticity does not determine, is zero. Modes above floor((N - 1) / 3) are removed.
+    The mean velocity, which the vorticity does not determine, is zero. Modes above floor((N - 1) / 3) are
+    removed.
 
     Arguments:
         vorticity: w(x_i, y_j), x first, shape (N, N) with N even and at least 8, 1 / time.

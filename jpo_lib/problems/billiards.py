@@ -1,7 +1,8 @@
 """Billiards: zero gradients and jumps.
 
-A cue ball is shot at a target ball; find the shot that leaves the target ball at a given place. A shot that misses
-moves nothing, and a small change of it moves nothing either: the gradient is exactly zero, for about half of all shots.
+A cue ball is shot at a target ball; find the shot that leaves the target ball at a given place. A shot that
+misses moves nothing, and a small change of it moves nothing either: the gradient is exactly zero, for about
+half of all shots.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ MAX_DRAWS = 1000
 
 
 def triangle(rows: int, radius: float, gap: float = 0.0) -> tuple[tuple[float, float], ...]:
-    """Centres of a triangle of balls with a gap between neighbours, both in units of length; the foremost is at the origin."""
+    """Centres of a triangle of balls with a gap between neighbours, both in units of length; the foremost is
+    at the origin."""
     half = radius + 0.5 * gap
     return tuple(
         (row * math.sqrt(3.0) * half, (2 * place - row) * half)
@@ -43,8 +45,8 @@ LAYOUTS = {
         dict(
             cushions=False,
             max_events=8,
-            # Few shots pass the ball in the way: only a network with a wide range of first answers finds some that do, and
-            # what it learns from those few must not be drowned.
+            # Few shots pass the ball in the way: only a network with a wide range of first answers finds some
+            # that do, and what it learns from those few must not be drowned.
             network=dict(target_middle=(2.7, 1.8), target_spread=(2.1, 1.0), spread=2.2),
             joint={"learning_rate": 2e-3, "num_steps": 400, "clip_problem": 0.1},
         ),
@@ -76,9 +78,9 @@ def simulate_shot(
 ) -> Events:
     """Roll any number of balls until they rest: p'' = -a p' / |p'|, with impacts n . w -> -e n . w.
 
-    All balls have mass 1 and the same radius. n is the direction between two centres in contact, w their relative
-    velocity, e the restitution; friction between balls is left out, so that each impulse acts along n. Units are
-    dimensionless throughout. The precision is that of the input: float64 needs `jax.enable_x64`.
+    All balls have mass 1 and the same radius. n is the direction between two centres in contact, w their
+    relative velocity, e the restitution; friction between balls is left out, so that each impulse acts along
+    n. Units are dimensionless throughout. The precision is that of the input: float64 needs `jax.enable_x64`.
 
     Arguments:
         positions: of the centres, shape (B, 2), length.
@@ -90,10 +92,12 @@ def simulate_shot(
         cushion_restitution: the same for a ball and a cushion.
         max_events: largest number of events; 32 per ball when None.
     Returns:
-        `Events`, with the rest positions, `finished` (False if more events were due: the balls still move then, and
-        nothing was cut silently), the pieces of the trajectories, and momentum() and energy() before and after each event.
+        `Events`, with the rest positions, `finished` (False if more events were due: the balls still move
+        then, and nothing was cut silently), the pieces of the trajectories, and momentum() and energy()
+        before and after each event.
     Raises:
-        ValueError: if balls overlap or stand outside the table, a number is out of range, or a shape does not fit.
+        ValueError: if balls overlap or stand outside the table, a number is out of range, or a shape does not
+        fit.
 
     Source: see `jpo_lib.problems._billiards_events`.
     """
@@ -136,7 +140,8 @@ def play(problem: InverseProblem, x) -> Events:
 
 
 def positions_at(run: Events, times, deceleration: float) -> np.ndarray:
-    """Where the balls of a run are at given times, shape (len(times), B, 2); before the begin and after the end they rest."""
+    """Where the balls of a run are at given times, shape (len(times), B, 2); before the begin and after the
+    end they rest."""
     begins, places, velocities = (
         np.asarray(part) for part in (run.times, run.piece_positions, run.piece_velocities)
     )
@@ -180,20 +185,23 @@ def billiards(
     angle_max: float | None = None,
     max_events: int | None = None,
 ) -> InverseProblem:
-    """L(v) = 1/2 |q(v) - y|^2, with q the place where the target ball comes to rest after a shot with velocity v.
+    """L(v) = 1/2 |q(v) - y|^2, with q the place where the target ball comes to rest after a shot with
+    velocity v.
 
-    Balls of mass 1 slide with constant deceleration and collide as in `simulate_shot`. The unknown is x = v, the
-    initial velocity of the cue ball, shape (2,). Shots have a speed from U(speed_min, speed_max) and an angle from
-    U(-angle_max, angle_max); starting points are such shots, and true ones are those among them that move the target
-    ball by more than 0.5. A problem is solved when its loss is below 1e-3. A run with more events than max_events
-    returns NaN, which every solver reports as diverged.
+    Balls of mass 1 slide with constant deceleration and collide as in `simulate_shot`. The unknown is x = v,
+    the initial velocity of the cue ball, shape (2,). Shots have a speed from U(speed_min, speed_max) and an
+    angle from U(-angle_max, angle_max); starting points are such shots, and true ones are those among them
+    that move the target ball by more than 0.5. A problem is solved when its loss is below 1e-3. A run with
+    more events than max_events returns NaN, which every solver reports as diverged.
 
     Arguments:
-        layout: "open" (cue ball and target ball), "blocked" (a third ball in the way), "cushions" (two balls on a table
-            with cushions) or "rack" (a triangle of 15 balls, a hundredth of a diameter apart, as in a rack of real balls).
+        layout: "open" (cue ball and target ball), "blocked" (a third ball in the way), "cushions" (two balls
+            on a table with cushions) or "rack" (a triangle of 15 balls, a hundredth of a diameter apart, as
+            in a rack of real balls).
         radius: of all balls, length; all lengths, times and masses are dimensionless.
         deceleration: a, length / time^2.
-        restitution, cushion_restitution: speed after an impact over that before, between balls and at a cushion.
+        restitution, cushion_restitution: speed after an impact over that before, between balls and at a
+            cushion.
         cushions: whether the table ends at cushions; that of the layout when None.
         table_length, table_width: of a table with cushions, length; its middle is the origin.
         positions: of all balls, (B, 2), cue ball first, instead of the layout's.
@@ -286,7 +294,8 @@ def _problem(items) -> InverseProblem:
         return jnp.where(run.finished, run.positions[target], jnp.nan)
 
     def derivative(primals, tangents):
-        # Two unknowns: their two columns of the Jacobian ride along in one loop over the events, with nothing to store.
+        # Two unknowns: their two columns of the Jacobian ride along in one loop over the events, with nothing
+        # to store.
         columns = functools.partial(jax.jvp, rest_place, primals)
         y, jacobian = jax.vmap(columns, out_axes=(None, 1))((jnp.eye(2, dtype=primals[0].dtype),))
         return y, jacobian @ tangents[0]
@@ -319,8 +328,9 @@ def _problem(items) -> InverseProblem:
         return jnp.where(moved, x, jnp.nan)
 
     def classical_start(y, context=None):
-        """What a player does: send the cue ball to the place where it touches the target ball on the side opposite to y,
-        as fast as one impact needs. Exact on the open table; blind to other balls and to cushions."""
+        """What a player does: send the cue ball to the place where it touches the target ball on the side
+        opposite to y, as fast as one impact needs. Exact on the open table; blind to other balls and to
+        cushions."""
         del context
         cue, ball = jnp.asarray(balls[0], y.dtype), jnp.asarray(balls[target], y.dtype)
         way = jnp.linalg.norm(y - ball) + 1e-12

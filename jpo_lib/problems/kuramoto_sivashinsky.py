@@ -1,8 +1,8 @@
 """Kuramoto–Sivashinsky: two unknown parameters of a chaotic equation.
 
-A pattern on a ring grows, saturates and wanders chaotically. Known are the first state and the last one; unknown
-are the strength of a standing forcing and that of the nonlinear term. The longer the motion, the more often the
-loss goes up and down in the unknowns.
+A pattern on a ring grows, saturates and wanders chaotically. Known are the first state and the last one;
+unknown are the strength of a standing forcing and that of the nonlinear term. The longer the motion, the more
+often the loss goes up and down in the unknowns.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ FLOAT32_HORIZON = 30.0  # beyond it chaos amplifies the round-off of float32 unt
 
 
 def kept_modes(num_points: int) -> int:
-    """Largest m such that products of two functions with modes -m..m have no aliases there: 3 m < num_points."""
+    """Largest m such that products of two functions with modes -m..m have no aliases there: 3 m <
+    num_points."""
     return (num_points - 1) // 3
 
 
@@ -45,13 +46,15 @@ def default_forcing(num_points: int) -> np.ndarray:
 
 
 class Discretization(NamedTuple):
-    """A state as four groups of coefficients: cosines and sines, of even and of odd modes, each with its own mirror symmetries.
+    """A state as four groups of coefficients: cosines and sines, of even and of odd modes, each with its own
+    mirror symmetries.
 
-    On a grid that is shifted by half a cell, the values of a group on a quarter of the ring determine the others:
-    cosines are even about x = 0 and sines odd; about x = L / 4 even modes keep the one symmetry and odd modes take the
-    other. To change between coefficients and grid then takes four products with small matrices, which is a quarter of
-    the work of the full ones and on a CPU about half the time of fast Fourier transforms. Each group is filled with
-    empty modes to a multiple of 8 numbers, the length of a vector of the processor.
+    On a grid that is shifted by half a cell, the values of a group on a quarter of the ring determine the
+    others: cosines are even about x = 0 and sines odd; about x = L / 4 even modes keep the one symmetry and
+    odd modes take the other. To change between coefficients and grid then takes four products with small
+    matrices, which is a quarter of the work of the full ones and on a CPU about half the time of fast Fourier
+    transforms. Each group is filled with empty modes to a multiple of 8 numbers, the length of a vector of
+    the processor.
     """
 
     synthesis: np.ndarray  # (4, modes, quarter): functions at the quarter of the shifted grid
@@ -73,12 +76,14 @@ def _discretization(num_points: int, domain_extent: float, dt: float, order: int
     k = 2 * np.pi / domain_extent * mode
 
     def functions(numerators, denominator):
-        """cos (groups 0, 1) or sin (2, 3) of m x at x = 2 pi numerators / denominator; whole numbers are reduced first, to be exact."""
+        """cos (groups 0, 1) or sin (2, 3) of m x at x = 2 pi numerators / denominator; whole numbers are
+        reduced first, to be exact."""
         angle = 2 * np.pi / denominator * (mode[..., None] * numerators % denominator)
         return kept * np.concatenate([np.cos(angle[:2]), np.sin(angle[2:])])
 
     synthesis = functions(2 * np.arange(quarter) + 1, 8 * quarter)
-    # Partial integration moves the derivative to the functions: -(cos)' = k sin and -(sin)' = -k cos. Groups change places.
+    # Partial integration moves the derivative to the functions: -(cos)' = k sin and -(sin)' = -k cos. Groups
+    # change places.
     sign = np.array([-1.0, -1.0, 1.0, 1.0])[:, None, None]
     derivative = (
         sign * np.swapaxes(synthesis[[2, 3, 0, 1]] * k[[2, 3, 0, 1]][..., None], 1, 2) * (2 / quarter)
@@ -103,7 +108,8 @@ def _check_grid(num_points, domain_extent, dt, horizon, order) -> int:
     check_integer("num_points", num_points, minimum=16)
     if num_points % 2:
         raise ValueError(f"num_points: expected an even number, got {num_points}; add one point.")
-    # Wavenumbers above 1 are damped. Without a range of them, up to 2 at least, the motion has no sink and blows up.
+    # Wavenumbers above 1 are damped. Without a range of them, up to 2 at least, the motion has no sink and
+    # blows up.
     least = 3 * int(np.ceil(2.0 * domain_extent / (2 * np.pi))) + 1
     least += least % 2
     if num_points < least:
@@ -132,7 +138,8 @@ def _states(u0, alpha, beta, forcing, discretization: Discretization, num_steps:
     drive = tuple(alpha * part for part in _products((jnp.asarray(forcing, u0.dtype),) * 4, d.from_grid))
 
     def nonlinear(v):
-        """F[-beta u u_x + alpha G], with u u_x = (u^2 / 2)_x; the forcing is constant in time and belongs here."""
+        """F[-beta u u_x + alpha G], with u u_x = (u^2 / 2)_x; the forcing is constant in time and belongs
+        here."""
         even, odd, sine_even, sine_odd = _products(v, d.synthesis)
         halved_square = (  # its four symmetries, each in the place where the derivative is needed
             even * sine_even + odd * sine_odd,
@@ -144,7 +151,8 @@ def _states(u0, alpha, beta, forcing, discretization: Discretization, num_steps:
             beta * part + constant for part, constant in zip(_products(halved_square, d.derivative), drive)
         )
 
-    # To recompute a step in the backward pass is faster than to store its stages: they do not fit into the cache.
+    # To recompute a step in the backward pass is faster than to store its stages: they do not fit into the
+    # cache.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def step(v, _):
         new = etdrk_step(d.step, v, nonlinear)
@@ -180,11 +188,13 @@ def integrate(
     domain_extent: float = 64.0,
     order: int = 4,
 ):
-    """The state u(T) of u_t = alpha G - u_xx - u_xxxx - beta u u_x on the periodic domain [0, L), from u(0) = u0.
+    """The state u(T) of u_t = alpha G - u_xx - u_xxxx - beta u u_x on the periodic domain [0, L), from u(0) =
+    u0.
 
-    Fourier pseudo-spectral in space: the state is projected on the modes m with 3 |m| < num_points at the start,
-    and products are computed free of aliases on them. Exponential time differencing with Runge–Kutta stages
-    in time. The arithmetic has the precision of u0; float64 needs JAX's flag, for example `jax.enable_x64(True)`.
+    Fourier pseudo-spectral in space: the state is projected on the modes m with 3 |m| < num_points at the
+    start, and products are computed free of aliases on them. Exponential time differencing with Runge–Kutta
+    stages in time. The arithmetic has the precision of u0; float64 needs JAX's flag, for example
+    `jax.enable_x64(True)`.
 
     Arguments:
         u0: first state at x_j = j L / num_points, shape (num_points,), dimensionless.
@@ -200,7 +210,8 @@ def integrate(
     Raises:
         ValueError: if a setting is out of range or a shape does not fit.
 
-    Source: Kuramoto (1978), doi:10.1143/PTPS.64.346; Kassam & Trefethen (2005), doi:10.1137/S1064827502410633.
+    Source: Kuramoto (1978), doi:10.1143/PTPS.64.346; Kassam & Trefethen (2005),
+        doi:10.1137/S1064827502410633.
     """
     u0, forcing, discretization, num_steps = _prepare(u0, horizon, dt, forcing, domain_extent, order)
     return _states(u0, alpha, beta, forcing, discretization, num_steps, every_state=False)
@@ -231,7 +242,8 @@ def coefficients_of(x):
 
 
 def random_state(key, num_points: int):
-    """u0(x) = sum_{m = 1}^{8} a_m cos(2 pi m x / L) + b_m sin(2 pi m x / L), a_m, b_m ~ N(0, 1/8): mean square 1."""
+    """u0(x) = sum_{m = 1}^{8} a_m cos(2 pi m x / L) + b_m sin(2 pi m x / L), a_m, b_m ~ N(0, 1/8): mean
+    square 1."""
     modes = 2 * np.pi * np.outer(np.arange(1, NUM_INITIAL_MODES + 1), np.arange(num_points)) / num_points
     waves = np.concatenate([np.cos(modes), np.sin(modes)])
     amplitude = jax.random.normal(key, (2 * NUM_INITIAL_MODES,)) / np.sqrt(NUM_INITIAL_MODES)
@@ -239,10 +251,12 @@ def random_state(key, num_points: int):
 
 
 def _jacobian_carried_along(run):
-    """The function u(T) = run(x, u0) of two unknowns x, whose derivative in x is computed forward, along with the motion.
+    """The function u(T) = run(x, u0) of two unknowns x, whose derivative in x is computed forward, along with
+    the motion.
 
-    The two columns of the Jacobian take as much arithmetic as going back through the motion, but there is nothing to
-    store and one loop instead of two: less time to run and to compile. A derivative in u0 is the one of `integrate`.
+    The two columns of the Jacobian take as much arithmetic as going back through the motion, but there is
+    nothing to store and one loop instead of two: less time to run and to compile. A derivative in u0 is the
+    one of `integrate`.
     """
 
     def derivative(primals, tangents):
@@ -269,12 +283,13 @@ def kuramoto_sivashinsky(
     order: int = 4,
     float64: bool | None = None,
 ) -> InverseProblem:
-    """u_t = alpha cos(2 pi 4 x / L) - u_xx - u_xxxx - beta u u_x on [0, L), periodic;  y = u(T);  L = mean_j (u_j(T) - y_j)^2.
+    """u_t = alpha cos(2 pi 4 x / L) - u_xx - u_xxxx - beta u u_x on [0, L), periodic;  y = u(T);  L = mean_j
+    (u_j(T) - y_j)^2.
 
-    The unknowns alpha in [-1, 1] and beta in [0.5, 1.5] are scaled to x in [-1, 1]^2, with a uniform prior, and
-    the guess is the middle of the box, x = 0; restarts are drawn from the prior. The first state u0 has 8 random
-    Fourier modes and mean square 1; it is known, and different for each problem. A problem is solved when its
-    loss is below a thousandth of the variance of y over the domain.
+    The unknowns alpha in [-1, 1] and beta in [0.5, 1.5] are scaled to x in [-1, 1]^2, with a uniform prior,
+    and the guess is the middle of the box, x = 0; restarts are drawn from the prior. The first state u0 has 8
+    random Fourier modes and mean square 1; it is known, and different for each problem. A problem is solved
+    when its loss is below a thousandth of the variance of y over the domain.
 
     Arguments:
         horizon: T, dimensionless time; a multiple of dt, at most 200.
@@ -283,8 +298,8 @@ def kuramoto_sivashinsky(
         dt: time step, dimensionless time; at most 0.25 with order 4 and 0.125 with order 2.
         order: of the time integration (exponential time differencing Runge–Kutta), 2 or 4.
         float64: precision of data and solvers, whatever JAX's flag; None takes float64 when T > 30, where
-            float32 gradients are wrong. At T = 20 final states in float32 are within 2e-4 of float64, relative to their
-            norm; gradients typically within 1e-5, and within 1 % where they nearly vanish.
+            float32 gradients are wrong. At T = 20 final states in float32 are within 2e-4 of float64,
+            relative to their norm; gradients typically within 1e-5, and within 1 % where they nearly vanish.
     Raises:
         ValueError: if a setting is out of range, or float32 is asked for with T > 30.
 

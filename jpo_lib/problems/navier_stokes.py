@@ -1,7 +1,8 @@
 """Incompressible flow: where was the fluid pushed, how hard, and in which direction?
 
-A puff of momentum moves through a shear flow and rolls up into a pair of vortices. We see the vorticity some time
-later. The solver, with its public functions `integrate`, `velocity` and `cfl_number`, is `jpo_lib.problems._vorticity`.
+A puff of momentum moves through a shear flow and rolls up into a pair of vortices. We see the vorticity some
+time later. The solver, with its public functions `integrate`, `velocity` and `cfl_number`, is
+`jpo_lib.problems._vorticity`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ SOLVED = 1e-3
 
 
 def _puff(position, width: float, num_points: int):
-    """Coefficients of dg/dx and dg/dy (M, M) for a periodic Gaussian g of this width with peak 1 at `position` (2,)."""
+    """Coefficients of dg/dx and dg/dy (M, M) for a periodic Gaussian g of this width with peak 1 at
+    `position` (2,)."""
     k = jnp.asarray(basis(num_points).wavenumber, position.dtype)
     spectrum, is_sine = _spectrum(width, num_points)
     spectrum, phase = jnp.asarray(spectrum, position.dtype), position[:, None] * k
@@ -43,7 +45,8 @@ def _puff(position, width: float, num_points: int):
 
 
 def _spectrum(width: float, num_points: int):
-    """Coefficients (M,) of the periodic Gaussian in one direction when it sits at 0, and which functions are sines."""
+    """Coefficients (M,) of the periodic Gaussian in one direction when it sits at 0, and which functions are
+    sines."""
     k = basis(num_points).wavenumber
     is_sine = np.arange(k.size) > k.size // 2
     return np.where(k == 0, 1.0, 2.0) * (width / math.sqrt(2 * math.pi)) * np.exp(
@@ -52,7 +55,8 @@ def _spectrum(width: float, num_points: int):
 
 
 def largest_speed(shear: float, force: float, width: float, num_points: int) -> float:
-    """Bound of |u| + |v| at the start, over all positions and directions of a force of this size, length / time."""
+    """Bound of |u| + |v| at the start, over all positions and directions of a force of this size, length /
+    time."""
     b = basis(num_points)
     spectrum, is_sine = _spectrum(width, num_points)
     values, slopes = (
@@ -66,7 +70,8 @@ def largest_speed(shear: float, force: float, width: float, num_points: int) -> 
 
     # The flows of the forces (1, 0) and (0, 1) at the origin.
     (u_1, v_1), (u_2, v_2) = flow(-np.outer(values, slopes)), flow(np.outer(slopes, values))
-    # |u| + |v| is the larger of |u + v| and |u - v|; both are linear in the force, so its best direction is known.
+    # |u| + |v| is the larger of |u + v| and |u - v|; both are linear in the force, so its best direction is
+    # known.
     return abs(shear) + force * float(max(np.hypot(u_1 + s * v_1, u_2 + s * v_2).max() for s in (1, -1)))
 
 
@@ -95,7 +100,8 @@ def evolution(problem: InverseProblem, x, num_frames: int = 25):
         x: unknowns of one problem, shape (4,).
         num_frames: number of times, at least 2.
     Returns:
-        times (num_frames,), vorticity and marker (num_frames, N, N), x first; the vorticity with that of the shear.
+        times (num_frames,), vorticity and marker (num_frames, N, N), x first; the vorticity with that of the
+        shear.
     Raises:
         ValueError: if num_frames is too small.
     """
@@ -138,19 +144,22 @@ def navier_stokes(
     target: str = "vorticity",
     diffusivity: float | None = None,
 ) -> InverseProblem:
-    """Velocity at t = 0: S (sin y, 0) + P[F g(x - x0)];  y = w(T) - S exp(-nu T) (-cos y);  L = mean (w - y)^2 / m.
+    """Velocity at t = 0: S (sin y, 0) + P[F g(x - x0)];  y = w(T) - S exp(-nu T) (-cos y);  L = mean (w -
+    y)^2 / m.
 
     A Gaussian puff g of peak 1 pushes the background shear with the momentum F at the point x0; P removes the
-    divergence. The unknown is z in R^4: x0 = pi (1 + (z_1, z_2)), periodic, and F = F_max (z_3, z_4) / sqrt(1 + |(z_3, z_4)|^2).
-    Prior: x0 uniform over the box, |F| uniform in [force_lower, force_upper], its angle uniform; starting points come
-    from the same distribution. m is the mean of y^2 over the prior. A problem is solved when L < 1e-3.
-    In float32, output, loss and gradient differ from those in float64 by less than 1e-5, relative, over the prior.
+    divergence. The unknown is z in R^4: x0 = pi (1 + (z_1, z_2)), periodic, and F = F_max (z_3, z_4) / sqrt(1
+    + |(z_3, z_4)|^2). Prior: x0 uniform over the box, |F| uniform in [force_lower, force_upper], its angle
+    uniform; starting points come from the same distribution. m is the mean of y^2 over the prior. A problem
+    is solved when L < 1e-3. In float32, output, loss and gradient differ from those in float64 by less than
+    1e-5, relative, over the prior.
 
     Arguments:
         num_points: N, grid points per direction, even; modes up to floor((N - 1) / 3) are kept.
         viscosity: nu, length^2 / time; the box has the length 2 pi.
         horizon: T, time at which the flow is seen.
-        dt: largest time step; T is divided into equal ones. When None 0.08, or less where stability requires it.
+        dt: largest time step; T is divided into equal ones. When None 0.08, or less where stability requires
+            it.
         order: 2 or 4, of the exponential Runge-Kutta scheme.
         shear: S, speed of the background flow, length / time; 0 for none.
         puff_width: standard deviation of g, length.
@@ -159,7 +168,8 @@ def navier_stokes(
         target: "vorticity", or "marker": the marker c at time T, which starts as 1 + cos x cos y.
         diffusivity: of the marker, length^2 / time; the viscosity when None.
     Raises:
-        ValueError: if a setting is out of range, or the time step is not stable for every F that can be expressed.
+        ValueError: if a setting is out of range, or the time step is not stable for every F that can be
+        expressed.
 
     Source: Holl & Thuerey (2024), arXiv 2408.08119, Figure 6. The settings are the companion's own.
     """
@@ -227,9 +237,11 @@ def navier_stokes(
         return jnp.concatenate([position, length * jnp.stack([jnp.cos(angle), jnp.sin(angle)])])
 
     def classical_start(y, context=None):
-        """What a fluid dynamicist would try first: the centre of y^2, carried back by the shear, and the impulse of y.
+        """What a fluid dynamicist would try first: the centre of y^2, carried back by the shear, and the
+        impulse of y.
 
-        The impulse, the first moment of vorticity, is the momentum of a flow; the shear leaves its x component alone.
+        The impulse, the first moment of vorticity, is the momentum of a flow; the shear leaves its x
+        component alone.
         """
         del context
         angle = jnp.arange(num_points, dtype=y.dtype) * (2 * math.pi / num_points)
@@ -299,7 +311,8 @@ def navier_stokes(
 
 
 def _mean_square(simulate, sample_x, num_samples: int = 256) -> float:
-    """m, the mean of y^2 over the prior, from draws that are the same on every device and in every precision."""
+    """m, the mean of y^2 over the prior, from draws that are the same on every device and in every
+    precision."""
     with jax.ensure_compile_time_eval(), jax.enable_x64(False):
         keys = jax.random.split(jax.random.key(20_240_808), num_samples)
         value = float(

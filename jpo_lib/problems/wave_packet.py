@@ -26,7 +26,8 @@ def wave_packet(
     prior_lower: float | None = None,
     prior_upper: float | None = None,
 ) -> InverseProblem:
-    """u(t) = A sin(t - t0) exp(-((t - t0) / w)^2),  y = u(t_j; t0*) + noise,  L = 1/2 sum_j (u(t_j; t0) - y_j)^2.
+    """u(t) = A sin(t - t0) exp(-((t - t0) / w)^2),  y = u(t_j; t0*) + noise,  L = 1/2 sum_j (u(t_j; t0) -
+    y_j)^2.
 
     The unknown is x = (t0,), drawn uniformly from [prior_lower, prior_upper]; starting points come from the
     same distribution. A problem is solved when its loss is below 1.05 times the loss at the true t0.
@@ -35,7 +36,8 @@ def wave_packet(
         amplitude: A, dimensionless.
         width: w, width of the envelope, in radians of the carrier wave (one period is 2 pi).
         window: length T of the observed interval [0, T), radians.
-        num_points: number of samples t_j = j T / num_points; even, because the network reads every second one.
+        num_points: number of samples t_j = j T / num_points; even, because the network reads every second
+            one.
         noise: standard deviation of the Gaussian noise on each sample, dimensionless.
         prior_lower, prior_upper: range of t0, radians; a quarter and three quarters of the window by default.
     Raises:
@@ -74,7 +76,8 @@ def wave_packet(
         return 0.5 * jnp.sum(jnp.square(output - y))
 
     def classical_start(y, context=None):
-        """The time at which half of the signal's energy has passed: what a signal engineer would try first."""
+        """The time at which half of the signal's energy has passed: what a signal engineer would try
+        first."""
         del context
         energy = jnp.cumsum(jnp.square(y))
         return (jnp.argmax(energy >= 0.5 * energy[-1]) * (window / num_points)).astype(y.dtype)[None]

@@ -1,10 +1,10 @@
 """BFGS with the line search of Moré and Thuente, as a state machine for one lane.
 
-The algorithm follows the choices of SciPy's `minimize(method="BFGS")` (first step, Wolfe constants, no scaling
-of the first inverse Hessian), so that both go the same way from the same start. It departs in three places, in
-which it can only do better: a step into a region where the loss is not finite is shortened; a line search that
-fails keeps the best point that it saw if that is lower; and an update that would spoil the positive definite
-inverse Hessian is skipped.
+The algorithm follows the choices of SciPy's `minimize(method="BFGS")` (first step, Wolfe constants, no
+scaling of the first inverse Hessian), so that both go the same way from the same start. It departs in three
+places, in which it can only do better: a step into a region where the loss is not finite is shortened; a line
+search that fails keeps the best point that it saw if that is lower; and an update that would spoil the
+positive definite inverse Hessian is skipped.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class LineSearch(NamedTuple):
 
 
 def _cubic(a: Point, b: Point):
-    """theta, gamma of the cubic that interpolates losses and slopes at a and b (Moré & Thuente 1994, section 4)."""
+    """theta, gamma of the cubic that interpolates losses and slopes at a and b (Moré & Thuente 1994, section
+    4)."""
     width = jnp.where(b.step == a.step, 1.0, b.step - a.step)
     theta = 3.0 * (a.loss - b.loss) / width + a.slope + b.slope
     scale = jnp.maximum(jnp.maximum(jnp.abs(theta), jnp.abs(a.slope)), jnp.maximum(jnp.abs(b.slope), 1e-37))
@@ -267,7 +268,8 @@ class BFGS(LaneSolver):
         )
 
     def update(self, state: BFGSState, loss, gradient, environment) -> BFGSState:
-        # The first evaluation is treated as an accepted step of length zero, so that one copy of the code serves both.
+        # The first evaluation is treated as an accepted step of length zero, so that one copy of the code
+        # serves both.
         first = ~state.started
         search, accepted, failed = _search_update(state.search, loss, jnp.dot(gradient, state.direction))
         low_gradient = jnp.where(search.low.step == state.search.step, gradient, state.low_gradient)

@@ -1,7 +1,7 @@
 """Problems spread over several devices: which rows of an array are where, and how they get there and back.
 
-Problems do not know of each other, so each device works on its own share of them without a word to the others. The one
-exchange is that of the gradients of a network whose problems are on several devices.
+Problems do not know of each other, so each device works on its own share of them without a word to the
+others. The one exchange is that of the gradients of a network whose problems are on several devices.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def mesh_of(leaves) -> Mesh | None:
 
 
 def placed(tree, mesh: Mesh | None, parts=EACH):
-    """The arrays of a tree on the devices of a mesh; `parts`, one for all or a tree that begins like it, says how they are split."""
+    """The arrays of a tree on the devices of a mesh; `parts`, one for all or a tree that begins like it, says
+    how they are split."""
     if mesh is None:
         return tree
 

@@ -1,12 +1,14 @@
-"""Compiled programs that solvers share, above all the one evaluation: the loss and its gradient for a batch of problems.
+"""Compiled programs that solvers share, above all the one evaluation: the loss and its gradient for a batch
+of problems.
 
-A simulator takes seconds to compile and a solver's own arithmetic takes a fraction of one. The simulator is therefore
-compiled once for each size of batch, as a program of its own that every solver calls, instead of once into each of them.
+A simulator takes seconds to compile and a solver's own arithmetic takes a fraction of one. The simulator is
+therefore compiled once for each size of batch, as a program of its own that every solver calls, instead of
+once into each of them.
 
-On a CPU there is one size for all large batches: they are split into blocks of `Execution.block_size` problems, whose
-arrays fit into the caches, and the processors share the blocks. XLA by itself shares single operations between processors,
-which the small ones of our simulators do not repay. The size of the blocks does not depend on the machine, so neither do
-the results.
+On a CPU there is one size for all large batches: they are split into blocks of `Execution.block_size`
+problems, whose arrays fit into the caches, and the processors share the blocks. XLA by itself shares single
+operations between processors, which the small ones of our simulators do not repay. The size of the blocks
+does not depend on the machine, so neither do the results.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ from jpo_lib.solvers.devices import EACH, mesh_of, placed
 class Program:
     """A function that is compiled ahead of time, once for each shape of its arguments.
 
-    Where an argument lies on a mesh of devices, the function runs on each of them for its own part of the arguments. By
-    default these are rows: row i of all results depends on row i of all arguments.
+    Where an argument lies on a mesh of devices, the function runs on each of them for its own part of the
+    arguments. By default these are rows: row i of all results depends on row i of all arguments.
 
     Arguments:
         function: arrays -> arrays.
@@ -67,7 +69,8 @@ class Program:
 
 
 def block_size(problem: InverseProblem, num_problems: int, mesh=None) -> int:
-    """How many of N problems are evaluated by one call: all of them on an accelerator and on several devices."""
+    """How many of N problems are evaluated by one call: all of them on an accelerator and on several
+    devices."""
     if problem.execution.block_size is None or mesh is not None or jax.default_backend() != "cpu":
         return num_problems
     return min(problem.execution.block_size, num_problems)
@@ -121,8 +124,9 @@ def _rows(arrays, first: int, size: int):
 def evaluation(problem: InverseProblem, training: bool = False) -> Evaluation:
     """x (B, d), context, y -> L(F(x, c), y) (B,) and its gradient in x (B, d).
 
-    With `training` the gradient is that of the problem's training loss, where it has one; the loss stays L, and one
-    simulation gives both. Where the loss or the gradient is not finite, the loss is infinite and the gradient zero.
+    With `training` the gradient is that of the problem's training loss, where it has one; the loss stays L,
+    and one simulation gives both. Where the loss or the gradient is not finite, the loss is infinite and the
+    gradient zero.
     """
     training_loss = problem.training_loss if training else None
     if training and training_loss is None:

@@ -56,8 +56,8 @@ class GradientDescent(_FirstOrder):
 
     Arguments:
         learning_rate: r, unit x^2 / unit loss; the problem's recommendation when None, or else 0.01.
-        max_evaluations: number of steps, each one evaluation of the loss and its gradient; the problem's recommendation when
-            None, or else 400.
+        max_evaluations: number of steps, each one evaluation of the loss and its gradient; the problem's
+            recommendation when None, or else 400.
         stop_when_solved: stop as soon as the loss is below the problem's threshold.
     Raises:
         ValueError: if a number is out of range.
@@ -69,14 +69,16 @@ class GradientDescent(_FirstOrder):
 
 @dataclasses.dataclass(frozen=True)
 class Adam(_FirstOrder):
-    """x <- x - r m / (sqrt(v) + eps), with running means m of the gradient and v of its square; the rate decays.
+    """x <- x - r m / (sqrt(v) + eps), with running means m of the gradient and v of its square; the rate
+    decays.
 
-    The rate follows half a cosine from r to zero over `max_evaluations` steps, which lets the last steps settle.
+    The rate follows half a cosine from r to zero over `max_evaluations` steps, which lets the last steps
+    settle.
 
     Arguments:
         learning_rate: r at the start, unit of x; the problem's recommendation when None, or else 0.01.
-        max_evaluations: number of steps, each one evaluation of the loss and its gradient; the problem's recommendation when
-            None, or else 400.
+        max_evaluations: number of steps, each one evaluation of the loss and its gradient; the problem's
+            recommendation when None, or else 400.
         stop_when_solved: stop as soon as the loss is below the problem's threshold.
     Raises:
         ValueError: if a number is out of range.

@@ -29,11 +29,12 @@ LARGE_LOSS = 1e30
 class JointOptimization(NetworkTraining):
     """x_i = net(y_i, c_i, gamma_i; theta), trained on sum_i L(F(x_i, c_i), y_i) over a group of n problems.
 
-    The N problems are split into N / n groups of neighbours with one network each; all groups run under one vmap,
-    and on an accelerator all seeds. Each step evaluates the loss and its gradient g_i in x once per problem of the batch, clips
-    g_i, and pulls it back through the network. Where the problem has a training loss, g_i is the gradient of that one;
-    the same simulation gives L, by which the best point is chosen and which the result reports. A problem whose
-    simulation is not finite counts with a large loss and a zero gradient, so that it cannot spoil the others. The result holds the best x_i that was evaluated.
+    The N problems are split into N / n groups of neighbours with one network each; all groups run under one
+    vmap, and on an accelerator all seeds. Each step evaluates the loss and its gradient g_i in x once per
+    problem of the batch, clips g_i, and pulls it back through the network. Where the problem has a training
+    loss, g_i is the gradient of that one; the same simulation gives L, by which the best point is chosen and
+    which the result reports. A problem whose simulation is not finite counts with a large loss and a zero
+    gradient, so that it cannot spoil the others. The result holds the best x_i that was evaluated.
 
     Arguments (those that are None take the problem's recommendation):
         group_size: n, number of problems that share a network; all N when None. Must divide N.
@@ -50,9 +51,10 @@ class JointOptimization(NetworkTraining):
             outputs that lie outside.
         num_recorded: K, number of evenly spaced steps at which the outputs for all problems are recorded.
     Result extras: x_initial and x_final (N, d), the first and last outputs of the network; num_diverged (N,),
-        how many evaluations were not finite; network, the trained networks stacked along their leading axes (groups), and solver,
-        from which `jpo_lib.solvers.training.predict` answers further problems. With num_recorded: recorded_steps (K,),
-        x_recorded and x_recorded_next (K, N, d), the outputs before and after each of these steps.
+        how many evaluations were not finite; network, the trained networks stacked along their leading axes
+        (groups), and solver, from which `jpo_lib.solvers.training.predict` answers further problems. With
+        num_recorded: recorded_steps (K,), x_recorded and x_recorded_next (K, N, d), the outputs before and
+        after each of these steps.
     Raises:
         ValueError: if a number is out of range or sizes do not divide.
 
@@ -104,7 +106,8 @@ def run_joint(
     num_groups, batch = count // group_size, solver.batch_for(group_size)
     inputs = grouped(data, num_groups)
 
-    # On a CPU one seed after the other keeps weights and activations in the cache; an accelerator wants large batches.
+    # On a CPU one seed after the other keeps weights and activations in the cache; an accelerator wants large
+    # batches.
     sweeps = [(seed,) for seed in seeds] if jax.default_backend() == "cpu" else [seeds]
     label = f"JointOptimization on {problem.name}, n = {group_size}"
     with progress_bar(label, total=solver.num_steps * len(sweeps)) as report:

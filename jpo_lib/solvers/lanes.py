@@ -3,8 +3,8 @@
 A method is a small state machine. It proposes a point, is told the loss and its gradient there, and proposes
 the next one. This form has four advantages over a vmapped solver with loops of its own: a trip through the
 loop costs each unfinished problem exactly one evaluation, so that evaluations are counted exactly; a lane
-never waits for the line search of another; a restart begins while other lanes still work; and all methods share
-one compiled simulator. When three quarters of the lanes have finished, the rest is packed together.
+never waits for the line search of another; a restart begins while other lanes still work; and all methods
+share one compiled simulator. When three quarters of the lanes have finished, the rest is packed together.
 
 A method provides
     max_evaluations, stop_when_solved
@@ -12,8 +12,8 @@ A method provides
     update(state, loss, gradient, environment) -> state
 for one lane. A loss that is not finite arrives as infinity, with a zero gradient.
 
-On a CPU the lanes are dealt into blocks, see `evaluation`, which the processors share. When half of the lanes have
-finished, the rest is dealt anew.
+On a CPU the lanes are dealt into blocks, see `evaluation`, which the processors share. When half of the lanes
+have finished, the rest is dealt anew.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Lanes(NamedTuple):
 
 @functools.lru_cache(maxsize=128)
 def _begin_program(problem: InverseProblem, method) -> Program:
-    """Start all lanes: x0, threshold, data of the key and given restarts of each -> lanes, starting points of restarts."""
+    """Start all lanes: x0, threshold, data of the key and given restarts of each -> lanes, starting points of
+    restarts."""
     num_restarts = max(1, method.num_starts - 1) if hasattr(method, "num_starts") else 0
 
     def begin_one(x0, threshold, key, given):
@@ -84,7 +85,8 @@ def _begin_program(problem: InverseProblem, method) -> Program:
 
 @functools.lru_cache(maxsize=128)
 def _update_program(method) -> Program:
-    """Take in one evaluation of each lane: lanes, thresholds, starts, losses, gradients -> lanes, how many are active on each device.
+    """Take in one evaluation of each lane: lanes, thresholds, starts, losses, gradients -> lanes, how many
+    are active on each device.
 
     It knows nothing of the problem, so that problems of one dimension share it.
     """
@@ -130,7 +132,8 @@ class _Rows(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """Lanes that are evaluated together: their numbers, what belongs to them, and how many of them are active."""
+    """Lanes that are evaluated together: their numbers, what belongs to them, and how many of them are
+    active."""
 
     numbers: np.ndarray
     rows: _Rows
@@ -138,7 +141,8 @@ class _Block(NamedTuple):
 
 
 class _Stage(NamedTuple):
-    """How the unfinished lanes are worked on until they are dealt anew: programs for one shape of block, and when to stop."""
+    """How the unfinished lanes are worked on until they are dealt anew: programs for one shape of block, and
+    when to stop."""
 
     evaluate: Callable
     update: Callable
@@ -147,7 +151,8 @@ class _Stage(NamedTuple):
 
 
 class _Run:
-    """One run of a method on N lanes: what it works with, the loss history of each lane, and the clock of compilation."""
+    """One run of a method on N lanes: what it works with, the loss history of each lane, and the clock of
+    compilation."""
 
     def __init__(self, problem: InverseProblem, method: LaneSolver, size: int, dtype, mesh):
         self.problem, self.method, self.mesh = problem, method, mesh
@@ -196,7 +201,8 @@ class _Run:
         )
 
     def advance(self, block: _Block, stage: _Stage, report: Callable[[int], None]) -> _Block:
-        """Evaluate the lanes of a block some times: the only one until few enough are active, one of several as often as all."""
+        """Evaluate the lanes of a block some times: the only one until few enough are active, one of several
+        as often as all."""
         numbers, rows, active = block
         lanes, longest = rows.lanes, self.method.max_evaluations
         for _ in range(longest if stage.alone else min(TRIPS, longest)):
@@ -263,7 +269,8 @@ class _Run:
 
 
 class LaneSolver(Solver):
-    """A solver of single problems: a state machine with `begin` and `update`, see the text at the top of this module."""
+    """A solver of single problems: a state machine with `begin` and `update`, see the text at the top of this
+    module."""
 
     max_evaluations: int
     stop_when_solved: bool
@@ -292,7 +299,8 @@ class LaneSolver(Solver):
         if restarts is not None:
             shape = count, np.shape(restarts)[-2], dimension
             restarts = _for_all_seeds("restarts", restarts, shape, len(seeds), dtype)
-        # On an accelerator seeds become further lanes of one batch; a CPU gains nothing from that, and compiles one shape less.
+        # On an accelerator seeds become further lanes of one batch; a CPU gains nothing from that, and
+        # compiles one shape less.
         together = 1 if jax.default_backend() == "cpu" else len(seeds)
         runs, outcomes = [], []
         for first in range(0, len(seeds), together):

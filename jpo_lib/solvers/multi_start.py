@@ -27,12 +27,13 @@ class MultiStart(LaneSolver):
     """Run a solver from x0, then from random starts, until the problem is solved or the budget is spent.
 
     The first start is the problem's x0, the next ones are those given to `solve(..., restarts=)`, if any, and
-    further ones are drawn from the problem's distribution of restarts. Every evaluation of every run counts. A
-    problem that is solved stops at once, and one that finishes a run without success begins the next in the same
-    trip, so that no problem waits for another.
+    further ones are drawn from the problem's distribution of restarts. Every evaluation of every run counts.
+    A problem that is solved stops at once, and one that finishes a run without success begins the next in the
+    same trip, so that no problem waits for another.
 
-    Hyperparameters that are None are those that the problem recommends. A recommendation is for runs of `BFGS(max_evaluations=60)`,
-    the solver where none is given; with another one what is open is 24 starts and 1000 evaluations.
+    Hyperparameters that are None are those that the problem recommends. A recommendation is for runs of
+    `BFGS(max_evaluations=60)`, the solver where none is given; with another one what is open is 24 starts and
+    1000 evaluations.
 
     Arguments:
         solver: the solver of single runs.

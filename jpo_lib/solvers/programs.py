@@ -1,4 +1,5 @@
-"""The compiled parts of training: a network's answers, their gradient in its weights, and a step of the optimizer."""
+"""The compiled parts of training: a network's answers, their gradient in its weights, and a step of the
+optimizer."""
 
 from __future__ import annotations
 
@@ -35,9 +36,10 @@ def bounded(problem: InverseProblem | None, x):
     return jnp.clip(x, lower, upper)
 
 
-# The programs know no sizes, rates or numbers of steps: those follow from the arguments, so that many solvers share them.
-# On several devices each has some of the networks with all their problems, or, if `split`, all networks with some of their
-# problems. The residuals of a pull-back may have any shape: on their way between two programs they get an axis of devices.
+# The programs know no sizes, rates or numbers of steps: those follow from the arguments, so that many solvers
+# share them. On several devices each has some of the networks with all their problems, or, if `split`, all
+# networks with some of their problems. The residuals of a pull-back may have any shape: on their way between
+# two programs they get an axis of devices.
 
 
 @functools.lru_cache(maxsize=64)
@@ -83,7 +85,8 @@ def initialize(make_network: Callable, optimizer: str, split: bool) -> Program:
 def learn(
     optimizer: str, clip_problem: float, clip_global: float, box: InverseProblem | None, split: bool
 ) -> Program:
-    """weights, state of the optimizer, learning rate, pull-back, outputs, gradient in x (M b, d) -> weights, state"""
+    """weights, state of the optimizer, learning rate, pull-back, outputs, gradient in x (M b, d) -> weights,
+    state"""
     transformation, clip = OPTIMIZERS[optimizer](), optax.clip_by_global_norm(clip_global)
 
     def update(gradient, state, weights):

@@ -15,10 +15,11 @@ from jpo_lib.solvers.solver import ARRAYS, solve
 def refinement_starts(
     problem: InverseProblem, joint: Result, num_restarts: int, *, spread: float = 0.05, seed: int = 0
 ) -> np.ndarray:
-    """Where to start again when a run from joint.x fails: from the network's final output, then from perturbed copies.
+    """Where to start again when a run from joint.x fails: from the network's final output, then from
+    perturbed copies.
 
-    A copy is x + s w z with the width w of the prior box, spread s and standard normal z, clipped to the box. It
-    also takes the place of a final output that is joint.x itself.
+    A copy is x + s w z with the width w of the prior box, spread s and standard normal z, clipped to the box.
+    It also takes the place of a final output that is joint.x itself.
 
     Arguments:
         problem: the family of problems; needs bounds.
@@ -29,7 +30,8 @@ def refinement_starts(
     Returns:
         points (..., N, K, d), unit of x, for `solve(..., restarts=)`.
     Raises:
-        ValueError: if the problem has no bounds, the result comes from another solver, or a number is out of range.
+        ValueError: if the problem has no bounds, the result comes from another solver, or a number is out of
+        range.
     """
     check_integer("num_restarts", num_restarts, 1)
     check_integer("seed", seed, 0)
@@ -65,16 +67,19 @@ def refine(
     seed: int = 0,
     devices=None,
 ) -> Result:
-    """BFGS from joint.x until a problem is solved; where a run fails, again from `refinement_starts`. In short:
+    """BFGS from joint.x until a problem is solved; where a run fails, again from `refinement_starts`. In
+    short:
 
-        solve(problem, data, MultiStart(BFGS(max_evaluations=25), num_starts=3), x0=joint.x, restarts=refinement_starts(...))
+        solve(problem, data, MultiStart(BFGS(max_evaluations=25), num_starts=3), x0=joint.x,
+        restarts=refinement_starts(...))
 
     Arguments:
         problem, data: as for `solve`.
         joint: result of a joint optimization on these data, for one seed or several.
-        max_evaluations: cap of each run; a run that has not arrived by then rarely does. What the problem recommends when
-            None, or else 25.
-        num_starts: runs per problem, the one from joint.x included; what the problem recommends when None, or else 3.
+        max_evaluations: cap of each run; a run that has not arrived by then rarely does. What the problem
+            recommends when None, or else 25.
+        num_starts: runs per problem, the one from joint.x included; what the problem recommends when None, or
+            else 3.
         spread, seed: see `refinement_starts`.
         devices: see `solve`.
     Returns:
@@ -95,8 +100,8 @@ def refine(
 
 
 def continued(first: Result, second: Result) -> Result:
-    """(x, L) = the better of both, evaluations = those of the first + those of the second: one result for a solver that
-    continues where another ended.
+    """(x, L) = the better of both, evaluations = those of the first + those of the second: one result for a
+    solver that continues where another ended.
 
     Arguments:
         first: `Result` of the solver that began, for N problems, or for S seeds of them.
@@ -109,7 +114,8 @@ def continued(first: Result, second: Result) -> Result:
     before, after = first.loss_history, second.loss_history
     history = np.full((*before.shape[:-1], before.shape[-1] + longest), np.inf, before.dtype)
     history[..., : before.shape[-1]] = before
-    # The second solver begins on each problem after as many evaluations as the first one spent on that problem.
+    # The second solver begins on each problem after as many evaluations as the first one spent on that
+    # problem.
     position = first.num_evaluations[..., None] + np.arange(longest)
     np.put_along_axis(history, position, np.minimum(after, np.inf), axis=-1)
     return dataclasses.replace(

@@ -24,7 +24,8 @@ def left_open() -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Solver:
-    """A solver is its hyperparameters. One that is None is open: the problem recommends a value, or else the solver has one."""
+    """A solver is its hyperparameters. One that is None is open: the problem recommends a value, or else the
+    solver has one."""
 
     fallbacks: ClassVar[Mapping[str, Any]] = {}  # of open hyperparameters where the problem recommends none
 
@@ -43,7 +44,8 @@ class Solver:
     def run(
         self, problem: InverseProblem, data: Dataset, seeds: tuple[int, ...], x0, restarts, mesh
     ) -> Result:
-        """Solve all problems once for each seed; arrays of the result have the leading axis of seeds. See `solve`."""
+        """Solve all problems once for each seed; arrays of the result have the leading axis of seeds. See
+        `solve`."""
         raise NotImplementedError
 
 
@@ -53,7 +55,8 @@ def complete(problem: InverseProblem, solver: SomeSolver, num_problems: int | No
     Arguments:
         problem: the family of problems.
         solver: a solver object.
-        num_problems: N; a recommended batch that does not divide a group is enlarged to the next number that does.
+        num_problems: N; a recommended batch that does not divide a group is enlarged to the next number that
+            does.
     """
     return solver.completed(problem, num_problems)
 
@@ -76,18 +79,18 @@ def solve(
     Arguments:
         problem: the family of problems.
         data: the problems, from `problem.sample_dataset` or `problem.dataset`.
-        solver: a solver object, for example `BFGS()` or `JointOptimization(group_size=256)`. Hyperparameters that it leaves
-            open are those that the problem recommends.
+        solver: a solver object, for example `BFGS()` or `JointOptimization(group_size=256)`. Hyperparameters
+            that it leaves open are those that the problem recommends.
         seed: seed of everything random in the solver. A sequence of S seeds solves S times; the arrays of the
             result then have a leading axis S.
-        x0: starting points (N, d), or (S, N, d) with a sequence of seeds, instead of data.x0; unit of x. Solvers that
-            train a network take none.
-        restarts: starting points (N, K, d), or (S, N, K, d), of the first K restarts of `MultiStart`, instead of
-            random ones; unit of x.
-        devices: how many of JAX's devices share the problems, or a sequence of them, also on several machines; None
-            for the default device. Their number must divide that of the problems. Networks: it must divide the number
-            of groups (on a GPU that of groups times seeds), or else the problems of a batch. Results differ by
-            round-off only.
+        x0: starting points (N, d), or (S, N, d) with a sequence of seeds, instead of data.x0; unit of x.
+            Solvers that train a network take none.
+        restarts: starting points (N, K, d), or (S, N, K, d), of the first K restarts of `MultiStart`, instead
+            of random ones; unit of x.
+        devices: how many of JAX's devices share the problems, or a sequence of them, also on several
+            machines; None for the default device. Their number must divide that of the problems. Networks: it
+            must divide the number of groups (on a GPU that of groups times seeds), or else the problems of a
+            batch. Results differ by round-off only.
     Returns:
         a `Result`.
     Raises:

@@ -1,4 +1,5 @@
-"""Supervised learning of the inverse map: the control that needs the prior and a simulator, but no gradient of it."""
+"""Supervised learning of the inverse map: the control that needs the prior and a simulator, but no gradient
+of it."""
 
 from __future__ import annotations
 
@@ -26,34 +27,40 @@ from jpo_lib.solvers.training import (
 
 @dataclasses.dataclass(frozen=True)
 class Supervised(NetworkTraining):
-    """min_theta sum_j |net(F(x_j, c_j), c_j; theta) - x_j|^2 / s^2 over m simulated pairs,  then  x_i = net(y_i, c_i; theta).
+    """min_theta sum_j |net(F(x_j, c_j), c_j; theta) - x_j|^2 / s^2 over m simulated pairs,  then  x_i =
+    net(y_i, c_i; theta).
 
-    The pairs are drawn as the problems themselves are: x_j and c_j from the prior, the target with its noise. They share no random
-    numbers with any data set. The N problems of the data are split into N / n groups with one network each, as for
-    `JointOptimization`; each network has pairs of its own, and never sees the targets of its group before it answers them.
-    s is the half width of the prior box for each parameter, or the spread of the x_j where the problem has no box. Differences of
-    periodic parameters are taken the short way round.
+    The pairs are drawn as the problems themselves are: x_j and c_j from the prior, the target with its noise.
+    They share no random numbers with any data set. The N problems of the data are split into N / n groups
+    with one network each, as for `JointOptimization`; each network has pairs of its own, and never sees the
+    targets of its group before it answers them. s is the half width of the prior box for each parameter, or
+    the spread of the x_j where the problem has no box. Differences of periodic parameters are taken the short
+    way round.
 
-    The cost is counted in the same unit as that of all solvers: each simulated pair counts as one evaluation, although it needs no
-    gradient and so takes less time than an evaluation of the other solvers; and each answer counts as one, because its loss must
-    be known. A group of n problems shares the cost of its m pairs: num_evaluations adds up to m + n over the group. Training
-    steps simulate nothing and cost nothing in this unit, however many they are.
+    The cost is counted in the same unit as that of all solvers: each simulated pair counts as one evaluation,
+    although it needs no gradient and so takes less time than an evaluation of the other solvers; and each
+    answer counts as one, because its loss must be known. A group of n problems shares the cost of its m
+    pairs: num_evaluations adds up to m + n over the group. Training steps simulate nothing and cost nothing
+    in this unit, however many they are.
 
     Arguments (those that are None take what the problem recommends for JointOptimization):
         group_size: n, number of problems that share a network; all N when None. Must divide N.
         num_pairs: m, number of pairs that each network learns from; n when None.
-        network, inputs, num_steps, optimizer, learning_rate, final_rate, clip_global: as for JointOptimization. "targets" is the
-            only input that makes sense, since identifiers of pairs say nothing about those of the problems.
+        network, inputs, num_steps, optimizer, learning_rate, final_rate, clip_global: as for
+            JointOptimization. "targets" is the only input that makes sense, since identifiers of pairs say
+            nothing about those of the problems.
         batch_size: pairs per step; all of them when None. Must divide m when smaller than m.
         clip_problem: largest norm of the gradient of each pair, unit 1 / unit x; infinity when None.
         clip_to_bounds: clip the answers to the box of the prior; see JointOptimization.
-    Result extras: network, the trained networks stacked along their leading axes (groups), and solver, from which
-        `jpo_lib.solvers.training.predict` answers further problems; pairs, the data set of the pairs of all groups, in their
-        order (with several seeds its arrays have a leading axis, too); x_pairs (N m / n, d), what the trained networks answer to them.
+    Result extras: network, the trained networks stacked along their leading axes (groups), and solver, from
+        which `jpo_lib.solvers.training.predict` answers further problems; pairs, the data set of the pairs of
+        all groups, in their order (with several seeds its arrays have a leading axis, too); x_pairs (N m / n,
+        d), what the trained networks answer to them.
     Raises:
         ValueError: if a number is out of range or sizes do not divide.
 
-    Source: learning from simulations in general: Cranmer, Brehmer & Louppe (2020), doi:10.1073/pnas.1912789117.
+    Source: learning from simulations in general: Cranmer, Brehmer & Louppe (2020),
+        doi:10.1073/pnas.1912789117.
     """
 
     num_pairs: int | None = None
@@ -77,7 +84,8 @@ class Supervised(NetworkTraining):
 
 
 def draw_pairs(problem: InverseProblem, count: int, seed: int) -> Dataset:
-    """Pairs of parameters and targets from the prior; other draws than those of `sample_dataset` with the same seed."""
+    """Pairs of parameters and targets from the prior; other draws than those of `sample_dataset` with the
+    same seed."""
     stream = int(jax.random.bits(random_stream(seed, "pairs"), dtype=jnp.uint32)) >> 1
     return problem.sample_dataset(count, stream)
 
@@ -141,9 +149,11 @@ def _stacked(pairs: list[Dataset]) -> Dataset:
 
 
 def _with_answers(problem: InverseProblem, data: Dataset, result: Result, shares: np.ndarray) -> Result:
-    """The result with what the networks answer to the problems of the data, and what that costs and is worth."""
+    """The result with what the networks answer to the problems of the data, and what that costs and is
+    worth."""
     x = predict(problem, result, data)
-    # In blocks of the training's batch where that is possible: the same shape as everywhere else, and little memory.
+    # In blocks of the training's batch where that is possible: the same shape as everywhere else, and little
+    # memory.
     count, batch = data.num_problems, result.extras["solver"].batch_size
     size = batch if batch is not None and count % batch == 0 else count
     blocks = [(slice(first, first + size), data[first : first + size]) for first in range(0, count, size)]

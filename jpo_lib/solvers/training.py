@@ -1,4 +1,5 @@
-"""How networks are trained, whatever they learn from: the hyperparameters, the compiled programs, and M networks side by side."""
+"""How networks are trained, whatever they learn from: the hyperparameters, the compiled programs, and M
+networks side by side."""
 
 from __future__ import annotations
 
@@ -95,7 +96,8 @@ class NetworkTraining(Solver):
         return group_size
 
     def batch_for(self, size: int) -> int:
-        """Examples per step of a network that learns from `size`; a recommended batch larger than that means all of them."""
+        """Examples per step of a network that learns from `size`; a recommended batch larger than that means
+        all of them."""
         batch = size if self.batch_size is None else min(self.batch_size, size)
         if size % batch:
             raise ValueError(
@@ -112,7 +114,8 @@ class NetworkTraining(Solver):
 
 
 def check_groups(problem: InverseProblem, solver: NetworkTraining, count: int) -> int:
-    """The size of the groups that N problems are split into; raises ValueError if the solver does not fit them."""
+    """The size of the groups that N problems are split into; raises ValueError if the solver does not fit
+    them."""
     group_size = solver.group_size or count
     if count % group_size:
         nearest = min((n for n in range(1, count + 1) if count % n == 0), key=lambda n: abs(n - group_size))
@@ -141,8 +144,8 @@ class Networks:
         inputs: what the networks see, from `grouped`.
         groups: which of the groups each network belongs to, shape (M,).
         batch: b, problems of its group that each network sees at a time; a divisor of n.
-        mesh: devices to work on; None for JAX's default device. If their number divides M, each has some of the networks;
-            else it must divide b, and each has some of the problems of all networks.
+        mesh: devices to work on; None for JAX's default device. If their number divides M, each has some of
+            the networks; else it must divide b, and each has some of the problems of all networks.
     """
 
     def __init__(
@@ -182,7 +185,8 @@ class Networks:
         return time.perf_counter() - self.clock - self.compile_seconds
 
     def initialize(self, seeds) -> None:
-        """First weights; those of group g depend on the seed and on g alone. Networks are ordered by seed, then by group."""
+        """First weights; those of group g depend on the seed and on g alone. Networks are ordered by seed,
+        then by group."""
         num_groups, mesh = len(self.groups) // len(seeds), mesh_of([self.groups])
         keys = [
             jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "networks"), jnp.arange(num_groups))
@@ -217,7 +221,8 @@ class Networks:
         return np.moveaxis(shares, 0, 1).reshape(len(self.groups), -1, *values.shape[1:])
 
     def flat(self, values: np.ndarray):
-        """Values (M, b, ...) in the order of the rows (M b, ...) that `propose` answers; the inverse of `on_host`."""
+        """Values (M, b, ...) in the order of the rows (M b, ...) that `propose` answers; the inverse of
+        `on_host`."""
         shares = values.reshape(len(self.groups), self.num_shares, -1, *values.shape[2:])
         rows = np.moveaxis(shares, 1, 0).reshape(-1, *values.shape[2:])
         return placed(rows, mesh_of([self.groups]))
@@ -244,7 +249,8 @@ def stacked_networks(trained: list[Networks], num_seeds: int):
 
 
 def visiting_order(seeds, num_groups: int, size: int, batch: int, num_steps: int) -> np.ndarray:
-    """Which of its examples each network sees in each step, shape (S * G, steps, b): a new permutation each epoch."""
+    """Which of its examples each network sees in each step, shape (S * G, steps, b): a new permutation each
+    epoch."""
     if batch == size:
         everything = np.arange(size, dtype=np.int32)
         return np.broadcast_to(everything, (len(seeds) * num_groups, num_steps, size))

@@ -78,8 +78,8 @@ def noise_alignment(signal_to_noise, dimension):
 
 
 def noise_alignment_expansion(signal_to_noise, dimension, regime):
-    """small lam: c_d lam (1 - lam^2/(2(d+2)) + 3 lam^4/(8(d+2)(d+4))), c_d = Gamma((d+1)/2)/(sqrt(2) Gamma(d/2+1));
-    large lam: 1 - (d-1)/(2 lam^2) + 3 (d-1)(d-3)/(8 lam^4).
+    """small lam: c_d lam (1 - lam^2/(2(d+2)) + 3 lam^4/(8(d+2)(d+4))), c_d = Gamma((d+1)/2)/(sqrt(2)
+    Gamma(d/2+1)); large lam: 1 - (d-1)/(2 lam^2) + 3 (d-1)(d-3)/(8 lam^4).
 
     Args: signal_to_noise and dimension as in noise_alignment; regime "small" or "large".
     Raises: ValueError for bad numbers or another regime; lam = 0 with "large".
@@ -114,7 +114,8 @@ def majority_correct(prob, num_votes):
 
 
 def vote_efficiency(density_at_zero, variance):
-    """e = 4 f(0)^2 sigma^2: as the signal vanishes, n votes are worth e n examples of a sum of losses (Theorem 3).
+    """e = 4 f(0)^2 sigma^2: as the signal vanishes, n votes are worth e n examples of a sum of losses
+    (Theorem 3).
 
     Args:
         density_at_zero: f(0) of the symmetric noise, unit 1/noise.
@@ -205,8 +206,8 @@ def landscape_limit(half_width=1.0):
 def relu_kernels(gammas):
     """K = (|g - g'| + 2 (pi - t)(1 + g g')) / (2 pi),  Sigma = (|g - g'| + (pi - t)(1 + g g')) / (2 pi)
 
-    with t = |arctan g - arctan g'|, the angle between the inputs (g, 1) and (g', 1): the tangent kernel K and the
-    covariance Sigma of the output at the start, for one hidden ReLU layer of infinite width.
+    with t = |arctan g - arctan g'|, the angle between the inputs (g, 1) and (g', 1): the tangent kernel K and
+    the covariance Sigma of the output at the start, for one hidden ReLU layer of infinite width.
 
     Args: gammas: identifiers, shape (..., n), dimensionless.   Returns: K, Sigma, each (..., n, n).
     Raises: ValueError for an empty or non-finite input.

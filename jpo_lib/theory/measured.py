@@ -37,7 +37,8 @@ def _noise_samples(key, signal_to_noise, num_seeds, sizes, dimensions):
 def sample_noise_alignment(key, num_seeds, num_examples, dimensions, signal_to_noise):
     """Cosine between e and the mean of n draws of mu e + sigma N(0, I_d), for each seed, d and n.
 
-    Args: key: JAX key.  num_seeds: whole number >= 1.  num_examples, dimensions: whole numbers >= 1, one or several.
+    Args: key: JAX key.  num_seeds: whole number >= 1.  num_examples, dimensions: whole numbers >= 1, one or
+    several.
         signal_to_noise: mu / sigma of one example, > 0.
     Returns: float32 array (num_seeds, number of d, number of n); different d and n share draws.
     Raises: ValueError for bad numbers.
@@ -150,7 +151,8 @@ def sample_network_alignment(key, gammas, width, num_examples=None, start="zero"
 
 
 class Agreement(NamedTuple):
-    """Measured mean, its standard error, theory, and z = (mean - theory) / standard error of the difference."""
+    """Measured mean, its standard error, theory, and z = (mean - theory) / standard error of the
+    difference."""
 
     mean: np.ndarray
     standard_error: np.ndarray
