@@ -266,7 +266,7 @@ def restamp(
 ) -> None:
     """Restamp the reference results that a change of code has made stale, where shortened cells have equal
     bits."""
-    compilation.prepare("smoke")
+    compilation.prepare("laptop")
     from jpo_book.files import reference_folder
     from jpo_book.studies.restamp import restamp
 

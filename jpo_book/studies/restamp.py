@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -131,8 +132,9 @@ def restamp(
         try:
             for place in places:
                 place.mkdir()
-            old = compute(cells, before, places[0], lambda name: report(f"before {name[:40]}"))
-            new = compute(cells, root, places[1], lambda name: report(f"now {name[:40]}"))
+            reports = [lambda line, when=when: report(f"{when:<7}{line[:40]}") for when in ("before", "now")]
+            with ThreadPoolExecutor() as pool:  # each waits for a process of its own
+                old, new = pool.map(compute, [cells] * 2, (before, root), places, reports)
         finally:
             subprocess.run([*git, "remove", "--force", str(before)], check=True)
         hashes: dict[str, tuple[str, str]] = {}
