@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -38,7 +38,7 @@ Values = Annotated[
 Folder = Annotated[Path | None, Option(help="Of the study files (default: _build/studies).")]
 Study = Annotated[str | None, Argument(metavar="STUDY", help="Name of a study; none: all.")]
 
-USAGE_ERROR = typer.BadParameter.__bases__[0]  # typer exports only this child of it
+USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # typer exports only this child of it
 
 STUDY_PARAMETERS = [
     parameters.Parameter(*fields)

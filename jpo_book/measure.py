@@ -43,8 +43,9 @@ def median_seconds(call: Callable[[], Any], repeats: int = 5, shortest: float = 
     seconds = []
     for _ in range(repeats):
         begin = time.perf_counter()
-        for _ in range(inner):
-            result = call()
+        for _ in range(inner - 1):
+            call()
+        result = call()
         jax.block_until_ready(result)
         seconds.append((time.perf_counter() - begin) / inner)
     return {
@@ -120,7 +121,8 @@ def _bytes(problem: InverseProblem, arguments) -> float | None:
     count = len(arguments[0])
     size = block_size(problem, count)
     program, _ = evaluation(problem).compiled(*jax.tree.map(lambda leaf: leaf[:size], arguments))
-    memory = program.memory_analysis()
+    analysis: Any = program  # compiled, as `compiled` says
+    memory = analysis.memory_analysis()
     if memory is None:
         return None
     kept = memory.argument_size_in_bytes + memory.output_size_in_bytes

@@ -3,37 +3,45 @@ what to do."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
+
+
+def is_number(value) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
 def check_integer(name: str, value, minimum: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
-        raise ValueError(
-            f"{name}: expected a whole number of at least {minimum}, got {value!r}; pass such a number."
-        )
+        raise ValueError(f"{name}: expected a whole number of at least {minimum}, got {value!r}; pass one.")
     return int(value)
 
 
 def check_positive(**values) -> None:
     """Refuse settings that are not finite numbers above zero."""
     for name, value in values.items():
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float, np.number))
-            or not (0 < value < np.inf)
-        ):
-            raise ValueError(
-                f"{name}: expected a finite number above zero, got {value!r}; pass such a number."
-            )
+        if not is_number(value) or not 0 < value < np.inf:
+            raise ValueError(f"{name}: expected a finite number above zero, got {value!r}; pass one.")
+
+
+def check_not_negative(largest: float = np.inf, **values) -> None:
+    """Refuse settings that are not finite numbers from zero to the largest."""
+    for name, value in values.items():
+        if not is_number(value) or not 0 <= value <= largest or value == np.inf:
+            kind = "finite number of at least 0" if largest == np.inf else f"number between 0 and {largest:g}"
+            raise ValueError(f"{name}: expected a {kind}, got {value!r}; pass one.")
+
+
+def check_choice(name: str, value, options: Iterable) -> None:
+    if value not in options:
+        known = ", ".join(map(str, options))
+        raise ValueError(f"{name}: expected one of {known}, got {value!r}; choose one of them.")
 
 
 def check_array(name: str, array, shape: tuple[int, ...], finite: bool = True) -> None:
     if tuple(array.shape) != tuple(shape):
-        raise ValueError(
-            f"{name}: expected shape {tuple(shape)}, got {tuple(array.shape)}; reshape it or check the problem's settings."
-        )
+        raise ValueError(f"{name}: expected shape {tuple(shape)}, got {tuple(array.shape)}; reshape it.")
     if finite and not bool(np.all(np.isfinite(np.asarray(array)))):
         count = int(np.size(array) - np.isfinite(np.asarray(array)).sum())
-        raise ValueError(
-            f"{name}: expected finite numbers, got {count} values that are NaN or infinite; remove or repair them."
-        )
+        raise ValueError(f"{name}: expected finite numbers, got {count} values that are not; repair them.")

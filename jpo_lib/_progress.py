@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable, Iterator
 
 
 def _is_watched() -> bool:
-    """Whether a person sees the bar: `tqdm` itself would also write it into pages that Papermill and nbclient make."""
+    """Whether a person sees the bar: `tqdm` itself would also write it into pages that Papermill and nbclient
+    make."""
     if os.environ.get("JPO_PROGRESS", "1") == "0":
         return False
     ipython = sys.modules.get("IPython")
@@ -18,7 +20,7 @@ def _is_watched() -> bool:
 
 
 @contextlib.contextmanager
-def progress_bar(label: str, total: int, delay: float = 2.0):
+def progress_bar(label: str, total: int, delay: float = 2.0) -> Iterator[Callable[[int], None]]:
     """Yield a function that takes the amount of work done so far; the bar appears after `delay` seconds."""
     if not _is_watched():
         yield lambda done: None
@@ -26,4 +28,8 @@ def progress_bar(label: str, total: int, delay: float = 2.0):
     from tqdm.auto import tqdm
 
     with tqdm(total=total, desc=label, delay=delay, leave=False) as bar:
-        yield lambda done: bar.update(done - bar.n)
+
+        def report(done: int) -> None:
+            bar.update(done - bar.n)
+
+        yield report

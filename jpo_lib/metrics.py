@@ -39,7 +39,7 @@ def wilson_interval(count, total, confidence: float = 0.95):
     count, total = np.asarray(count, float), np.asarray(total, float)
     if not (np.all(total >= 1) and np.all((count >= 0) & (count <= total))):
         raise ValueError(
-            f"count, total: expected 0 <= count <= total and total >= 1, got {count} and {total}; check the counts."
+            f"count, total: expected 0 <= count <= total, 1 <= total, got {count}, {total}; count again."
         )
     if not 0 < confidence < 1:
         raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence}; 0.95 is usual.")
@@ -149,22 +149,11 @@ def compare(result, reference, tolerance: float = RELATIVE_TOLERANCE) -> Compari
         raise ValueError(f"tolerance: expected a number of at least 0, got {tolerance!r}; 1e-3 is usual.")
     loss, reference_loss = np.asarray(result.loss), np.asarray(reference.loss)
     if loss.shape[-1] != reference_loss.shape[-1]:
-        raise ValueError(
-            f"compare: expected two results on the same problems, got {loss.shape[-1]} and {reference_loss.shape[-1]} problems; "
-            "solve the same data set with both."
-        )
+        counts = f"{loss.shape[-1]} and {reference_loss.shape[-1]} problems"
+        raise ValueError(f"compare: expected results on the same problems, got {counts}; use one data set.")
     signs = outcome(loss, result.solved, reference_loss, reference.solved, tolerance)
-
-    def rate(mask):
-        return Rate(int(np.sum(mask)), int(np.size(mask)))
-
-    return Comparison(
-        rate(signs > 0),
-        rate(signs == 0),
-        rate(signs < 0),
-        rate(np.asarray(result.solved)),
-        rate(np.asarray(reference.solved)),
-    )
+    masks = signs > 0, signs == 0, signs < 0, np.asarray(result.solved), np.asarray(reference.solved)
+    return Comparison(*(Rate(int(np.sum(mask)), int(np.size(mask))) for mask in masks))
 
 
 def spent(solved_at, num_evaluations, training) -> np.ndarray:
@@ -186,9 +175,7 @@ def cost_to_solve(solved_at, num_evaluations, training, fraction: float) -> floa
         ValueError: if the fraction is out of range.
     """
     if not 0 < fraction <= 1:
-        raise ValueError(
-            f"fraction: expected a number above 0 and at most 1, got {fraction!r}; 0.9 asks for nine problems in ten."
-        )
+        raise ValueError(f"fraction: expected a number above 0 and at most 1, got {fraction!r}; try 0.9.")
     solved_at, num_evaluations = np.asarray(solved_at), np.asarray(num_evaluations)
     solved = solved_at > 0
     needed = int(np.ceil(fraction * solved_at.size - 1e-9))

@@ -14,7 +14,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -115,18 +115,35 @@ GROUPED = {
 }
 
 
+Family = TypeVar("Family")
+
+
+def _in_groups(cls: type[Family]) -> type[Family]:
+    """A class whose settings were arguments of their own once: who writes one is told where it stands now."""
+    begin = cls.__init__
+
+    @functools.wraps(begin)
+    def checked(self, *arguments, **named):
+        for name in named.keys() & GROUPED.keys():
+            raise TypeError(f"{name}: expected inside of its group, got it alone; write {GROUPED[name]}.")
+        begin(self, *arguments, **named)
+
+    cls.__init__ = checked  # pyright: ignore[reportAttributeAccessIssue]  of the same signature
+    return cls
+
+
+@_in_groups
 @dataclasses.dataclass(frozen=True, eq=False)
 class InverseProblem:
     """A family of inverse problems: min_x L(F(x, c), y).
 
-    Needed:
+    Arguments (the first six are needed, the last three say how to solve it):
         name: short name, used in files and messages.
         dimension: d, the number of unknown parameters.
         simulate: F, (x (d,), context) -> output, of any shape and unit. JAX must be able to differentiate it.
         loss: L, (output, y) -> scalar.
         sample_x: prior of x, key -> (d,). Problems are drawn from it.
         threshold: (output at the truth, y) -> loss below which a problem counts as solved.
-    Arguments that say more about the problem:
         sample_context: key -> context; None when the simulator needs none.
         observe: measurement, (key, output) -> y; the output itself when None.
         bounds: (lower (d,), upper (d,)), the box of the prior; None when it has none.
@@ -135,7 +152,6 @@ class InverseProblem:
         training_loss: (output, y) -> scalar, what joint optimization descends instead of L; L when None.
             Results always report L.
         settings: the settings that define this family, for manifests; plain numbers and texts.
-    Arguments that say how to solve it:
         starts: where classical solvers begin, see `Starts`.
         recommended: network and hyperparameters, see `Recommended`.
         execution: precision and sizes of batches, see `Execution`.
@@ -161,20 +177,10 @@ class InverseProblem:
     recommended: Recommended = Recommended()
     execution: Execution = Execution()
 
-    def __new__(cls, *arguments, **named):
-        for name in named.keys() & GROUPED.keys():
-            raise TypeError(
-                f"{name}: expected inside of its group, got an argument of its own; write {GROUPED[name]}."
-            )
-        return super().__new__(cls)
-
     def precision(self):
         """A context manager in which JAX works in the precision of this problem."""
-        return (
-            contextlib.nullcontext()
-            if self.execution.float64 is None
-            else jax.enable_x64(self.execution.float64)
-        )
+        float64 = self.execution.float64
+        return contextlib.nullcontext() if float64 is None else jax.enable_x64(float64)
 
     def objective(self, x, context, y):
         """L(F(x, c), y) for one problem.
@@ -239,10 +245,8 @@ class InverseProblem:
         with self.precision():
             # Blocks of one size: the program is the same for all large numbers of problems.
             size = min(SAMPLE_BLOCK, 1 << (num_problems - 1).bit_length())
-            blocks = [
-                _sampler(self)(jnp.arange(first, first + size), seed)
-                for first in range(0, num_problems, size)
-            ]
+            firsts = range(0, num_problems, size)
+            blocks = [_sampler(self)(jnp.arange(first, first + size), seed) for first in firsts]
             data = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[:num_problems]), *blocks)
             return dataclasses.replace(data, seed=seed)
 
@@ -266,33 +270,21 @@ class InverseProblem:
             x0, y, context, x_true = jax.tree.map(self._as_array, (x0, y, context, x_true))
             if x0.ndim != 2 or x0.shape[0] == 0:
                 raise ValueError(
-                    f"x0: expected shape (N, {self.dimension}) with N >= 1, got {x0.shape}; pass one start per problem."
+                    f"x0: expected shape (N, {self.dimension}), N >= 1, got {x0.shape}; reshape it."
                 )
             count = x0.shape[0]
-            data = Dataset(
-                y=y,
-                context=context,
-                x0=x0,
-                x_true=x_true,
-                threshold=jnp.broadcast_to(
-                    jnp.asarray(-jnp.inf if threshold is None else threshold, x0.dtype), (count,)
-                ),
-                identifiers=jax.random.normal(
-                    random_stream(seed, "identifiers"), (count, IDENTIFIER_SIZE), x0.dtype
-                ),
-                seed=None,
-            )
+            threshold = jnp.asarray(-jnp.inf if threshold is None else threshold, x0.dtype)
+            key = random_stream(seed, "identifiers")
+            identifiers = jax.random.normal(key, (count, IDENTIFIER_SIZE), x0.dtype)
+            data = Dataset(y, context, x0, x_true, jnp.broadcast_to(threshold, (count,)), identifiers)
             check_dataset(self, data)
             return data
 
     def _as_array(self, values):
         """An array; of the problem's precision if it has one."""
         array = jnp.asarray(values)
-        return (
-            array
-            if self.execution.float64 is None or not jnp.issubdtype(array.dtype, jnp.floating)
-            else array.astype(float)
-        )
+        settled = self.execution.float64 is None or not jnp.issubdtype(array.dtype, jnp.floating)
+        return array if settled else array.astype(float)
 
 
 @functools.lru_cache(maxsize=64)
@@ -320,24 +312,20 @@ def _sampler(problem: InverseProblem):
 def check_dataset(problem: InverseProblem, data: Dataset) -> None:
     """Refuse data that do not fit the problem, before any work starts."""
     if not isinstance(data, Dataset):
-        raise ValueError(
-            f"data: expected a Dataset, got {type(data).__name__}; use problem.sample_dataset or problem.dataset."
-        )
+        raise ValueError(f"data: expected a Dataset, got {type(data).__name__}; use problem.sample_dataset.")
     count = data.num_problems
     check_array("data.x0", data.x0, (count, problem.dimension))
-    if problem.execution.float64 is not None and data.x0.dtype != (
-        jnp.float64 if problem.execution.float64 else jnp.float32
-    ):
+    expected = {None: str(data.x0.dtype), True: "float64", False: "float32"}[problem.execution.float64]
+    if data.x0.dtype != expected:
         raise ValueError(
-            f"data: expected {'float64' if problem.execution.float64 else 'float32'} for the problem {problem.name!r}, got {data.x0.dtype}; "
+            f"data: expected {expected} for the problem {problem.name!r}, got {data.x0.dtype}; "
             "draw them with this problem or pass them through problem.dataset."
         )
     if data.x_true is not None:
         check_array("data.x_true", data.x_true, (count, problem.dimension))
     if np.shape(data.threshold) != (count,) or np.isnan(np.asarray(data.threshold)).any():
-        raise ValueError(
-            f"data.threshold: expected {count} numbers, got shape {np.shape(data.threshold)} or NaN; pass one threshold per problem."
-        )
+        shape = np.shape(data.threshold)
+        raise ValueError(f"data.threshold: expected {count} numbers, got shape {shape} or NaN; repair them.")
     for leaf in jax.tree.leaves(data.context):
         check_array("data.context", leaf, (count, *np.shape(leaf)[1:]))
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), data)

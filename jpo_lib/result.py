@@ -32,7 +32,8 @@ STATUS_TEXTS = {
     Status.CONVERGED: "The gradient is smaller than its tolerance: a stationary point.",
     Status.ZERO_GRADIENT: "The gradient is exactly zero at the start: no direction to follow.",
     Status.STALLED: "The steps became smaller than round-off.",
-    Status.LINE_SEARCH_FAILED: "The line search found no acceptable step, usually because of round-off or a jump.",
+    Status.LINE_SEARCH_FAILED: "The line search found no acceptable step, usually because of round-off "
+    "or a jump.",
     Status.BUDGET_SPENT: "The budget of steps or evaluations is spent.",
     Status.DIVERGED: "The simulation returned a loss or gradient that is not finite.",
 }

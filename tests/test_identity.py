@@ -135,7 +135,7 @@ def change_comments_docstrings_and_errors(copy):
         r"^ARMIJO, CURVATURE = 1e-4, 0\.9.*$",
         "ARMIJO, CURVATURE = 1e-4, 0.9  # another comment",
     )
-    copy.edit("jpo_lib/_checks", r"pass such a number", "give such a number")
+    copy.edit("jpo_lib/_checks", r"pass one", "give one")
     copy.edit(
         "jpo_lib/problem",
         r"def objective\(self, x, context, y\):",

@@ -250,7 +250,7 @@ def test_attempts_are_rows_of_what_was_run():
     [
         (dict(dt=0.5), "dt: expected at most 0.25 for order 4, got 0.5"),
         (dict(dt=0.25, order=2), "dt: expected at most 0.125 for order 2, got 0.25"),
-        (dict(order=3), "order: expected 2 or 4, got 3"),
+        (dict(order=3), "order: expected one of 2, 4, got 3"),
         (dict(num_points=127), "num_points: expected an even number, got 127"),
         (dict(num_points=8), "num_points: expected a whole number of at least 16, got 8"),
         (dict(num_points=48), "num_points: expected at least 64 points for a domain of 64, got 48"),

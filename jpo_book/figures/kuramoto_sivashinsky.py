@@ -162,19 +162,19 @@ def plot_cost(ax, attempts: np.recarray) -> None:
         return rows[f"evaluations{ending}"].mean(), rows[f"solved{ending}"].mean()
 
     def dots(rows, color):
-        ax.plot(rows.evaluations, rows.solved, marker=".", linestyle="none", color=color, alpha=0.5)
+        ax.plot(rows["evaluations"], rows["solved"], marker=".", linestyle="none", color=color, alpha=0.5)
 
-    restarts = attempts[np.char.startswith(attempts.attempt, "multi_start")]
-    means = sorted(middle(restarts[restarts.attempt == name]) for name in np.unique(restarts.attempt))
+    restarts = attempts[np.char.startswith(attempts["attempt"], "multi_start")]
+    means = sorted(middle(restarts[restarts["attempt"] == name]) for name in np.unique(restarts["attempt"]))
     dots(restarts, colour_of("MultiStart"))
     look = style("MultiStart")
     ax.plot(*zip(*means, strict=True), **look | {"label": f"{look['label']}, up to 50, 125 or 350"})
-    single = attempts[attempts.attempt == "bfgs"]
+    single = attempts[attempts["attempt"] == "bfgs"]
     ax.plot(*([value] for value in middle(single)), **style("BFGS") | {"linestyle": "none"})
-    joint = attempts[attempts.attempt == "recipe"]
-    sizes = np.unique(joint.group_size)
+    joint = attempts[attempts["attempt"] == "recipe"]
+    sizes = np.unique(joint["group_size"])
     for method, size in zip(("NetworkStart", "Joint", "JointRefined"), sizes, strict=False):
-        rows, color = joint[joint.group_size == size], colour_of(method)
+        rows, color = joint[joint["group_size"] == size], colour_of(method)
         dots(rows, color)
         label = f"JPO, $n$ = {size}: one run, then restarts"
         ends = zip(middle(rows, "_one_run"), middle(rows), strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -26,12 +27,7 @@ def polar(x) -> np.ndarray:
 
 
 def aim_cue_ball(
-    problem: InverseProblem,
-    *,
-    num_problems: int = 16,
-    num_steps: int | None = None,
-    first: int = 0,
-    seed: int = 0,
+    problem: InverseProblem, *, num_problems: int = 16, num_steps: Any = None, first: int = 0, seed: int = 0
 ) -> InteractiveFigure:
     """L(v) = 1/2 |q(v) - y|^2 over the speed and the angle of a shot v: the reader aims, optimizers have gone
     their ways.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -40,7 +41,7 @@ def trained_network(joint):
 
 
 def move_packet(
-    problem: InverseProblem, *, num_problems: int = 16, num_steps: int | None = None, seed: int = 0
+    problem: InverseProblem, *, num_problems: int = 16, num_steps: Any = None, seed: int = 0
 ) -> InteractiveFigure:
     """L(t0) = 1/2 sum_j (u(t_j; t0) - y_j)^2 for a packet and a noise that the reader sets, and where the
     methods end.

@@ -4,6 +4,7 @@ alignment."""
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,6 @@ from jpo_book.figures.results import plot_all_and_median
 from jpo_book.interactive.figure import InteractiveFigure, packed, rounded, texts
 from jpo_book.interactive.paths import follow
 from jpo_book.studies.run_alignment import cosine
-from jpo_lib._checks import check_integer
 from jpo_lib.problem import Dataset, InverseProblem
 from jpo_lib.solvers import BFGS, JointOptimization, solve
 from jpo_lib.solvers.evaluation import evaluation
@@ -23,7 +23,7 @@ LOW, HIGH = -1.0, 4.0  # log10 of the loss over the threshold, in the data of th
 
 
 def play_training(
-    problem: InverseProblem, data: Dataset, *, num_steps: int | None = None, seed: int = 0
+    problem: InverseProblem, data: Dataset, *, num_steps: Any = None, seed: int = 0
 ) -> InteractiveFigure:
     """x_i = net(y_i; theta_k) and L(F(x_i), y_i) after k training steps, with BFGS after k evaluations beside
     it.
@@ -45,8 +45,6 @@ def play_training(
             f"problem: expected one unknown, a box and known truths, got {problem.name!r} with "
             f"{problem.dimension} unknown(s); the figure draws answers against truths."
         )
-    if num_steps is not None:
-        check_integer("num_steps", num_steps, 1)
     joint = solve(problem, data, JointOptimization(num_steps=num_steps, num_recorded=FRAMES), seed=[seed])
     steps, truth = joint.extras["recorded_steps"], np.asarray(data.x_true)
     answers, answers_next = (joint.extras[name][0] for name in ("x_recorded", "x_recorded_next"))

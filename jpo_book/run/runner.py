@@ -130,7 +130,7 @@ def _run(work: list[Job], jobs: int) -> Iterator[tuple[Path, float, str | None]]
 
 
 def _begin(alone: bool) -> None:
-    """In a worker: end when a killed `jpo run` is gone; alone: no second process for the studies of its notebook."""
+    """In a worker: end when a killed `jpo run` is gone; alone: no second process for studies."""
     if alone:
         os.environ.setdefault("JPO_PROCESSES", "1")
 

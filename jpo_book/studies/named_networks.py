@@ -30,7 +30,7 @@ def named_network(problem, spec: Mapping[str, Any]) -> Callable:
     """
     if not isinstance(spec, Mapping):
         raise ValueError(
-            f'network: expected names with values such as {{"width": 16}}, got {spec!r}; write such a description.'
+            f'network: expected names with values such as {{"width": 16}}, got {spec!r}; write that.'
         )
     return _named_network(problem, tuple(sorted(spec.items())))
 
@@ -41,7 +41,8 @@ def _named_network(problem, items) -> Callable:
     architecture = options.pop("architecture", "recommended")
     if architecture not in ARCHITECTURES:
         raise ValueError(
-            f"network: expected architecture to be one of {', '.join(ARCHITECTURES)}, got {architecture!r}; choose one of them."
+            f"network: expected architecture to be one of {', '.join(ARCHITECTURES)}, got {architecture!r}; "
+            "choose one of them."
         )
     if architecture == "recommended":
         cls, make = _recommended(problem)
@@ -55,11 +56,13 @@ def _named_network(problem, items) -> Callable:
     for name, value in options.items():
         if name not in defaults:
             raise ValueError(
-                f"network: expected options of {cls.__name__} ({', '.join(defaults)}), got {name!r}; use one of them."
+                f"network: expected options of {cls.__name__} ({', '.join(defaults)}), got {name!r}; use one "
+                "of them."
             )
         if type(value) is not type(defaults[name]) and (type(value), type(defaults[name])) != (int, float):
             raise ValueError(
-                f"network: expected {type(defaults[name]).__name__} for {name} as in {defaults[name]!r}, got {value!r}; pass such a value."
+                f"network: expected {type(defaults[name]).__name__} for {name} as in {defaults[name]!r}, got "
+                f"{value!r}; pass such a value."
             )
         if name in ("width", "depth", "channels", "hidden") and value < 1:
             raise ValueError(
@@ -79,7 +82,8 @@ def _recommended(problem) -> tuple[type, Callable]:
     make = problem.recommended.network
     if make is None:
         raise ValueError(
-            f"network: expected an architecture for the problem {problem.name!r}, which recommends no network; "
+            f"network: expected an architecture for the problem {problem.name!r}, which recommends no "
+            "network; "
             'choose "dense" or "convolution".'
         )
     network = eqx.filter_eval_shape(make, jax.random.key(0))
@@ -89,7 +93,8 @@ def _recommended(problem) -> tuple[type, Callable]:
 def _general(problem, architecture: str) -> tuple[type, dict[str, Any]]:
     if problem.bounds is None:
         raise ValueError(
-            f"network: expected a problem with bounds for the architecture {architecture!r}, got {problem.name!r} without; "
+            f"network: expected a problem with bounds for the architecture {architecture!r}, got "
+            f"{problem.name!r} without; "
             "write the network yourself."
         )
     with problem.precision():
@@ -103,7 +108,8 @@ def _general(problem, architecture: str) -> tuple[type, dict[str, Any]]:
     leaves = jax.tree.leaves((y, context))
     if len(y.shape) != 1 or any(leaf.shape != y.shape for leaf in leaves):
         raise ValueError(
-            f"network: expected a target along one axis for the architecture 'convolution', got the shape {y.shape}; "
+            "network: expected a target along one axis for the architecture 'convolution', got the shape "
+            f"{y.shape}; "
             'choose "dense" instead.'
         )
     return FlattenedConvolution1D, {

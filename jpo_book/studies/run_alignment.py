@@ -27,7 +27,7 @@ NUM_RECORDED = 9
 REFINEMENT = BFGS(max_evaluations=40, stop_when_solved=True)  # a run that has not arrived by then rarely does
 
 
-def cosine(step, way, shortest=0.0) -> np.ndarray:
+def cosine(step, way, shortest: np.ndarray | float = 0.0) -> np.ndarray:
     """<u, w> / (|u| |w|) along the last axis; 0 where |u| <= shortest, or where either vector is zero.
 
     Arguments:
@@ -61,9 +61,10 @@ def initial_networks(problem: InverseProblem, solver: JointOptimization, data: D
         data: N problems.
         seed: network seed.
     """
-    num_groups = len(data) // solver.group_size
+    size = solver.group_size or len(data)
+    num_groups = len(data) // size
     networks = Networks(
-        problem, solver, grouped(data, num_groups), np.arange(num_groups), solver.batch_for(solver.group_size)
+        problem, solver, grouped(data, num_groups), np.arange(num_groups), solver.batch_for(size)
     )
     networks.initialize((seed,))  # by the program that training has compiled
     return eqx.combine(networks.weights, networks.programs.static)
@@ -110,12 +111,13 @@ def tangent_kernel(networks, data: Dataset) -> np.ndarray:
 def run_alignment_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[str, float]]:
     """Train joint optimization with groups of n problems and measure, for each network seed,
 
-        alignment          cos(x_i' - x_i, x_true_i - x_i)   of training steps x -> x', evenly spaced over the training, the last one left out
-        alignment_own      cos(-g_i, x_true_i - x_i)         of gradient descent on the problem's own training loss at the same x
-        agreement          cos(x_i' - x_i, -g_i)             of the two
-        alignment_kernel   cos(-(K g)_i, x_true_i - x_i)     of plain gradient descent on the weights, at the first step
-        kernel             tr K_ij                           before and after training
-        loss, solved       of the best output, and of at most 40 evaluations of BFGS from there (solver "Joint", "JointRefined")
+        alignment          cos(x_i' - x_i, x_true_i - x_i)   of training steps x -> x', evenly spaced over the
+        training, the last one left out alignment_own      cos(-g_i, x_true_i - x_i)         of gradient
+        descent on the problem's own training loss at the same x agreement          cos(x_i' - x_i, -g_i)
+        of the two alignment_kernel   cos(-(K g)_i, x_true_i - x_i)     of plain gradient descent on the
+        weights, at the first step kernel             tr K_ij                           before and after
+        training loss, solved       of the best output, and of at most 40 evaluations of BFGS from there
+        (solver "Joint", "JointRefined")
 
     Arguments:
         problem: the family of problems.
@@ -178,7 +180,7 @@ def _kernels(
     arrays, static = eqx.partition(trained, eqx.is_array_like)
     start = [tangent_kernel(initial_networks(problem, solver, data, seed), data) for seed in seeds]
     end = [
-        tangent_kernel(eqx.combine(jax.tree.map(lambda leaf: leaf[s], arrays), static), data)
+        tangent_kernel(eqx.combine(jax.tree.map(lambda leaf, s=s: leaf[s], arrays), static), data)
         for s in range(len(seeds))
     ]
     return {"start": np.stack(start), "end": np.stack(end)}

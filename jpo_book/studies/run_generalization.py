@@ -30,14 +30,14 @@ SOLVERS = {
     "BFGS": "one run of BFGS, known problems",
     "MultiStart": "multi-start BFGS, known problems",
     "Joint": "best answer that joint optimization evaluated during training, known problems",
-    "JointLast": "answer of the trained network, known problems: what the unseen ones are to be compared with",
+    "JointLast": "answer of the trained network, known problems: to compare the unseen ones with",
     "JointRefined": "BFGS from Joint, known problems; evaluations include the training",
-    "Supervised": "answer of the supervised network, known problems (which it has not seen); evaluations include its pairs",
+    "Supervised": "answer of the supervised network, known problems, which it has not seen; with its pairs",
     "SupervisedRefined": "BFGS from Supervised, known problems; evaluations include the pairs",
     "SupervisedTraining": "answer of the supervised network to its own training pairs",
     "BFGSUnseen": "one run of BFGS, unseen problems",
     "MultiStartUnseen": "multi-start BFGS, unseen problems",
-    "JointUnseen": "answer of the network trained by joint optimization, unseen problems; evaluations without training",
+    "JointUnseen": "answer of the network of joint optimization, unseen problems; without training",
     "JointUnseenRefined": "BFGS from JointUnseen; evaluations without training",
     "SupervisedUnseen": "answer of the supervised network, unseen problems; evaluations without pairs",
     "SupervisedUnseenRefined": "BFGS from SupervisedUnseen; evaluations without pairs",
@@ -134,7 +134,7 @@ def run_generalization(
     )
     supervised = trained["Supervised"].extras
     pairs = [
-        jax.tree.map(lambda leaf: leaf[k], supervised["pairs"])[:num_problems] for k in range(len(seeds))
+        jax.tree.map(lambda leaf, k=k: leaf[k], supervised["pairs"])[:num_problems] for k in range(len(seeds))
     ]
     table.add_answers(
         "SupervisedTraining", problem, pairs, supervised["x_pairs"][:, :num_problems], trained["Supervised"]

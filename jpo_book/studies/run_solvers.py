@@ -140,7 +140,7 @@ def untrained_answers(problem: InverseProblem, data: Dataset, num_networks: int,
     with problem.precision():
         keys = jax.random.split(random_stream(seed, "networks"), num_networks)
         x = answers(keys, data.y, data.context, data.identifiers)
-        if complete(problem, JointOptimization()).clip_to_bounds:
+        if complete(problem, JointOptimization()).clip_to_bounds and problem.bounds:
             x = jax.numpy.clip(x, *(jax.numpy.asarray(bound, x.dtype) for bound in problem.bounds))
         return x.astype(data.x0.dtype)
 

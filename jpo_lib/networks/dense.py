@@ -12,7 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jpo_lib.problem import IDENTIFIER_SIZE
+from jpo_lib._checks import check_choice
+from jpo_lib.dataset import IDENTIFIER_SIZE
+
+INPUTS = ("targets", "targets+identifiers", "identifiers")
 
 
 class Dense(eqx.Module):
@@ -44,20 +47,19 @@ class Dense(eqx.Module):
         depth: int = 2,
         activation: Callable = jax.nn.silu,
     ):
-        _check_inputs(inputs)
-        size = (target_size if "targets" in inputs else 0) + (
-            IDENTIFIER_SIZE if "identifiers" in inputs else 0
-        )
+        check_choice("inputs", inputs, INPUTS)
+        size = target_size * ("targets" in inputs) + IDENTIFIER_SIZE * ("identifiers" in inputs)
         self.mlp = eqx.nn.MLP(size, len(middle), width, depth, activation, key=key)
         self.inputs = inputs
         self.middle = tuple(float(value) for value in middle)
         self.spread = tuple(float(value) for value in spread)
 
     def __call__(self, y, context=None, identifier=None):
-        parts: list[Any] = (
-            [jnp.ravel(leaf) for leaf in jax.tree.leaves((y, context))] if "targets" in self.inputs else []
+        seen = (
+            (y, context) if "targets" in self.inputs else (),
+            identifier if "identifiers" in self.inputs else None,
         )
-        parts += [identifier] if "identifiers" in self.inputs else []
+        parts = [jnp.ravel(leaf) for leaf in jax.tree.leaves(seen)]
         return jnp.array(self.middle) + jnp.array(self.spread) * self.mlp(jnp.concatenate(parts))
 
 
@@ -77,12 +79,6 @@ class WithIdentifiers(eqx.Module):
         return self.network(y, context, identifier) + self.correction(y, context, identifier)
 
 
-def _check_inputs(inputs: str) -> None:
-    options = ("targets", "targets+identifiers", "identifiers")
-    if inputs not in options:
-        raise ValueError(f"inputs: expected one of {', '.join(options)}, got {inputs!r}; choose one of them.")
-
-
 @functools.lru_cache(maxsize=64)
 def network_for(problem, inputs: str = "targets") -> Callable:
     """The function key -> network that JPO uses for a problem when none is given; the same function for the
@@ -95,29 +91,24 @@ def network_for(problem, inputs: str = "targets") -> Callable:
     Raises:
         ValueError: if `inputs` is unknown, or the problem has neither a recommended network nor bounds.
     """
-    _check_inputs(inputs)
+    check_choice("inputs", inputs, INPUTS)
     if inputs == "targets" and problem.recommended.network is not None:
         return problem.recommended.network
     if problem.bounds is None:
         raise ValueError(
-            f"network: expected a network for the problem {problem.name!r}, which has no bounds to scale a default one; "
-            "pass JointOptimization(network=...)."
+            f"network: expected one for the problem {problem.name!r}, which has no bounds to scale a "
+            "default, "
+            "got none; pass JointOptimization(network=...)."
         )
 
     def build(key):
         key_network, key_correction = jax.random.split(key)
+        box = middle_and_spread(problem)
         if inputs == "targets+identifiers" and problem.recommended.network is not None:
-            return WithIdentifiers(
-                key_correction,
-                problem.recommended.network(key_network),
-                spread=middle_and_spread(problem)["spread"],
-            )
-        return Dense(
-            key_network,
-            inputs=inputs,
-            target_size=input_size(problem) if "targets" in inputs else 0,
-            **middle_and_spread(problem),
-        )
+            network = problem.recommended.network(key_network)
+            return WithIdentifiers(key_correction, network, spread=box["spread"])
+        target_size = input_size(problem) if "targets" in inputs else 0
+        return Dense(key_network, inputs=inputs, target_size=target_size, **box)
 
     return build
 

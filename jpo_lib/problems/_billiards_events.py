@@ -54,12 +54,12 @@ class Events(NamedTuple):
 
     def energy(self):
         """Total kinetic energy before and after each event, shapes (E,); mass 1 per ball."""
-        return 0.5 * jnp.sum(self.velocities_before**2, axis=(1, 2)), 0.5 * jnp.sum(
-            self.piece_velocities[1:] ** 2, axis=(1, 2)
-        )
+        both = self.velocities_before, self.piece_velocities[1:]
+        before, after = (0.5 * jnp.sum(velocities**2, axis=(1, 2)) for velocities in both)
+        return before, after
 
 
-# --- what: impulses at contacts -------------------------------------------------------------------------------------
+# --- what: impulses at contacts -----------------------------------------------------------------------------
 
 
 class Contacts(NamedTuple):
@@ -81,9 +81,7 @@ def list_contacts(num_balls: int, physics: Physics) -> Contacts:
     length, width = physics.table
     walls = np.repeat(np.eye(num_balls), 4, axis=0)
     limits = np.array([length, length, width, width]) / 2 - physics.radius
-    restitution = np.concatenate(
-        [np.full(len(pairs), physics.restitution), np.full(len(walls), physics.cushion_restitution)]
-    )
+    restitution = np.repeat([physics.restitution, physics.cushion_restitution], [len(pairs), len(walls)])
     return Contacts(first, second, np.concatenate([pairs, walls]), limits, restitution)
 
 
@@ -133,9 +131,8 @@ def collide(v, normal, active, contacts: Contacts):
 
         def proceed(state):
             k, impulse, step = state
-            return (k < SWEEPS) & (
-                jnp.max(jnp.abs(step)) > 8 * jnp.finfo(v.dtype).eps * jnp.max(jnp.abs(impulse))
-            )
+            resolution = 8 * jnp.finfo(v.dtype).eps
+            return (k < SWEEPS) & (jnp.max(jnp.abs(step)) > resolution * jnp.max(jnp.abs(impulse)))
 
         def sweep(state):
             k, impulse, _ = state
@@ -146,36 +143,32 @@ def collide(v, normal, active, contacts: Contacts):
         return jax.lax.while_loop(proceed, sweep, sweep((0, zero, zero)))[1]
 
     # Which contacts push is decided without gradients; the impulses of those solve a symmetric linear system.
-    pushes = (
-        iterate(
-            jax.lax.stop_gradient(aim), fixed_normal, lambda j: jnp.where(active, jnp.maximum(j, 0.0), 0.0)
-        )
-        > 0.0
-    )
-    impulse = jax.lax.custom_linear_solve(
-        lambda j: jnp.where(pushes, response(jnp.where(pushes, j, 0.0), normal), j),
-        jnp.where(pushes, aim, 0.0),
-        lambda _, right: (
-            iterate(right, fixed_normal, lambda j: jnp.where(pushes, j, 0.0)) + jnp.where(pushes, 0.0, right)
-        ),
-        symmetric=True,
-    )
+    fixed_aim = jax.lax.stop_gradient(aim)
+    pushes = iterate(fixed_aim, fixed_normal, lambda j: jnp.where(active, jnp.maximum(j, 0.0), 0.0)) > 0.0
+
+    def restricted(j):
+        return jnp.where(pushes, response(jnp.where(pushes, j, 0.0), normal), j)
+
+    def solve(_, right):
+        inside = iterate(right, fixed_normal, lambda j: jnp.where(pushes, j, 0.0))
+        return inside + jnp.where(pushes, 0.0, right)
+
+    impulse = jax.lax.custom_linear_solve(restricted, jnp.where(pushes, aim, 0.0), solve, symmetric=True)
     push = change(impulse, normal)
     work, square = jnp.sum(impulse * closing), jnp.sum(push**2)
     safe = jnp.where(square > 0.0, square, 1.0)
     return v - jnp.where(square > 2.0 * work, 2.0 * work / safe, 1.0) * push
 
 
-# --- the run --------------------------------------------------------------------------------------------------------
+# --- the run ------------------------------------------------------------------------------------------------
 
 
 def run_events(p, v, physics: Physics) -> Events:
     """All contacts of B balls until they rest. Positions and velocities (B, 2); may be traced and
     differentiated."""
     contacts = list_contacts(p.shape[0], physics)
-    together = (
-        32.0 * jnp.finfo(p.dtype).eps
-    )  # times that differ by less, relative to the time to stop, are one instant
+    # Times that differ by less, relative to the time to stop, are one instant.
+    together = 32.0 * jnp.finfo(p.dtype).eps
 
     def contact_times(p, v, rest_speed):
         parts = []
@@ -210,11 +203,8 @@ def run_events(p, v, physics: Physics) -> Events:
         rest_speed = jnp.where(happens & ~(crosses[k] & (rate > 0.0)), GROWTH * rest_speed, rest_speed)
         return (there, after, clock, rest_speed), (there, after, before, clock, happens)
 
-    rest_speed = (
-        physics.rest_speed
-        * physics.deceleration
-        * jnp.max(stopping_times(jax.lax.stop_gradient(v), physics.deceleration))
-    )
+    longest = jnp.max(stopping_times(jax.lax.stop_gradient(v), physics.deceleration))
+    rest_speed = physics.rest_speed * physics.deceleration * longest
     begin = (p, v, jnp.zeros((), p.dtype), rest_speed)
     (there, _, _, rest_speed), (positions, after, before, clock, happened) = jax.lax.scan(
         event, begin, None, length=physics.max_events + 1

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jpo_lib.problem import check_positive
+from jpo_lib._checks import check_not_negative, check_positive
 
 OVERLAP = 1e-5  # of the diameter: what round-off may leave between balls that touch
 WALLS = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
@@ -47,9 +47,7 @@ def check_balls(positions, radius: float, table=None) -> np.ndarray:
     """Refuse balls that overlap or stand outside the table. Returns the positions as an array (B, 2)."""
     positions = np.asarray(positions, float)
     if positions.ndim != 2 or positions.shape[1] != 2 or len(positions) == 0:
-        raise ValueError(
-            f"positions: expected shape (B, 2) with at least one ball, got {positions.shape}; pass one row (x, y) per ball."
-        )
+        raise ValueError(f"positions: expected shape (B, 2), B >= 1, got {positions.shape}; reshape them.")
     if not np.isfinite(positions).all():
         raise ValueError("positions: expected finite numbers, got NaN or infinity; repair them.")
     first, second = np.triu_indices(len(positions), 1)
@@ -57,36 +55,31 @@ def check_balls(positions, radius: float, table=None) -> np.ndarray:
     if len(distance) and distance.min() < 2 * radius * (1 - OVERLAP):
         k = int(np.argmin(distance))
         raise ValueError(
-            f"positions: expected balls at least 2 radius = {2 * radius:g} apart, got balls {first[k]} and {second[k]} at a distance of "
-            f"{distance[k]:g}; move one of them."
+            f"positions: expected balls at least 2 radius = {2 * radius:g} apart, "
+            f"got balls {first[k]} and {second[k]} at a distance of {distance[k]:g}; move one of them."
         )
     if table is not None:
         limit = np.asarray(table) / 2 - radius
         if (np.abs(positions) > limit + 2 * radius * OVERLAP).any():
             k = int(np.argmax((np.abs(positions) - limit).max(axis=1)))
             raise ValueError(
-                f"positions: expected balls on the table, centres within ({limit[0]:g}, {limit[1]:g}) of its middle, got ball {k} at "
-                f"({positions[k, 0]:g}, {positions[k, 1]:g}); move it, or make the table larger."
+                f"positions: expected balls on the table, centres within ({limit[0]:g}, {limit[1]:g}) of its "
+                f"middle, got ball {k} at ({positions[k, 0]:g}, {positions[k, 1]:g}); move it."
             )
     return positions
 
 
-def check_physics(*, radius, deceleration, restitution, table, cushion_restitution) -> None:
+def check_physics(radius, deceleration, restitution, table, cushion_restitution) -> None:
     """Refuse settings without physical meaning."""
     check_positive(radius=radius, deceleration=deceleration)
-    for name, value in (("restitution", restitution), ("cushion_restitution", cushion_restitution)):
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value <= 1:
-            raise ValueError(
-                f"{name}: expected a number between 0 and 1, got {value!r}; it is the speed after a contact over that before."
-            )
+    check_not_negative(1, restitution=restitution, cushion_restitution=cushion_restitution)
     if table is not None:
         if np.shape(table) != (2,):
             raise ValueError(f"table: expected None or (length, width), got {table!r}; pass two numbers.")
         check_positive(table_length=table[0], table_width=table[1])
         if min(table) <= 2 * radius:
-            raise ValueError(
-                f"table: expected sides longer than 2 radius = {2 * radius:g}, got {tuple(table)}; make it larger."
-            )
+            least = f"2 radius = {2 * radius:g}"
+            raise ValueError(f"table: expected sides longer than {least}, got {table}; make it larger.")
 
 
 def stopping_times(v, deceleration):
@@ -155,10 +148,7 @@ def closing_time(d, w, g, end, reach, rest_speed):
     first = jnp.where((a != 0.0) & (discriminant > 0.0), larger / jnp.where(a == 0.0, 1.0, a), 0.0)
     second = jnp.where((larger != 0.0) & (discriminant > 0.0), c / jnp.where(larger == 0.0, 1.0, larger), 0.0)
     zero = jnp.zeros_like(end)
-    first, second = (
-        jnp.clip(jnp.minimum(first, second), zero, end),
-        jnp.clip(jnp.maximum(first, second), zero, end),
-    )
+    first, second = (jnp.clip(way(first, second), zero, end) for way in (jnp.minimum, jnp.maximum))
 
     left, right = jnp.stack([zero, first, second]), jnp.stack([first, second, end])
     turns = _bisect(q, left, right)

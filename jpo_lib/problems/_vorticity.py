@@ -2,7 +2,8 @@
 
 The vorticity w = dv/dx - du/dy of a flow (u, v) in the periodic box [0, 2 pi)^2 obeys
 
-    dw/dt + u dw/dx + v dw/dy = nu (d2/dx2 + d2/dy2) w,    u = d psi/dy,  v = -d psi/dx,  (d2/dx2 + d2/dy2) psi = -w.
+    dw/dt + u dw/dx + v dw/dy = nu (d2/dx2 + d2/dy2) w,    u = d psi/dy,  v = -d psi/dx,  (d2/dx2 + d2/dy2)
+    psi = -w.
 
 A passive marker c may be carried along: dc/dt + u dc/dx + v dc/dy = kappa (d2/dx2 + d2/dy2) c. The mean
 velocity is zero.
@@ -184,7 +185,8 @@ def integrate(
         check_diffusion(name, value)
     if marker is not None and np.shape(marker) != np.shape(vorticity):
         raise ValueError(
-            f"marker: expected the shape {np.shape(vorticity)} of the vorticity, got {np.shape(marker)}; use one grid."
+            f"marker: expected the shape {np.shape(vorticity)} of the vorticity, got {np.shape(marker)}; use "
+            "one grid."
         )
     _, on_grids = integrator(
         num_points, tuple(float(value) for value in diffusion), float(dt), int(num_steps), order

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jpo_lib._checks import check_choice, check_integer, check_positive
 from jpo_lib.networks.dense_velocity import DenseVelocity
-from jpo_lib.problem import Execution, InverseProblem, Recommended, Starts, check_integer, check_positive
+from jpo_lib.problem import Execution, InverseProblem, Recommended, Starts
 from jpo_lib.problems._billiards_events import Events, run_events
 from jpo_lib.problems._billiards_times import Physics, check_balls, check_physics
 
@@ -30,11 +32,8 @@ def triangle(rows: int, radius: float, gap: float = 0.0) -> tuple[tuple[float, f
     """Centres of a triangle of balls with a gap between neighbours, both in units of length; the foremost is
     at the origin."""
     half = radius + 0.5 * gap
-    return tuple(
-        (row * math.sqrt(3.0) * half, (2 * place - row) * half)
-        for row in range(rows)
-        for place in range(row + 1)
-    )
+    places = ((row, place) for row in range(rows) for place in range(row + 1))
+    return tuple((row * math.sqrt(3.0) * half, (2 * place - row) * half) for row, place in places)
 
 
 # For each layout: the object balls for a radius (the target ball first), and its other defaults.
@@ -101,35 +100,22 @@ def simulate_shot(
 
     Source: see `jpo_lib.problems._billiards_events`.
     """
-    check_physics(
-        radius=radius,
-        deceleration=deceleration,
-        restitution=restitution,
-        table=table,
-        cushion_restitution=cushion_restitution,
-    )
+    check_physics(radius, deceleration, restitution, table, cushion_restitution)
     if not isinstance(positions, Tracer):
         check_balls(positions, radius, table)
     positions, velocities = jnp.asarray(positions), jnp.asarray(velocities)
     dtype = jnp.promote_types(jnp.promote_types(positions.dtype, velocities.dtype), jnp.float32)
     if positions.ndim != 2 or positions.shape[1] != 2 or velocities.shape != positions.shape:
         raise ValueError(
-            f"velocities: expected positions and velocities of one shape (B, 2), got {positions.shape} and {velocities.shape}; "
-            "pass one row (x, y) per ball in both."
+            f"velocities: expected positions and velocities of one shape (B, 2), got {positions.shape} and "
+            f"{velocities.shape}; pass one row (x, y) per ball in both."
         )
     if not isinstance(velocities, Tracer) and not np.isfinite(velocities).all():
         raise ValueError("velocities: expected finite numbers, got NaN or infinity; repair them.")
     count = 32 * len(positions) if max_events is None else check_integer("max_events", max_events, 1)
     table = None if table is None else (float(table[0]), float(table[1]))
-    physics = Physics(
-        float(radius),
-        float(deceleration),
-        float(restitution),
-        table,
-        float(cushion_restitution),
-        count,
-        REST_SPEED,
-    )
+    radius, deceleration, restitution = map(float, (radius, deceleration, restitution))
+    physics = Physics(radius, deceleration, restitution, table, float(cushion_restitution), count, REST_SPEED)
     return _run(physics)(positions.astype(dtype), velocities.astype(dtype))
 
 
@@ -142,30 +128,19 @@ def play(problem: InverseProblem, x) -> Events:
 def positions_at(run: Events, times, deceleration: float) -> np.ndarray:
     """Where the balls of a run are at given times, shape (len(times), B, 2); before the begin and after the
     end they rest."""
-    begins, places, velocities = (
-        np.asarray(part) for part in (run.times, run.piece_positions, run.piece_velocities)
-    )
+    begins, places, velocities = map(np.asarray, (run.times, run.piece_positions, run.piece_velocities))
     times = np.clip(times, begins[0], begins[-1])
     piece = np.minimum(np.searchsorted(begins, times, side="right") - 1, len(begins) - 1)
     speed = np.linalg.norm(velocities[piece], axis=-1, keepdims=True)
     spent = np.minimum((times - begins[piece])[:, None, None], speed / deceleration)
-    return (
-        places[piece]
-        + velocities[piece] / np.where(speed > 0, speed, 1.0) * (speed - 0.5 * deceleration * spent) * spent
-    )
+    direction = velocities[piece] / np.where(speed > 0, speed, 1.0)
+    return places[piece] + direction * (speed - 0.5 * deceleration * spent) * spent
 
 
 def _physics(settings) -> Physics:
     table = (settings["table_length"], settings["table_width"]) if settings["cushions"] else None
-    return Physics(
-        settings["radius"],
-        settings["deceleration"],
-        settings["restitution"],
-        table,
-        settings["cushion_restitution"],
-        settings["max_events"],
-        REST_SPEED,
-    )
+    own = {name: settings[name] for name in Physics._fields if name in settings}
+    return Physics(table=table, rest_speed=REST_SPEED, **own)
 
 
 def billiards(
@@ -214,67 +189,40 @@ def billiards(
 
     Source: Holl & Thuerey (2024), arXiv 2408.08119, Figure 4. The settings are the companion's own.
     """
-    if layout not in LAYOUTS:
-        raise ValueError(f"layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}; choose one of them.")
+    given = dict(locals())
+    check_choice("layout", layout, LAYOUTS)
     place, defaults = LAYOUTS[layout]
-    given = dict(
-        cushions=cushions,
-        target_ball=target_ball,
-        speed_min=speed_min,
-        speed_max=speed_max,
-        angle_max=angle_max,
-        max_events=max_events,
-    )
-    settings = {
-        name: {**COMMON, **defaults}[name] if value is None else value for name, value in given.items()
+    usual = {**COMMON, **defaults}
+    settings: dict[str, Any] = {
+        name: usual.get(name) if value is None else value for name, value in given.items()
     }
-    settings.update(
-        layout=layout,
-        radius=radius,
-        deceleration=deceleration,
-        restitution=restitution,
-        cushion_restitution=cushion_restitution,
-        table_length=table_length,
-        table_width=table_width,
-    )
-
-    check_positive(
-        speed_min=settings["speed_min"], speed_max=settings["speed_max"], angle_max=settings["angle_max"]
-    )
+    slow, fast, target = settings["speed_min"], settings["speed_max"], settings["target_ball"]
+    check_positive(speed_min=slow, speed_max=fast, angle_max=settings["angle_max"])
     if not isinstance(settings["cushions"], bool):
-        raise ValueError(
-            f"cushions: expected True or False, got {cushions!r}; say whether the table has cushions."
-        )
+        raise ValueError(f"cushions: expected True or False, got {cushions!r}; pass one of them.")
     table = (table_length, table_width) if settings["cushions"] else None
-    check_physics(
-        radius=radius,
-        deceleration=deceleration,
-        restitution=restitution,
-        table=table,
-        cushion_restitution=cushion_restitution,
-    )
-    balls = check_balls(
-        ((-8.0 * radius, 0.0), *place(radius)) if positions is None else positions, radius, table
-    )
-    if settings["speed_min"] >= settings["speed_max"]:
+    check_physics(radius, deceleration, restitution, table, cushion_restitution)
+    usual_positions = ((-8.0 * radius, 0.0), *place(radius))
+    balls = check_balls(usual_positions if positions is None else positions, radius, table)
+    if slow >= fast:
         raise ValueError(
-            f"speed_min, speed_max: expected speed_min < speed_max, got {settings['speed_min']} and {settings['speed_max']}; change the range."
+            f"speed_min, speed_max: expected speed_min < speed_max, got {slow} and {fast}; change the range."
         )
     if settings["angle_max"] > math.pi:
-        raise ValueError(
-            f"angle_max: expected at most pi, got {angle_max!r}; it is half of the range of angles, in radians."
-        )
+        raise ValueError(f"angle_max: expected at most pi, got {angle_max!r}; it is in radians.")
     check_integer("max_events", settings["max_events"], 1)
-    check_integer("target_ball", settings["target_ball"], 1)
-    if settings["target_ball"] >= len(balls):
+    check_integer("target_ball", target, 1)
+    if target >= len(balls):
         raise ValueError(
-            f"target_ball: expected an index from 1 to {len(balls) - 1}, got {settings['target_ball']}; ball 0 is the cue ball."
+            f"target_ball: expected an index from 1 to {len(balls) - 1}, got {target}; ball 0 is the cue "
+            "ball."
         )
-    reach = settings["speed_max"] ** 2 / (2 * deceleration)
+    reach = fast**2 / (2 * deceleration)
     nearest = np.linalg.norm(balls[1:] - balls[0], axis=1).min() - 2 * radius
     if reach <= nearest:
         raise ValueError(
-            f"speed_max: expected a shot that reaches a ball {nearest:g} away, got one that stops after {reach:g}; make it faster."
+            f"speed_max: expected a shot that reaches a ball {nearest:g} away, "
+            f"got one that stops after {reach:g}; make it faster."
         )
     settings["positions"] = tuple(map(tuple, balls.tolist()))
     return _problem(tuple(sorted(settings.items())))
@@ -343,17 +291,15 @@ def _problem(items) -> InverseProblem:
 
     middle_speed, wide = 0.5 * (slow + fast), fast * math.sin(min(angle_max, math.pi / 2))
     # Where targets lie: a ball that is hit in full rolls this far.
-    far = (
-        0.25
-        * (1 + settings["restitution"]) ** 2
-        * max(middle_speed**2 / (2 * physics.deceleration) - 6 * physics.radius, physics.radius)
-    )
+    longest = max(middle_speed**2 / (2 * physics.deceleration) - 6 * physics.radius, physics.radius)
+    far = 0.25 * (1 + physics.restitution) ** 2 * longest
     network = dict(
         target_middle=(balls[target] + [0.5 * far, 0.0]).tolist(),
         target_spread=(0.5 * far, 0.5 * far),
         middle=(middle_speed, 0.0),
         spread=0.5 * (fast - slow),
     ) | layout.get("network", {})
+    joint = {"learning_rate": 5e-3, "num_steps": 150, "clip_problem": 1.0, **layout.get("joint", {})}
     return InverseProblem(
         name="billiards",
         dimension=2,
@@ -366,12 +312,7 @@ def _problem(items) -> InverseProblem:
         recommended=Recommended(
             network=lambda key, **changes: DenseVelocity(key, **network, **changes),
             solvers={
-                "JointOptimization": {
-                    "learning_rate": 5e-3,
-                    "num_steps": 150,
-                    "clip_problem": 1.0,
-                    **layout.get("joint", {}),
-                },
+                "JointOptimization": joint,
                 "GradientDescent": {"learning_rate": 0.01},
                 "Adam": {"learning_rate": 0.1},
                 "MultiStart": {"run_evaluations": 40, "num_starts": 48},

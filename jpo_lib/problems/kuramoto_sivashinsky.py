@@ -8,7 +8,7 @@ often the loss goes up and down in the unknowns.
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,16 +16,9 @@ import numpy as np
 from jax.core import Tracer
 from jax.custom_derivatives import SymbolicZero
 
+from jpo_lib._checks import check_array, check_choice, check_integer, check_positive
 from jpo_lib.networks.kuramoto_sivashinsky import FORCING_MODE, RingEncoder
-from jpo_lib.problem import (
-    Execution,
-    InverseProblem,
-    Recommended,
-    Starts,
-    check_array,
-    check_integer,
-    check_positive,
-)
+from jpo_lib.problem import Execution, InverseProblem, Recommended, Starts
 from jpo_lib.problems._spectral import ETDRK, etdrk, etdrk_step
 
 NUM_INITIAL_MODES = 8
@@ -96,15 +89,14 @@ def _discretization(num_points: int, domain_extent: float, dt: float, order: int
 def _products(groups, matrices):
     return tuple(
         jnp.matmul(part, jnp.asarray(matrix, part.dtype), precision="highest")
-        for part, matrix in zip(groups, matrices)
+        for part, matrix in zip(groups, matrices, strict=True)
     )
 
 
 def _check_grid(num_points, domain_extent, dt, horizon, order) -> int:
     """Refuse settings that cannot be simulated. Returns the number of time steps."""
     check_positive(domain_extent=domain_extent, dt=dt, horizon=horizon)
-    if order not in LARGEST_DT:
-        raise ValueError(f"order: expected 2 or 4, got {order!r}; these are the schemes offered.")
+    check_choice("order", order, LARGEST_DT)
     check_integer("num_points", num_points, minimum=16)
     if num_points % 2:
         raise ValueError(f"num_points: expected an even number, got {num_points}; add one point.")
@@ -114,16 +106,15 @@ def _check_grid(num_points, domain_extent, dt, horizon, order) -> int:
     least += least % 2
     if num_points < least:
         raise ValueError(
-            f"num_points: expected at least {least} points for a domain of {domain_extent:g}, got {num_points}; "
-            "fewer do not resolve the wavenumbers that damp the motion."
+            f"num_points: expected at least {least} points for a domain of {domain_extent:g}, "
+            f"got {num_points}; fewer do not resolve the wavenumbers that damp the motion."
         )
     if dt > LARGEST_DT[order]:
-        raise ValueError(
-            f"dt: expected at most {LARGEST_DT[order]} for order {order}, got {dt:g}; take smaller steps."
-        )
+        most = f"at most {LARGEST_DT[order]} for order {order}"
+        raise ValueError(f"dt: expected {most}, got {dt:g}; take smaller steps.")
     if horizon > LARGEST_HORIZON:
         raise ValueError(
-            f"horizon: expected at most {LARGEST_HORIZON:g}, got {horizon:g}; longer motions have not been tested."
+            f"horizon: expected at most {LARGEST_HORIZON:g}, got {horizon:g}; take a shorter one."
         )
     steps = round(horizon / dt)
     if steps < 1 or abs(steps * dt - horizon) > 1e-9 * horizon:
@@ -147,9 +138,8 @@ def _states(u0, alpha, beta, forcing, discretization: Discretization, num_steps:
             0.5 * (even * even + odd * odd + sine_even * sine_even + sine_odd * sine_odd),
             even * odd + sine_even * sine_odd,
         )
-        return tuple(
-            beta * part + constant for part, constant in zip(_products(halved_square, d.derivative), drive)
-        )
+        slopes = _products(halved_square, d.derivative)
+        return tuple(beta * part + constant for part, constant in zip(slopes, drive, strict=True))
 
     # To recompute a step in the backward pass is faster than to store its stages: they do not fit into the
     # cache.
@@ -160,21 +150,10 @@ def _states(u0, alpha, beta, forcing, discretization: Discretization, num_steps:
 
     last, states = jax.lax.scan(step, start, None, length=num_steps)
     if every_state:
-        last = tuple(jnp.concatenate([first[None], later]) for first, later in zip(start, states))
+        last = tuple(
+            jnp.concatenate([first[None], later]) for first, later in zip(start, states, strict=True)
+        )
     return sum(_products(last, d.to_grid))
-
-
-def _prepare(u0, horizon, dt, forcing, domain_extent, order):
-    u0 = jnp.asarray(u0)
-    if u0.ndim != 1:
-        raise ValueError(f"u0: expected shape (num_points,), got {u0.shape}; batches come from jax.vmap.")
-    u0 = u0.astype(jnp.result_type(u0, jnp.float32))
-    num_points = u0.shape[0]
-    num_steps = _check_grid(num_points, domain_extent, dt, horizon, order)
-    forcing = default_forcing(num_points) if forcing is None else forcing
-    check_array("forcing", forcing, (num_points,), finite=not isinstance(forcing, Tracer))
-    check_array("u0", u0, (num_points,), finite=not isinstance(u0, Tracer))
-    return u0, forcing, _discretization(num_points, float(domain_extent), float(dt), order), num_steps
 
 
 def integrate(
@@ -187,6 +166,7 @@ def integrate(
     forcing=None,
     domain_extent: float = 64.0,
     order: int = 4,
+    every_state: bool = False,
 ):
     """The state u(T) of u_t = alpha G - u_xx - u_xxxx - beta u u_x on the periodic domain [0, L), from u(0) =
     u0.
@@ -205,6 +185,7 @@ def integrate(
         forcing: G(x_j), shape (num_points,), dimensionless; cos(2 pi 4 x / L) when None. Zeros: no forcing.
         domain_extent: L, dimensionless length.
         order: of the time integration, 2 or 4.
+        every_state: return what `trajectory` does.
     Returns:
         u(T) on the same grid, shape (num_points,), dimensionless.
     Raises:
@@ -213,27 +194,25 @@ def integrate(
     Source: Kuramoto (1978), doi:10.1143/PTPS.64.346; Kassam & Trefethen (2005),
         doi:10.1137/S1064827502410633.
     """
-    u0, forcing, discretization, num_steps = _prepare(u0, horizon, dt, forcing, domain_extent, order)
-    return _states(u0, alpha, beta, forcing, discretization, num_steps, every_state=False)
+    u0 = jnp.asarray(u0)
+    if u0.ndim != 1:
+        raise ValueError(f"u0: expected shape (num_points,), got {u0.shape}; batches come from jax.vmap.")
+    u0 = u0.astype(jnp.result_type(u0, jnp.float32))
+    num_points = u0.shape[0]
+    num_steps = _check_grid(num_points, domain_extent, dt, horizon, order)
+    forcing = default_forcing(num_points) if forcing is None else forcing
+    check_array("forcing", forcing, (num_points,), finite=not isinstance(forcing, Tracer))
+    check_array("u0", u0, (num_points,), finite=not isinstance(u0, Tracer))
+    discretization = _discretization(num_points, float(domain_extent), float(dt), order)
+    return _states(u0, alpha, beta, forcing, discretization, num_steps, every_state)
 
 
-def trajectory(
-    u0,
-    alpha,
-    beta,
-    *,
-    horizon: float,
-    dt: float = 0.25,
-    forcing=None,
-    domain_extent: float = 64.0,
-    order: int = 4,
-):
+def trajectory(u0, alpha, beta, **settings) -> Any:
     """All states u(0), u(dt), ..., u(T) of `integrate`, shape (T / dt + 1, num_points). Arguments as there.
 
     The first row is u0 projected on the modes that are kept.
     """
-    u0, forcing, discretization, num_steps = _prepare(u0, horizon, dt, forcing, domain_extent, order)
-    return _states(u0, alpha, beta, forcing, discretization, num_steps, every_state=True)
+    return integrate(u0, alpha, beta, every_state=True, **settings)
 
 
 def coefficients_of(x):
@@ -261,7 +240,9 @@ def _jacobian_carried_along(run):
 
     def derivative(primals, tangents):
         if not isinstance(tangents[1], SymbolicZero):
-            tangents = [jnp.zeros(t.shape, t.dtype) if isinstance(t, SymbolicZero) else t for t in tangents]
+            tangents = [
+                jnp.zeros_like(p) if isinstance(t, SymbolicZero) else t for p, t in zip(primals, tangents)
+            ]
             return jax.jvp(run, primals, tuple(tangents))
         x, u0 = primals
         columns = functools.partial(jax.jvp, lambda x: run(x, u0), (x,))
@@ -305,11 +286,10 @@ def kuramoto_sivashinsky(
 
     Source: Holl & Thuerey (2024), arXiv 2408.08119, Figure 5. The settings are the companion's own.
     """
+    settings = dict(locals())
     _check_grid(num_points, domain_extent, dt, horizon, order)
     if num_points % 16:
-        raise ValueError(
-            f"num_points: expected a multiple of 16, got {num_points}; the network halves the grid four times."
-        )
+        raise ValueError(f"num_points: expected a multiple of 16, got {num_points}; the network needs that.")
     if float64 not in (None, True, False):
         raise ValueError(f"float64: expected True, False or None, got {float64!r}; pass one of them.")
     if float64 is False and horizon > FLOAT32_HORIZON:
@@ -318,20 +298,10 @@ def kuramoto_sivashinsky(
             f"beyond {FLOAT32_HORIZON:g} chaos makes float32 gradients wrong."
         )
     float64 = horizon > FLOAT32_HORIZON if float64 is None else bool(float64)
-    forcing = default_forcing(num_points)
+    scheme = {"horizon": horizon, "dt": dt, "domain_extent": domain_extent, "order": order}
 
     def run(x, context):
-        alpha, beta = coefficients_of(x)
-        return integrate(
-            context,
-            alpha,
-            beta,
-            horizon=horizon,
-            dt=dt,
-            forcing=forcing,
-            domain_extent=domain_extent,
-            order=order,
-        )
+        return integrate(context, *coefficients_of(x), **scheme)
 
     simulate = _jacobian_carried_along(run)
 
@@ -375,12 +345,5 @@ def kuramoto_sivashinsky(
             refinement={"max_evaluations": 25, "num_starts": 2},
         ),
         execution=Execution(float64=float64, block_size=64),
-        settings=dict(
-            horizon=horizon,
-            domain_extent=domain_extent,
-            num_points=num_points,
-            dt=dt,
-            order=order,
-            float64=float64,
-        ),
+        settings={**settings, "float64": float64},
     )

@@ -194,8 +194,10 @@ def navier_stokes(
     needed = math.sqrt(2 * math.log(10)) / puff_width  # there the puff's spectrum has fallen to a tenth
     if k_max < needed or puff_width > 1.5:
         raise ValueError(
-            f"num_points, puff_width: expected at least {2 * math.ceil((3 * needed + 1) / 2)} points for a puff of width {puff_width}, "
-            f"and a width of at most 1.5, got {num_points} points; the grid must resolve the puff and the box must hold it."
+            f"num_points, puff_width: expected at least {2 * math.ceil((3 * needed + 1) / 2)} points for a "
+            f"puff of width {puff_width}, "
+            f"and a width of at most 1.5, got {num_points} points; the grid must resolve the puff and the "
+            "box must hold it."
         )
     speed = largest_speed(shear, force_limit, puff_width, num_points)
     stable = STABILITY_LIMIT[order] / (k_max * speed)
@@ -205,12 +207,14 @@ def navier_stokes(
         num_steps = math.ceil(horizon / dt - 1e-9)
         if horizon / num_steps > stable:
             raise ValueError(
-                f"dt: expected at most {stable:.3g} for {num_points} points and speeds up to {speed:.3g}, got {dt:g}; "
+                f"dt: expected at most {stable:.3g} for {num_points} points and speeds up to {speed:.3g}, "
+                f"got {dt:g}; "
                 "larger steps are not stable for every force, so take a smaller one or None."
             )
     if num_steps > 100_000:
         raise ValueError(
-            f"dt, horizon: expected at most 100000 steps, got {num_steps}; shorten the horizon or use fewer points."
+            f"dt, horizon: expected at most 100000 steps, got {num_steps}; shorten the horizon or use fewer "
+            "points."
         )
 
     diffusion = (
@@ -322,6 +326,7 @@ def _mean_square(simulate, sample_x, num_samples: int = 256) -> float:
         )
     if not 0 < value < math.inf:
         raise ValueError(
-            f"navier_stokes: expected finite flows over the whole prior, got {value} as mean of y^2; reduce the speeds or dt."
+            f"navier_stokes: expected finite flows over the whole prior, got {value} as mean of y^2; reduce "
+            "the speeds or dt."
         )
     return value

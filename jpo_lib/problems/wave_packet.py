@@ -11,8 +11,9 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from jpo_lib._checks import check_integer, check_not_negative, check_positive
 from jpo_lib.networks.energy_centroid import EnergyCentroid1D
-from jpo_lib.problem import InverseProblem, Recommended, Starts, check_integer, check_positive
+from jpo_lib.problem import InverseProblem, Recommended, Starts
 
 
 @functools.lru_cache(maxsize=32)
@@ -45,27 +46,22 @@ def wave_packet(
 
     Source: Holl & Thuerey (2024), arXiv 2408.08119, Figure 3. The settings are the companion's own.
     """
+    settings = dict(locals())
     check_positive(amplitude=amplitude, width=width, window=window)
     check_integer("num_points", num_points, minimum=16)
     if num_points % 2:
-        raise ValueError(
-            f"num_points: expected an even number, got {num_points}; the network reads every second sample."
-        )
-    if not 0 <= noise < float("inf"):
-        raise ValueError(
-            f"noise: expected a finite number of at least 0, got {noise!r}; pass a standard deviation."
-        )
+        raise ValueError(f"num_points: expected an even number, got {num_points}; the network needs that.")
+    check_not_negative(noise=noise)
     if window / num_points > 1.0:
         raise ValueError(
-            f"num_points: expected at least {int(window) + 1} samples for a window of {window}, got {num_points}; "
-            "fewer than about six samples per period blur the carrier wave."
+            f"num_points: expected at least {int(window) + 1} samples for a window of {window}, "
+            f"got {num_points}; fewer than about six samples per period blur the carrier wave."
         )
     lower = window / 4 if prior_lower is None else prior_lower
     upper = 3 * window / 4 if prior_upper is None else prior_upper
     if not 0 <= lower < upper <= window:
-        raise ValueError(
-            f"prior_lower, prior_upper: expected 0 <= lower < upper <= {window}, got {lower} and {upper}; change the range."
-        )
+        order = f"0 <= lower < upper <= {window}"
+        raise ValueError(f"prior_lower, prior_upper: expected {order}, got {lower} and {upper}; change them.")
 
     def simulate(x, context=None):
         del context
@@ -102,13 +98,5 @@ def wave_packet(
                 "Adam": {"learning_rate": 0.3},
             },
         ),
-        settings=dict(
-            amplitude=amplitude,
-            width=width,
-            window=window,
-            num_points=num_points,
-            noise=noise,
-            prior_lower=lower,
-            prior_upper=upper,
-        ),
+        settings={**settings, "prior_lower": lower, "prior_upper": upper},
     )

@@ -32,13 +32,15 @@ def mesh_for(devices: int | Sequence | None) -> Mesh | None:
         return None
     if isinstance(devices, bool) or not isinstance(devices, (int, np.integer, Sequence, np.ndarray)):
         raise ValueError(
-            f"devices: expected a number or a sequence of JAX devices, got {devices!r}; pass for example jax.devices()."
+            f"devices: expected a number or a sequence of JAX devices, got {devices!r}; pass for example "
+            "jax.devices()."
         )
     if isinstance(devices, (int, np.integer)):
         known = jax.devices()
         if not 1 <= devices <= len(known):
             raise ValueError(
-                f"devices: expected 1 to {len(known)}, which are all that JAX sees here, got {devices}; ask for fewer."
+                f"devices: expected 1 to {len(known)}, which are all that JAX sees here, got {devices}; ask "
+                "for fewer."
             )
         devices = known[:devices]
     devices = list(devices)
@@ -48,7 +50,8 @@ def mesh_for(devices: int | Sequence | None) -> Mesh | None:
         or len(set(devices)) < len(devices)
     ):
         raise ValueError(
-            f"devices: expected different JAX devices, at least one, got {devices}; pass for example jax.devices()."
+            f"devices: expected different JAX devices, at least one, got {devices}; pass for example "
+            "jax.devices()."
         )
     return None if devices == [jax.devices()[0]] else Mesh(np.array(devices), AXIS)
 
@@ -57,7 +60,8 @@ def check_shares(mesh: Mesh | None, count: int, what: str) -> None:
     """Refuse a number of problems that is no multiple of the number of devices."""
     if mesh is not None and count % mesh.size:
         raise ValueError(
-            f"devices: expected a divisor of the {count} {what}, got {mesh.size} devices; use another number of either."
+            f"devices: expected a divisor of the {count} {what}, got {mesh.size} devices; use another number "
+            "of either."
         )
 
 
@@ -83,7 +87,7 @@ def placed(tree, mesh: Mesh | None, parts=EACH):
             return leaf
         if mesh_of([leaf]) is None and not mesh.is_multi_process:
             return jax.device_put(leaf, sharding)
-        if jnp.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+        if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(
                 place(jax.random.key_data(leaf), part), impl=jax.random.key_impl(leaf)
             )

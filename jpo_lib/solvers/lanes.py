@@ -35,7 +35,9 @@ from jpo_lib.solvers.evaluation import Program, block_size, evaluation
 from jpo_lib.solvers.solver import Solver
 
 PACK_FACTOR = 4
-TRIPS = 4  # evaluations of each block before all blocks are looked at together; a fixed number, so that equal runs deal equal blocks
+# Evaluations of each block before all blocks are looked at together; a fixed number, so that equal runs deal
+# equal blocks.
+TRIPS = 4
 SMALLEST_BATCH = 16
 
 
@@ -286,7 +288,8 @@ class LaneSolver(Solver):
         del dimension
         if restarts is not None:
             raise ValueError(
-                f"restarts: expected None for {type(self).__name__}, got an array; only MultiStart starts again."
+                f"restarts: expected None for {type(self).__name__}, got an array; only MultiStart starts "
+                "again."
             )
 
     def run(
@@ -331,7 +334,9 @@ class LaneSolver(Solver):
             missing = longest - outcome["loss_history"].shape[1]
             outcome["loss_history"] = np.pad(outcome["loss_history"], ((0, 0), (0, missing)), mode="edge")
         rows = {name: np.concatenate([outcome[name] for outcome in outcomes]) for name in outcomes[0]}
-        arrays = {name: value.reshape(len(seeds), count, *value.shape[1:]) for name, value in rows.items()}
+        arrays: dict[str, Any] = {
+            name: value.reshape(len(seeds), count, *value.shape[1:]) for name, value in rows.items()
+        }
         return Result(
             **arrays,
             solved=arrays["loss"] < np.asarray(data.threshold),

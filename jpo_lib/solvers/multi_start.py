@@ -61,7 +61,8 @@ class MultiStart(LaneSolver):
             not isinstance(self.solver, LaneSolver) or isinstance(self.solver, MultiStart)
         ):
             raise ValueError(
-                f"solver: expected a solver of single problems such as BFGS(), got {type(self.solver).__name__}; "
+                "solver: expected a solver of single problems such as BFGS(), got "
+                f"{type(self.solver).__name__}; "
                 "pass one of those."
             )
 

@@ -23,7 +23,8 @@ OPTIMIZERS = {"adam": optax.scale_by_adam, "sgd": optax.identity, "rmsprop": opt
 class Programs(NamedTuple):
     """The compiled parts of a network, for a batch of M networks with b problems each."""
 
-    gather: Program  # data, group of each network (M,), chosen problems (M, b) -> inputs of the networks, context and targets
+    # data, group of each network (M,), chosen problems (M, b) -> inputs of the networks, context and targets
+    gather: Program
     propose: Program  # weights, inputs -> x (M b, d), outputs before the box was applied, their pull-back
     static: Any  # the part of a network that is not trained
 
@@ -32,6 +33,7 @@ def bounded(problem: InverseProblem | None, x):
     """x in the box of the problem; as it is without a problem."""
     if problem is None:
         return x
+    assert problem.bounds is not None  # `check_groups` has refused the others
     lower, upper = (jnp.asarray(bound, x.dtype) for bound in problem.bounds)
     return jnp.clip(x, lower, upper)
 

@@ -38,11 +38,13 @@ def refinement_starts(
     check_positive(spread=spread)
     if problem.bounds is None:
         raise ValueError(
-            f"problem: expected one with bounds, got {problem.name!r} without; pass restarts of your own to solve."
+            f"problem: expected one with bounds, got {problem.name!r} without; pass restarts of your own to "
+            "solve."
         )
     if "x_final" not in joint.extras:
         raise ValueError(
-            f"joint: expected the result of a JointOptimization, got that of {joint.solver.partition('(')[0]}; "
+            "joint: expected the result of a JointOptimization, got that of "
+            f"{joint.solver.partition('(')[0]}; "
             "train a network first."
         )
     lower, upper = (np.asarray(bound) for bound in problem.bounds)

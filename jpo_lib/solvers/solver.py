@@ -106,7 +106,8 @@ def solve(
         seeds = tuple(check_integer("seed", s, 0) for s in (seed if several else [seed]))
         if not seeds or len(set(seeds)) != len(seeds):
             raise ValueError(
-                f"seed: expected at least one seed and no seed twice, got {list(seeds)}; pass different seeds."
+                f"seed: expected at least one seed and no seed twice, got {list(seeds)}; pass different "
+                "seeds."
             )
         solver = complete(problem, solver, data.num_problems)
         result = solver.run(problem, data, seeds, x0, restarts, mesh_for(devices))

@@ -4,6 +4,7 @@ of it."""
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import numpy as np
 from jpo_lib._progress import progress_bar
 from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer, random_stream
 from jpo_lib.solvers.evaluation import evaluation
+from jpo_lib.solvers.solver import ARRAYS
 from jpo_lib.solvers.training import (
     Networks,
     NetworkTraining,
@@ -100,7 +102,7 @@ def run_supervised(
     batch = solver.batch_for(num_pairs)
     pairs = [draw_pairs(problem, num_groups * num_pairs, seed) for seed in seeds]
     if problem.bounds is None:
-        scale = np.std(np.concatenate([p.x_true for p in pairs]), axis=0) + 1e-30
+        scale = np.std(np.concatenate([np.asarray(p.x_true) for p in pairs]), axis=0) + 1e-30
     else:
         scale = 0.5 * (np.asarray(problem.bounds[1]) - np.asarray(problem.bounds[0]))
 
@@ -128,8 +130,9 @@ def run_supervised(
     run_seconds = sum(networks.run_seconds for networks in trained)
     # Each problem pays its share of the pairs; the shares of a group add up to m.
     shares = np.diff(np.arange(group_size + 1) * num_pairs // group_size)
+    unknown: dict[str, Any] = dict.fromkeys(ARRAYS)  # until the networks have answered
     result = Result(
-        **dict.fromkeys(("x", "loss", "loss_history", "num_evaluations", "solved", "status")),
+        **unknown,
         compile_seconds=sum(networks.compile_seconds for networks in trained),
         run_seconds=run_seconds,
         solver=describe(solver),

@@ -52,19 +52,22 @@ class NetworkTraining(Solver):
                 check_integer(name, getattr(self, name), 1)
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(
-                f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}; use one of them."
+                f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}; use one of "
+                "them."
             )
         if self.learning_rate is not None:
             check_positive(learning_rate=self.learning_rate)
         if self.final_rate is not None and not 0 <= self.final_rate <= 1:
             raise ValueError(
-                f"final_rate: expected a number between 0 and 1, got {self.final_rate!r}; it is a fraction of the learning rate."
+                f"final_rate: expected a number between 0 and 1, got {self.final_rate!r}; it is a fraction "
+                "of the learning rate."
             )
         for name in ("clip_problem", "clip_global"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(
-                    f"{name}: expected a number above zero (infinity to switch it off), got {value!r}; pass such a number."
+                    f"{name}: expected a number above zero (infinity to switch it off), got {value!r}; pass "
+                    "such a number."
                 )
 
     def completed(self, problem, num_problems=None):
@@ -120,7 +123,8 @@ def check_groups(problem: InverseProblem, solver: NetworkTraining, count: int) -
     if count % group_size:
         nearest = min((n for n in range(1, count + 1) if count % n == 0), key=lambda n: abs(n - group_size))
         raise ValueError(
-            f"group_size: expected a divisor of the {count} problems, got {group_size}; the nearest is {nearest}."
+            f"group_size: expected a divisor of the {count} problems, got {group_size}; the nearest is "
+            f"{nearest}."
         )
     if solver.clip_to_bounds and problem.bounds is None:
         raise ValueError(
@@ -154,7 +158,7 @@ class Networks:
         split = mesh is not None and len(groups) % mesh.size != 0
         if split:
             check_shares(mesh, batch, "problems of a batch")
-        self.num_shares = mesh.size if split else 1
+        self.num_shares = mesh.size if mesh is not None and split else 1
         self.solver, self.inputs = solver, placed(inputs, mesh, ALL)
         self.groups = placed(jnp.asarray(groups), mesh, ALL if split else EACH)
         self.make_network = solver.network or network_for(problem, solver.inputs)
@@ -290,7 +294,8 @@ def predict(problem: InverseProblem, result: Result, data: Dataset) -> np.ndarra
     """
     if "network" not in result.extras:
         raise ValueError(
-            f"result: expected that of a solver that trains networks, got that of {result.solver.partition('(')[0]}; "
+            "result: expected that of a solver that trains networks, got that of "
+            f"{result.solver.partition('(')[0]}; "
             "train a network first."
         )
     solver, several = result.extras["solver"], isinstance(result.seed, tuple)
@@ -300,7 +305,8 @@ def predict(problem: InverseProblem, result: Result, data: Dataset) -> np.ndarra
     num_seeds, num_groups = jax.tree.leaves(weights)[0].shape[:2]
     if data.num_problems % num_groups:
         raise ValueError(
-            f"data: expected a multiple of {num_groups} problems, one share for each network, got {data.num_problems}; "
+            f"data: expected a multiple of {num_groups} problems, one share for each network, got "
+            f"{data.num_problems}; "
             "pass another number."
         )
     with problem.precision():
@@ -309,6 +315,6 @@ def predict(problem: InverseProblem, result: Result, data: Dataset) -> np.ndarra
         networks = Networks(problem, solver, grouped(data, num_groups), np.arange(num_groups), batch)
         answers = []
         for seed in range(num_seeds):
-            networks.weights = jax.tree.map(lambda leaf: jnp.asarray(leaf[seed]), weights)
+            networks.weights = jax.tree.map(lambda leaf, seed=seed: jnp.asarray(leaf[seed]), weights)
             answers.append(networks.outputs().reshape(data.num_problems, -1))
     return np.stack(answers) if several else answers[0]

@@ -6,6 +6,7 @@ All is NumPy float64; the simulations that test it are in `jpo_lib.theory.measur
 the book's page of proofs; x_true is written x* there.
 """
 
+import itertools
 from functools import lru_cache
 
 import numpy as np
@@ -136,8 +137,8 @@ def _landscape_nodes(half_width):
     edges = np.unique(
         np.clip([-half_width, -outer, -inner, inner, outer, half_width], -half_width, half_width)
     )
-    x = np.concatenate([a + (b - a) * position for a, b in zip(edges[:-1], edges[1:])])
-    wx = np.concatenate([(b - a) * weight for a, b in zip(edges[:-1], edges[1:])])
+    x = np.concatenate([a + (b - a) * position for a, b in itertools.pairwise(edges)])
+    wx = np.concatenate([(b - a) * weight for a, b in itertools.pairwise(edges)])
     edge = np.full_like(x, half_width)
     cuts = np.sort(np.clip([-edge, x, np.pi / 2 - x, -np.pi / 2 - x, edge], -half_width, half_width), axis=0)
     size = np.diff(cuts, axis=0)[..., None]
@@ -221,7 +222,7 @@ def relu_kernels(gammas):
     return (across + 2 * along) / (2 * np.pi), (across + along) / (2 * np.pi)
 
 
-def _step(gammas, start=0.0):
+def _step(gammas, start=0.0) -> tuple[np.ndarray, np.ndarray]:
     """Residual r = 10 gamma - start and K r, a few draws at a time to bound the memory."""
     g = check_gammas(gammas)
     rows = g.reshape(-1, g.shape[-1])
@@ -267,7 +268,8 @@ def sample_network_start(rng, gammas):
 
 
 def network_width_term(gammas, num_angles=720):
-    """B = -( c (tr C - C_uu) / 2 + C_ue ) / |K r|^2:  alignment at width m = A + B/m + O(1/m^2)   (Theorem 4).
+    """B = -( c (tr C - C_uu) / 2 + C_ue ) / |K r|^2:  alignment at width m = A + B/m + O(1/m^2)   (Theorem
+    4).
 
     C is the covariance of one neuron's part of K r, u the unit vector along K r, e that along r, c = <u, e>,
     and C_ue uses the part of e across u. C needs one integral over the angle of the neuron's weights.

@@ -74,7 +74,8 @@ def sample_landscape_alignment(key, num_seeds, num_examples, noise_scale, law="n
     """sign(u) sign(x* - x) for fitting sin(2x), u from n automatic gradients, for each seed and n.
 
     Args: as in landscape_alignment, with a JAX key and the number of seeds.
-    Returns: {"sum": array (num_seeds, number of n), "vote": the same shape}.   Raises: ValueError for bad input.
+    Returns: {"sum": array (num_seeds, number of n), "vote": the same shape}.   Raises: ValueError for bad
+    input.
     """
     check_one_of("law", law, LAWS)
     (num_seeds,), sizes = (
