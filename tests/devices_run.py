@@ -1,7 +1,7 @@
 """Solve problems on several devices, in a process of its own. Run by test_devices.py.
 
-python devices_run.py FOLDER                          on all devices of one process
-python devices_run.py FOLDER PORT NUMBER COUNT        on all devices of COUNT processes, of which this is the one of that NUMBER
+python devices_run.py FOLDER                          on all devices of one process python devices_run.py
+FOLDER PORT NUMBER COUNT        on all devices of COUNT processes, of which this is the one of that NUMBER
 """
 
 import dataclasses
@@ -31,9 +31,14 @@ def spring(x, context):
 
 
 PROBLEM = jpo.InverseProblem(
-    name="spring", dimension=2, simulate=spring, loss=lambda output, y: jnp.sum((output - y) ** 2), threshold=lambda output, y: jnp.float32(1e-6),
-    sample_x=lambda key: jax.random.uniform(key, (2,), minval=-3.0, maxval=3.0), bounds=((-3.0, -3.0), (3.0, 3.0)),
-)  # fmt: skip
+    name="spring",
+    dimension=2,
+    simulate=spring,
+    loss=lambda output, y: jnp.sum((output - y) ** 2),
+    threshold=lambda output, y: jnp.float32(1e-6),
+    sample_x=lambda key: jax.random.uniform(key, (2,), minval=-3.0, maxval=3.0),
+    bounds=((-3.0, -3.0), (3.0, 3.0)),
+)
 
 
 def solvers():

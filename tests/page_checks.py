@@ -55,9 +55,10 @@ SHOWN = """() => ({
 })"""
 
 
-# All rules of axe, or those alone that look at colours: nothing else changes from light to dark. Without contrasts of texts, which take
-# most of the time and which CONTRAST measures, too, where asked. Formulas are left out: MathJax makes their markup, thousands of
-# elements that inherit the colour of the text around them. Without `preload`, which would ask for style sheets again, at wrong addresses.
+# All rules of axe, or those alone that look at colours: nothing else changes from light to dark. Without
+# contrasts of texts, which take most of the time and which CONTRAST measures, too, where asked. Formulas are
+# left out: MathJax makes their markup, thousands of elements that inherit the colour of the text around them.
+# Without `preload`, which would ask for style sheets again, at wrong addresses.
 AXE = """async ({onlyColours, contrasts}) => {
   const colours = ["link-in-text-block", ...(contrasts ? ["color-contrast"] : [])];
   const rules = onlyColours ? {runOnly: {type: "rule", values: colours}} : {rules: {"color-contrast": {enabled: contrasts}}};
@@ -93,7 +94,8 @@ def look(page, visit, name, width, theme):
         size = picture.size
         picture.draft("L", (max(1, size[0] // 8), max(1, size[1] // 8)))  # decodes an eighth only
         grey = np.asarray(picture.convert("L"), float)
-    # The parts of the picture that are one screen high: nothing is missing where each has light and dark in it.
+    # The parts of the picture that are one screen high: nothing is missing where each has light
+    # and dark in it.
     screens = np.array_split(grey, max(1, round(size[1] / 900)))
     visit.pictures[width, theme] = SimpleNamespace(
         size=size, height=height, median=float(np.median(grey)), contrasts=[float(np.ptp(s)) for s in screens]

@@ -1,4 +1,5 @@
-"""Alignment in training: against closed forms, with a linear problem and the kernel from a Jacobian written by hand."""
+"""Alignment in training: against closed forms,
+with a linear problem and the kernel from a Jacobian written by hand."""
 
 import dataclasses
 
@@ -61,7 +62,8 @@ def cell(group_size, **options):
 
 @pytest.fixture(scope="module")
 def by_hand():
-    """x, gradients and the full kernel of seed 4's untrained network for one group of all problems: no code of the library."""
+    """x, gradients and the full kernel of seed 4's untrained network for one group of all problems:
+    no code of the library."""
     with PROBLEM.precision():
         data = PROBLEM.sample_dataset(COUNT, 3)
         network = Small(jax.random.fold_in(jpo.problem.random_stream(4, "networks"), 0))
@@ -140,7 +142,8 @@ def test_measured_alignment_is_the_closed_form(by_hand):
 
 
 def test_one_number_per_problem_is_gradient_descent():
-    """A network that is nothing but x itself: every step is the own gradient, and nobody pulls on anybody else."""
+    """A network that is nothing but x itself:
+    every step is the own gradient, and nobody pulls on anybody else."""
 
     class Itself(eqx.Module):
         x: jax.Array
@@ -215,7 +218,8 @@ def test_rank_correlation():
 
 
 def made_up(effect, seed=0, num_problems=40):
-    """Runs in which early alignment decides the outcome with a given weight, against noise; late alignment means nothing."""
+    """Runs in which early alignment decides the outcome with a given weight, against noise;
+    late alignment means nothing."""
     rng = np.random.default_rng(seed)
     shape = (2, 3, 4, num_problems)  # data seeds, n, network seeds, problems
     alignment = rng.uniform(-1, 1, shape) + np.linspace(-0.5, 0.5, 3)[:, None, None]
@@ -243,7 +247,8 @@ def test_evidence_finds_the_sign_of_an_effect(sign):
 
 
 def test_evidence_seldom_finds_an_effect_that_is_not_there():
-    """Intervals of 95 % may miss zero once in twenty times; more than three times in fifteen would have a chance of 1 %."""
+    """Intervals of 95 % may miss zero once in twenty times;
+    more than three times in fifteen would have a chance of 1 %."""
     found = [0, 0]
     for seed in range(15):
         runs = made_up(0.0, seed)

@@ -1,4 +1,5 @@
-"""Each public name says what it computes, names all its arguments, and the page of the library shows all of them."""
+"""Each public name says what it computes, names all its arguments,
+and the page of the library shows all of them."""
 
 import inspect
 import re

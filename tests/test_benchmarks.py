@@ -1,4 +1,5 @@
-"""The harness of the benchmarks on tiny cases, and the reading of times. Nothing here asserts how long something takes."""
+"""The harness of the benchmarks on tiny cases, and the reading of times.
+Nothing here asserts how long something takes."""
 
 import json
 import re
@@ -235,11 +236,12 @@ def test_committed_results_are_files_of_benchmarks_without_names_of_hosts():
                 assert (row["name"], row["beside"]) in found, f"{row['name']}: nothing says why it is missed"
 
 
-# --- times of studies -------------------------------------------------------------------------------------------------
+# --- times of studies ---------------------------------------------------------------------------------------
 
 
 def test_costs_come_from_the_manifests(tmp_path):
-    """Refined solutions include the training, which is shared by all problems of a group, also by those not reported."""
+    """Refined solutions include the training, which is shared by all problems of a group,
+    also by those not reported."""
     cells = studies.plan("wave_packet", "smoke", num_problems=4, group_sizes=[4])
     rows = run_time.cost_rows({"waves": cells}, tmp_path)
     table = run_time.cost_table(rows, label="table-x", caption="Cost")

@@ -275,9 +275,10 @@ def site(book_folder):
     server.shutdown()
 
 
-# Read by axe at phone width, too, where columns become blocks and menus hide behind buttons, with the contrasts of all texts, and with
-# pictures of all states. Of all other pages, axe reads the wide ones without contrasts, and pictures show the wide light and the narrow
-# dark one. CONTRAST and TOO_WIDE look at all states of all pages, in a fifth of the time that axe needs for contrasts.
+# Read by axe at phone width, too, where columns become blocks and menus hide behind buttons, with the
+# contrasts of all texts, and with pictures of all states. Of all other pages, axe reads the wide ones without
+# contrasts, and pictures show the wide light and the narrow dark one. CONTRAST and TOO_WIDE look at all
+# states of all pages, in a fifth of the time that axe needs for contrasts.
 IN_ALL_STATES = {
     "index.html",
     "claims.html",
@@ -292,7 +293,8 @@ NOT_OURS = {}
 
 @pytest.fixture(scope="session")
 def visits(browser, site, pages):
-    """Each page opened once: wide in light and dark, narrow in dark and light; what was seen, with a picture of each."""
+    """Each page opened once: wide in light and dark, narrow in dark and light;
+    what was seen, with a picture of each."""
     seen, axe = {}, axe_script()
     shutil.rmtree(SCREENSHOTS, ignore_errors=True)
     SCREENSHOTS.mkdir(parents=True)
@@ -526,7 +528,8 @@ def test_axe_finds_nothing_serious_that_is_ours(visits):
 
 
 def test_pictures_of_all_pages_show_them(visits, pages):
-    """In _build/screenshots, for a person to look at: complete, nowhere blank, light pages light and dark ones dark."""
+    """In _build/screenshots, for a person to look at:
+    complete, nowhere blank, light pages light and dark ones dark."""
     states = {(width, theme) for width in (390, 1440) for theme in ("light", "dark")}
     for name, visit in visits.items():
         assert set(visit.pictures) == (states if name in IN_ALL_STATES else PICTURES)

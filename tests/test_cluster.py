@@ -1,6 +1,8 @@
-"""Studies on a cluster: the real workflow through a second executor, requests for time and memory, and the settings of each executor.
+"""Studies on a cluster: the real workflow through a second executor, requests for time and memory, and the
+settings of each executor.
 
-The cluster of these tests is a script that starts jobs in the background, in a session of their own, and tells their state.
+The cluster of these tests is a script that starts jobs in the background, in a session of their own,
+and tells their state.
 """
 
 import json
@@ -31,7 +33,8 @@ CELLS = [
 ]
 JOINT = next(c for c in CELLS if c.kind == "joint")
 
-# submit SCRIPT prints a number; status NUMBER prints what became of it. A job that was killed leaves no exit code.
+# submit SCRIPT prints a number; status NUMBER prints what became of it. A job that was killed
+# leaves no exit code.
 CLUSTER = """
 import os, subprocess, sys, time
 import psutil
@@ -53,7 +56,8 @@ else:
 
 @pytest.fixture
 def cluster(tmp_path):
-    """A folder with the plan of three cells, each a job of its own, and the settings of an executor that runs one job at a time."""
+    """A folder with the plan of three cells, each a job of its own,
+    and the settings of an executor that runs one job at a time."""
     jobs = tmp_path / "jobs"
     jobs.mkdir()
     (jobs / "cluster.py").write_text(CLUSTER)
@@ -179,7 +183,7 @@ def test_a_killed_job_is_repeated_and_nothing_finished_is_computed_again(cluster
     assert len(list((cluster / "jobs").glob("*.started"))) == submitted + len(CELLS) - len(finished)
 
 
-# --- the settings of the executors ------------------------------------------------------------------------------------
+# --- the settings of the executors --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["local", "slurm", "kubernetes"])
@@ -288,11 +292,12 @@ def test_kubernetes_jobs_are_cancelled_by_their_names(kubernetes, tmp_path):
     ).read_text()
 
 
-# --- what jobs ask for ------------------------------------------------------------------------------------------------
+# --- what jobs ask for --------------------------------------------------------------------------------------
 
 
 def test_a_cell_asks_for_twice_what_it_took_as_if_one_core_did_the_work(tmp_path):
-    """A job may find fewer cores than the machine had that timed it, or be unable to share its work between them."""
+    """A job may find fewer cores than the machine had that timed it,
+    or be unable to share its work between them."""
     path = tmp_path / f"{JOINT.name}.json"
     path.parent.mkdir(parents=True)
     for seconds, minutes in (({"total": 300.0}, 10), ({"total": 300.0, "processor": 6390.0}, 213)):

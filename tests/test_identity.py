@@ -1,4 +1,5 @@
-"""Identity of code: what cannot change numbers leaves it as it is; what can makes the cells stale that it reaches, and only those."""
+"""Identity of code: what cannot change numbers leaves it as it is;
+what can makes the cells stale that it reaches, and only those."""
 
 import json
 import os

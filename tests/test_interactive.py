@@ -1,4 +1,5 @@
-"""Interactive figures: what they show is what the library computes; pointer and keyboard move them; without the script a picture stays."""
+"""Interactive figures: what they show is what the library computes; pointer and keyboard move them;
+without the script a picture stays."""
 
 from __future__ import annotations
 
@@ -135,7 +136,8 @@ def test_following_gradient_descent_goes_down_in_small_steps(billiards):
 
 
 def test_a_shot_in_the_browser_is_the_shot_of_the_library(aim, open_figure, billiards):
-    """Rest position, loss and gradient: within 1e-6 of the library in float64, for shots that hit and shots that miss."""
+    """Rest position, loss and gradient:
+    within 1e-6 of the library in float64, for shots that hit and shots that miss."""
     page = open_figure(aim)
     settings, y = billiards.settings, np.array(aim.data["problems"][2]["y"])
     with jax.enable_x64(True):
@@ -253,7 +255,8 @@ def test_the_packet_opens_with_the_first_problem_that_bfgs_does_not_solve(wave, 
 
 
 def test_methods_end_in_the_browser_where_they_end_in_the_library(wave, packet, open_figure):
-    """Loss and derivative to 1e-9; ends of BFGS and gradient descent in float64 to 1e-6, with as many evaluations; the network to 1e-3."""
+    """Loss and derivative to 1e-9;
+    ends of BFGS and gradient descent in float64 to 1e-6, with as many evaluations; the network to 1e-3."""
     page, shown = open_figure(packet), packet.data
     settings = [
         (20.0, 0.1, 22.0),
@@ -365,7 +368,8 @@ def test_the_landscape_of_all_horizons_is_that_of_each_horizon(motion_problem, c
 
 
 def test_a_motion_in_the_browser_is_the_motion_of_the_library(motion_problem, chaos, open_figure):
-    """The loss of a chosen beta: to 1e-8 at T = 10, and to 1e-4 at T = 80, where chaos has amplified the round-off."""
+    """The loss of a chosen beta: to 1e-8 at T = 10, and to 1e-4 at T = 80,
+    where chaos has amplified the round-off."""
     page, data = open_figure(chaos), motion_problem.sample_dataset(1, seed=903)
     with jax.enable_x64(True):
         u0, (alpha, beta) = np.asarray(data.context[0]), coefficients_of(np.asarray(data.x_true[0]))
@@ -535,7 +539,8 @@ def html_folder(request):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_figure_lives_in_the_book_from_files_alone(name, html_folder, browser):
-    """Opened from the disk, without a server: nothing else is asked for, nothing complains, and the keyboard moves it."""
+    """Opened from the disk, without a server:
+    nothing else is asked for, nothing complains, and the keyboard moves it."""
     page, complaints = browser.new_page(viewport={"width": 390, "height": 844}), []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     fonts = (

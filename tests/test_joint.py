@@ -78,7 +78,8 @@ def test_minibatches_visit_every_problem_equally_often(data):
 
 
 def test_a_problem_that_diverges_spoils_no_other():
-    """One target is hidden behind a simulation that is not finite; the others train as if it had a zero gradient."""
+    """One target is hidden behind a simulation that is not finite;
+    the others train as if it had a zero gradient."""
     problem = jpo.InverseProblem(
         name="partly finite",
         dimension=1,

@@ -69,7 +69,8 @@ def test_without_nonlinear_term_the_closed_form(alpha):
     mean=st.floats(-1, 1),
 )
 def test_symmetries(run, shift, alpha, beta, mean):
-    """A shift by L / 4 leaves the equation as it is, by L / 8 turns alpha around, and so does u(x) -> -u(-x)."""
+    """A shift by L / 4 leaves the equation as it is, by L / 8 turns alpha around,
+    and so does u(x) -> -u(-x)."""
     u0 = measure.example_state(32, mean=mean)
     u = run(u0, alpha, beta)
     turn = -1.0 if (shift // 8) % 2 else 1.0
@@ -92,7 +93,8 @@ def run():
 
 
 def test_galilean_invariance():
-    """Without forcing, a uniform flow c carries the pattern along: u(x, t; u0 + c) = c + u(x - beta c t, t; u0)."""
+    """Without forcing, a uniform flow c carries the pattern along: u(x, t;
+    u0 + c) = c + u(x - beta c t, t; u0)."""
     c, beta, horizon = 0.5, 1.2, 5.0
     with jax.enable_x64(True):
         u0 = measure.example_state(96)
@@ -117,7 +119,8 @@ def test_gradients_in_float64():
 
 
 def test_the_derivatives_of_a_problem_are_those_of_its_simulator():
-    """The Jacobian is computed forward along with the motion; going back through the motion gives the same, also in u0."""
+    """The Jacobian is computed forward along with the motion;
+    going back through the motion gives the same, also in u0."""
     problem = jpo.kuramoto_sivashinsky(horizon=2.0, num_points=64, float64=True)
     with problem.precision():
         x, u0, weight = (
@@ -167,7 +170,7 @@ def test_coefficients_of_a_step_have_their_closed_forms():
     np.testing.assert_allclose(np.ravel(at_zero), 0.1 * np.array([1 / 2, 1 / 6, 1 / 6, 1 / 6]), rtol=1e-13)
 
 
-# --- the inverse problem ---------------------------------------------------------------------------------------------
+# --- the inverse problem ------------------------------------------------------------------------------------
 
 
 def test_data_follow_their_definition():
@@ -201,7 +204,8 @@ def test_a_ring_convolution_is_the_convolution():
 
 
 def test_the_network_has_the_symmetries_of_the_equation():
-    """Shifts by L / 8 and the reflection turn alpha around and leave beta, for any weights; it starts near the guess."""
+    """Shifts by L / 8 and the reflection turn alpha around and leave beta, for any weights;
+    it starts near the guess."""
     network = RingEncoder(jax.random.key(0), num_points=128)
     data = jpo.kuramoto_sivashinsky().sample_dataset(16, seed=3)
     answer = jax.jit(jax.vmap(network))
@@ -226,7 +230,8 @@ def test_unseen_problems_are_solved_jointly():
 
 
 def test_attempts_are_rows_of_what_was_run():
-    """The result file holds one row for each run, with rates between 0 and 1 and the commit at which it was measured."""
+    """The result file holds one row for each run,
+    with rates between 0 and 1 and the commit at which it was measured."""
     path = reference_folder() / "attempts" / "kuramoto_sivashinsky.csv"
     rows = list(csv.DictReader(path.open(encoding="utf-8")))
     for row in rows:

@@ -1,4 +1,5 @@
-"""Networks named by plain data: the same name is the same function, options do what they say, and mistakes are refused."""
+"""Networks named by plain data:
+the same name is the same function, options do what they say, and mistakes are refused."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,5 @@
-"""What makes the book comfortable: search for symbols, the way from page to page, copying code, the preview picture.
+"""What makes the book comfortable: search for symbols, the way from page to page, copying
+code, the preview picture.
 
 These tests need a built book and Chromium, as those of test_book.py.
 """
@@ -102,7 +103,8 @@ def test_chapters_say_how_long_they_take(book_folder):
 
 
 def test_links_show_what_they_lead_to(browser, site):  # noqa: F811
-    """A term of the glossary by keyboard, a figure of the same page by pointer; Escape and the pointer's leaving close."""
+    """A term of the glossary by keyboard, a figure of the same page by pointer;
+    Escape and the pointer's leaving close."""
     page = browser.new_page(viewport={"width": 1200, "height": 900})
     page.goto(f"{site}summary.html", wait_until="load")
     link = page.locator("a.reference.internal:has(> .std-term)").first

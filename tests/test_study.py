@@ -497,11 +497,17 @@ def test_histories_are_rounded_to_nine_bits(cells, computed):
 def test_result_files_keep_every_bit_and_are_the_same_each_time(tmp_path):
     rng = np.random.default_rng(0)
     results = xr.Dataset(
-        {"loss": (("solver", "problem"), rng.normal(size=(2, 100)).astype(np.float32)), "solved": (("solver", "problem"), rng.random((2, 100)) < 0.5),
-         "loss_history": (("solver", "problem", "evaluation"), rng.normal(size=(2, 100, 5))),
-         "count": ("problem", rng.integers(0, 9, 100)), "wide": ("problem", np.full(100, np.inf)), "number": ((), 3.5)},
-        coords={"solver": ["BFGS", "Joint"]}, attrs={"format": "text"},
-    )  # fmt: skip
+        {
+            "loss": (("solver", "problem"), rng.normal(size=(2, 100)).astype(np.float32)),
+            "solved": (("solver", "problem"), rng.random((2, 100)) < 0.5),
+            "loss_history": (("solver", "problem", "evaluation"), rng.normal(size=(2, 100, 5))),
+            "count": ("problem", rng.integers(0, 9, 100)),
+            "wide": ("problem", np.full(100, np.inf)),
+            "number": ((), 3.5),
+        },
+        coords={"solver": ["BFGS", "Joint"]},
+        attrs={"format": "text"},
+    )
     for name in ("a.nc", "b.nc"):
         write_netcdf(results, tmp_path / name)
     assert (tmp_path / "a.nc").read_bytes() == (tmp_path / "b.nc").read_bytes()

@@ -1,4 +1,5 @@
-"""The wheel alone, in an empty environment: the library with its few dependencies, and `jpo`, which says what else it needs."""
+"""The wheel alone, in an empty environment:
+the library with its few dependencies, and `jpo`, which says what else it needs."""
 
 import os
 import re
@@ -9,7 +10,8 @@ import zipfile
 import pytest
 from conftest import ROOT, SETTINGS
 
-# Settings of a user that are meant for other environments, and the folder of this clone, must not reach the new one.
+# Settings of a user that are meant for other environments, and the folder of this clone, must not
+# reach the new one.
 ALONE = {name: value for name, value in SETTINGS.items() if not name.startswith("PYTHON")}
 
 

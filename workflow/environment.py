@@ -98,8 +98,17 @@ def create():
     run(sys.executable, "-m", "venv", VENV)
     with open(os.path.join(VENV, "pyvenv.cfg"), "a", encoding="utf-8") as file:
         file.write("relocatable = true\n")  # uv then writes scripts that survive a move of the folder
-    run(PYTHON, "-m", "pip", "install", "--quiet", "--retries=1", "--require-hashes",
-        "-r", os.path.join("requirements", "bootstrap.lock"))  # fmt: skip
+    run(
+        PYTHON,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--retries=1",
+        "--require-hashes",
+        "-r",
+        os.path.join("requirements", "bootstrap.lock"),
+    )
 
 
 def install_lock(accelerator):
