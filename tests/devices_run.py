@@ -1,7 +1,7 @@
 """Solve problems on several devices, in a process of its own. Run by test_devices.py.
 
-python devices_run.py FOLDER                          on all devices of one process python devices_run.py
-FOLDER PORT NUMBER COUNT        on all devices of COUNT processes, of which this is the one of that NUMBER
+python devices_run.py FOLDER                      on all devices of one process
+python devices_run.py FOLDER PORT NUMBER COUNT    on all devices of COUNT processes, as the one of that NUMBER
 """
 
 import dataclasses
@@ -17,7 +17,10 @@ import numpy as np
 import jpo_lib as jpo
 from jpo_lib.solvers import evaluation
 
-COLLECTIVES = r"\b(all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter|collective-broadcast)(?:-start)?\("
+COLLECTIVES = (
+    r"\b(all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter|collective-broadcast)"
+    r"(?:-start)?\("
+)
 
 
 def spring(x, context):

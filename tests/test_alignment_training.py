@@ -5,6 +5,7 @@ import dataclasses
 
 import equinox as eqx
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -68,7 +69,10 @@ def by_hand():
         data = PROBLEM.sample_dataset(COUNT, 3)
         network = Small(jax.random.fold_in(jpo.problem.random_stream(4, "networks"), 0))
         weights, unravel = jax.flatten_util.ravel_pytree(network)
-        outputs = lambda w: jax.vmap(unravel(w))(data.y)
+
+        def outputs(w):
+            return jax.vmap(unravel(w))(data.y)
+
         jacobian = jax.jacobian(outputs)(weights).reshape(2 * COUNT, -1)
         x = outputs(weights)
         gradient = np.asarray((x * np.array([1.0, 3.0]) - data.y) * np.array([1.0, 3.0]))
@@ -172,8 +176,8 @@ def test_cosine_knows_directions_only():
     assert measured.cosine(np.zeros(3), w[0]) == 0 and measured.cosine(u[0], np.zeros(3)) == 0
     assert measured.cosine(u[0], u[0], shortest=10.0) == 0
     # Of a change in the last place nothing is left but rounding.
-    x = np.float32([30.0, 0.0, 0.0])
-    assert measured.cosine(np.spacing(x), w[0], measured.resolution(x)) == 0
+    x = np.array([30.0, 0.0, 0.0], np.float32)
+    assert measured.cosine(np.spacing(x), w[0], float(measured.resolution(x))) == 0
 
 
 def test_the_way_goes_around_a_periodic_box():

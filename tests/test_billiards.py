@@ -73,8 +73,8 @@ def test_a_ball_that_has_stopped_does_not_come_back():
     run = shoot([[0.0, 0.0], [-3.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]])
     assert run.num_events == 0
     np.testing.assert_allclose(run.positions, [[0.5, 0.0], [-3.0, 0.0]], atol=1e-15)
-    # The left ball stops at 0.5; later the right one arrives, after a way of 6.5: of its speed squared, 4^2 -
-    # 2 * 6.5 = 3 is left.
+    # The left ball stops at 0.5; later the right one arrives, after a way of 6.5:
+    # of its speed squared, 4^2 - 2 * 6.5 = 3 is left.
     run = shoot([[0.0, 0.0], [8.0, 0.0]], [[1.0, 0.0], [-4.0, 0.0]], restitution=1.0)
     assert run.num_events == 1 and abs(run.times[1] - (4 - np.sqrt(3))) < 1e-14
     np.testing.assert_allclose(run.positions, [[0.5 - 1.5, 0.0], [1.5, 0.0]], atol=1e-13)

@@ -91,7 +91,11 @@ def test_blocks_keep_the_precision_of_the_problem():
     )
     data = problem.sample_dataset(12, seed=0)
     result = jpo.solve(problem, data, jpo.BFGS(gradient_tolerance=1e-12))
-    assert result.loss.dtype == np.float64 and result.loss.max() < 1e-20 and not jax.config.jax_enable_x64
+    assert (
+        result.loss.dtype == np.float64
+        and result.loss.max() < 1e-20
+        and not jax.config.read("jax_enable_x64")
+    )
     with problem.precision():
         loss, gradient = evaluation(problem).compiled(data.x0, data.context, data.y)[0](
             data.x0, data.context, data.y

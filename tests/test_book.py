@@ -190,7 +190,7 @@ def test_lost_fragments_are_made_again_from_the_ledger(tmp_path):
 def test_a_damaged_notebook_is_refused_in_one_sentence(tmp_path):
     write_notebook(tmp_path, "03_wave_packet", [])
     (tmp_path / "book" / "_executed" / "03_wave_packet.ipynb").write_text("{")
-    with pytest.raises(ValueError, match="Expected an executed notebook in 03_wave_packet.ipynb"):
+    with pytest.raises(ValueError, match=r"Expected an executed notebook in 03_wave_packet\.ipynb"):
         ledger.build_ledger(tmp_path, lambda root: [])
 
 
@@ -204,8 +204,8 @@ class PageParser(html.parser.HTMLParser):
         super().__init__()
         self.ids, self.links, self.files = set(), [], []
 
-    def handle_starttag(self, tag, attributes):
-        values = dict(attributes)
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
         if values.get("id"):
             self.ids.add(values["id"])
         if tag == "a" and values.get("href") is not None:
@@ -264,7 +264,7 @@ def site(book_folder):
     """The address of a server on this machine that shows the book."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
+        def log_message(self, format, *args):
             pass
 
     server = http.server.ThreadingHTTPServer(
@@ -301,7 +301,7 @@ def visits(browser, site, pages):
     context = browser.new_context(
         viewport={"width": 1440, "height": 900}, color_scheme="light", reduced_motion="reduce"
     )
-    page, visit = context.new_page(), None
+    page, visit = context.new_page(), SimpleNamespace(requests=[], complaints=[])
     page.on("request", lambda request: visit.requests.append(request.url))
     page.on(
         "console", lambda message: visit.complaints.append(message.text) if message.type == "error" else None
@@ -342,7 +342,8 @@ def visits(browser, site, pages):
             if theme == "dark":
                 visit.dark_background = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
                 visit.dark_cards = page.evaluate(
-                    "() => [...document.querySelectorAll('.bd-article figure img')].map(i => getComputedStyle(i).backgroundColor)"
+                    "() => [...document.querySelectorAll('.bd-article figure img')]"
+                    ".map(i => getComputedStyle(i).backgroundColor)"
                 )
     context.close()
     return seen

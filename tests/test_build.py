@@ -141,7 +141,8 @@ def test_no_network_while_installing(clone, tmp_path):
     assert not (tmp_path / ".venv").exists()
 
 
-# --- the PDF of the whole book: every figure, table and chapter, with the numbers of the site. Here, since it
+# --- the PDF of the whole book: every figure, table and chapter, with the numbers of the site.
+# Here, since it is made in the same clone.
 
 
 @pytest.fixture(scope="session")

@@ -48,9 +48,13 @@ if sys.argv[1] == "submit":
     print(job.pid)
 else:
     code = os.path.join(jobs, f"{sys.argv[2]}.code")
-    alive = psutil.pid_exists(int(sys.argv[2])) and psutil.Process(int(sys.argv[2])).status() != psutil.STATUS_ZOMBIE
+    number = int(sys.argv[2])
+    alive = psutil.pid_exists(number) and psutil.Process(number).status() != psutil.STATUS_ZOMBIE
     ended = os.path.exists(code)
-    print(("success" if open(code).read().strip() == "0" else "failed") if ended else "running" if alive else "failed")
+    if ended:
+        print("success" if open(code).read().strip() == "0" else "failed")
+    else:
+        print("running" if alive else "failed")
 """
 
 
@@ -147,7 +151,7 @@ def working(group):
 def test_a_killed_job_is_repeated_and_nothing_finished_is_computed_again(cluster):
     build = snakemake(cluster, cluster / "profile")
     give_up = time.monotonic() + 300
-    killed = None
+    killed, at_kill = None, {}
     while killed is None and build.poll() is None and time.monotonic() < give_up:
         time.sleep(0.1)
         ended = list(
@@ -224,7 +228,7 @@ def test_executors_are_found_by_name_or_folder():
     ],
 )
 def test_wrong_executors_are_refused_in_one_sentence(executor, gpus, message):
-    with pytest.raises(build.Failure, match="^expected .*") as failure:
+    with pytest.raises(build.Failure, match=r"^expected .*") as failure:
         build.Place(executor, gpus)
     assert message in str(failure.value) and "\n" not in str(failure.value)
 

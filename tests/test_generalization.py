@@ -55,8 +55,8 @@ def test_unseen_problems_are_unseen(studies):
 
 @pytest.mark.parametrize("n", [4, 16])
 def test_the_numbers_are_those_of_the_solvers(studies, n):
-    """n = 4: two networks for 8 problems. n = 16:
-    one network, which learns from 8 problems more than are reported."""
+    """n = 4: two networks for 8 problems.
+    n = 16: one network, which learns from 8 problems more than are reported."""
     study, unseen = studies[n], unseen_problems(PROBLEM, 8, 5)
     everything = PROBLEM.sample_dataset(max(n, 8), 5)
     joint = jpo.solve(PROBLEM, everything, jpo.JointOptimization(group_size=n), seed=list(SEEDS))

@@ -43,7 +43,9 @@ def page_of(figure, *, script=True):
         else ""
     )
     body = f'<article class="bd-article">{figure._repr_mimebundle_()["text/html"]}</article>{scripts}'
-    return f'<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8"><style>{(ASSETS / "book.css").read_text()}</style></head><body>{body}</body></html>'
+    style = (ASSETS / "book.css").read_text()
+    head = f'<meta charset="utf-8"><style>{style}</style>'
+    return f'<!doctype html><html lang="en" data-theme="light"><head>{head}</head><body>{body}</body></html>'
 
 
 @pytest.fixture
@@ -297,7 +299,8 @@ def test_methods_end_in_the_browser_where_they_end_in_the_library(wave, packet, 
             bfgs.loss[k] < threshold[k]
         )
         page.wait_for_function(
-            f"document.querySelector('.says').textContent.includes('after {bfgs.num_evaluations[k]} evaluations')"
+            "document.querySelector('.says').textContent"
+            f".includes('after {bfgs.num_evaluations[k]} evaluations')"
         )
     with jax.enable_x64(True):
         again = jpo.solve(wave, data, jpo.BFGS(), x0=answers.astype(float))
@@ -307,6 +310,7 @@ def test_methods_end_in_the_browser_where_they_end_in_the_library(wave, packet, 
 
 def test_the_packet_moves_with_pointer_and_keyboard(packet, open_figure):
     page = open_figure(packet)
+    slider = None
     for handle, label, key in zip(
         page.locator("svg .handle").all(),
         ("Packet centre (radians)", "Search starts at (radians)"),
@@ -324,6 +328,7 @@ def test_the_packet_moves_with_pointer_and_keyboard(packet, open_figure):
         page.mouse.move(box["x"] + 72, box["y"] + 22, steps=3)
         page.mouse.up()
         assert float(slider.input_value()) > packet.data[key] + 1.0
+    assert slider is not None
     slider.focus()
     before = float(slider.input_value())
     page.keyboard.press("ArrowLeft")
@@ -470,7 +475,8 @@ def test_the_player_plays_stops_and_steps(training, open_figure):
     assert slider.input_value() == stopped
     page.get_by_role("button", name="Play").click()
     page.wait_for_function(
-        "document.querySelector('input[type=range]').value === '29' && document.querySelector('.buttons button').textContent.includes('Play')"
+        "document.querySelector('input[type=range]').value === '29'"
+        " && document.querySelector('.buttons button').textContent.includes('Play')"
     )
     page.get_by_role("button", name="Reset").click()
     assert slider.input_value() == "0"
@@ -514,16 +520,19 @@ def test_the_picture_for_other_formats_is_a_picture(figure):
 
 def test_every_control_has_a_name_a_size_and_a_place_on_a_phone(figure, open_figure):
     page = open_figure(figure, width=390)
-    small = page.evaluate("""() => [...document.querySelectorAll('.stage button, .stage select, .stage input, .stage [tabindex="0"]')].map(e => {
+    small = page.evaluate("""() => [...document.querySelectorAll(
+      '.stage button, .stage select, .stage input, .stage [tabindex="0"]')].map(e => {
       const box = e.getBoundingClientRect();
-      const name = e.getAttribute('aria-label') || e.textContent.trim() || (e.labels && e.labels[0] && e.labels[0].textContent.trim());
+      const name = e.getAttribute('aria-label') || e.textContent.trim()
+        || (e.labels && e.labels[0] && e.labels[0].textContent.trim());
       return [name, box.width, box.height, box.right];
     }).filter(([name, width, height, right]) => !name || width < 40 || height < 40 || right > 390)""")
     assert not small
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.locator("[role=status]").count() >= 1
     assert page.evaluate(
-        "[...document.querySelectorAll('.stage svg[role=img], .stage svg[role=group]')].every(e => e.getAttribute('aria-label').length > 20)"
+        "[...document.querySelectorAll('.stage svg[role=img], .stage svg[role=group]')]"
+        ".every(e => e.getAttribute('aria-label').length > 20)"
     )
 
 
@@ -600,16 +609,16 @@ def test_the_figure_lives_in_the_book_from_files_alone(name, html_folder, browse
         ),
         (lambda: interactive.move_packet(jpo.wave_packet(noise=0.0)), "expected a wave packet with noise"),
         (
-            lambda: interactive.turn_up_chaos(jpo.wave_packet(), None),
+            lambda: interactive.turn_up_chaos(jpo.wave_packet(), xr.Dataset()),
             "expected Kuramoto–Sivashinsky of order 4",
         ),
         (
-            lambda: interactive.play_training(jpo.billiards(), None),
+            lambda: interactive.play_training(jpo.billiards(), xr.Dataset()),
             "expected one unknown, a box and known truths",
         ),
         (
             lambda: interactive.InteractiveFigure(
-                "x", {"a": "b" * 200_000}, draw=None, figsize=(1, 1), alt="", caption=""
+                "x", {"a": "b" * 200_000}, draw=print, figsize=(1, 1), alt="", caption=""
             ),
             "expected at most 150000 bytes",
         ),

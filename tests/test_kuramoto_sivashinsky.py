@@ -37,7 +37,7 @@ def test_second_order_in_time():
 def test_spectral_in_space():
     """The error falls faster than any power: per 16 points by more than a factor 10, and the orders grow."""
     sizes = np.array([48, 64, 96, 128])
-    errors = measure.spatial_errors(sizes)
+    errors = measure.spatial_errors(sizes.tolist())
     rates = np.log(errors[:-1] / errors[1:]) / np.log(sizes[1:] / sizes[:-1])
     assert errors[-1] < 1e-9 and (rates > 10).all()
 
@@ -76,7 +76,10 @@ def test_symmetries(run, shift, alpha, beta, mean):
     turn = -1.0 if (shift // 8) % 2 else 1.0
     roll = shift // 2  # 32 points: L / 8 is four of them
     np.testing.assert_allclose(run(np.roll(u0, roll), turn * alpha, beta), np.roll(u, roll), atol=1e-11)
-    mirror = lambda v: -np.roll(v[::-1], 1)
+
+    def mirror(v):
+        return -np.roll(v[::-1], 1)
+
     np.testing.assert_allclose(run(mirror(u0), -alpha, beta), mirror(u), atol=1e-11)
 
 
@@ -93,8 +96,8 @@ def run():
 
 
 def test_galilean_invariance():
-    """Without forcing, a uniform flow c carries the pattern along: u(x, t;
-    u0 + c) = c + u(x - beta c t, t; u0)."""
+    """Without forcing, a uniform flow c carries the pattern along:
+    u(x, t; u0 + c) = c + u(x - beta c t, t; u0)."""
     c, beta, horizon = 0.5, 1.2, 5.0
     with jax.enable_x64(True):
         u0 = measure.example_state(96)
@@ -155,7 +158,7 @@ def test_trajectory_ends_where_integrate_does():
 def test_coefficients_of_a_step_have_their_closed_forms():
     """Away from L dt = 0 the contour integrals equal the closed forms of Cox & Matthews."""
     z = np.array([-30.0, -5.0, -2.0, 2.0])
-    decay, half, (q, f1, f2, f3) = etdrk(z / 0.1, 0.1, 4)[1:]
+    _, _, (q, f1, f2, f3) = etdrk(z / 0.1, 0.1, 4)[1:]
     e = np.exp(z)
     closed = 0.1 * np.array(
         [
@@ -211,7 +214,10 @@ def test_the_network_has_the_symmetries_of_the_equation():
     answer = jax.jit(jax.vmap(network))
     x = answer(data.y, data.context)
     shifted = answer(jnp.roll(data.y, 16, axis=1), jnp.roll(data.context, 16, axis=1))
-    mirror = lambda v: -jnp.roll(v[:, ::-1], 1, axis=1)
+
+    def mirror(v):
+        return -jnp.roll(v[:, ::-1], 1, axis=1)
+
     for other in (shifted, answer(mirror(data.y), mirror(data.context))):
         np.testing.assert_allclose(other, x * np.array([-1.0, 1.0]), atol=1e-5)
     assert np.abs(x).max() < 0.3 and np.abs(x[:, 0]).max() > 1e-4

@@ -241,7 +241,8 @@ problem = jpo.navier_stokes()
 data = problem.sample_dataset(128, seed=4711)
 joint = jpo.solve(problem, data, jpo.JointOptimization(group_size=128), seed=7)
 refined = jpo.solve(problem, data, jpo.BFGS(max_evaluations=60, stop_when_solved=True), x0=joint.x)
-print(json.dumps([float(refined.solved.mean()), float((joint.num_evaluations + refined.num_evaluations).mean())]))
+evaluations = joint.num_evaluations + refined.num_evaluations
+print(json.dumps([float(refined.solved.mean()), float(evaluations.mean())]))
 """
 
 

@@ -83,7 +83,9 @@ def test_the_preview_has_a_full_address_once_there_is_one(base, expected):
 def test_the_citation_on_the_page_is_that_of_the_file():
     cff = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     text = (ROOT / "book" / "references.md").read_text(encoding="utf-8")
-    entry = re.search(r"@software\{.*?\n\}", text, re.DOTALL)[0]
+    software = re.search(r"@software\{.*?\n\}", text, re.DOTALL)
+    assert software is not None
+    entry = software[0]
     assert (
         cff["title"] in entry
         and cff["license"] in entry

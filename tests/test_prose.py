@@ -26,7 +26,8 @@ EXPLAINED = [
     r"\$[^$]*\$",
     r"\]\([^)]*\)",
     r"<[^>]*>",
-    r"(Figures?|Tables?|Theorems?|Eqs?\.|Chapters?|Sections?|Python|CUDA|Jupyter Book|MIT|CC BY|C[1-5]|arXiv)[\s(]*[\d.]+[a-d]?( (and|to) [\d.]+)?",
+    r"(Figures?|Tables?|Theorems?|Eqs?\.|Chapters?|Sections?|Python|CUDA|Jupyter Book|MIT|CC BY|C[1-5]|arXiv)"
+    r"[\s(]*[\d.]+[a-d]?( (and|to) [\d.]+)?",
     r"\b95 %",
     r"\b2-?[dD]\b",
     r"\b(19|20)\d\d\b",

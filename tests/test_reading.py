@@ -44,10 +44,7 @@ def test_previous_and_next_lead_through_the_whole_book(pages, chapters, book_fol
         visited.append(name)
         text = (book_folder / name).read_text(encoding="utf-8")
         folder = name.rpartition("/")[0]
-        links = dict(
-            (kind, href)
-            for kind, href in re.findall(r'class="(left-prev|right-next)"\s+href="([^"]+)"', text)
-        )
+        links = dict(re.findall(r'class="(left-prev|right-next)"\s+href="([^"]+)"', text))
         if len(visited) > 1:
             assert resolve(folder, links["left-prev"]) == visited[-2], (
                 f"{name}: previous leads to {links['left-prev']}"
@@ -81,7 +78,9 @@ def test_each_page_names_the_preview_picture(pages, chapters, book_folder):  # n
     assert picture.startswith(b"\x89PNG")
     for name in chapters:
         text = (book_folder / name).read_text(encoding="utf-8")
-        address = re.search(r'<meta property="og:image" content="([^"]+)"', text)[1]
+        named = re.search(r'<meta property="og:image" content="([^"]+)"', text)
+        assert named is not None
+        address = named[1]
         assert (
             address.startswith("http")
             or (book_folder / name).parent.joinpath(address).resolve()
@@ -124,7 +123,8 @@ def test_links_show_what_they_lead_to(browser, site):  # noqa: F811
     box.wait_for()
     assert box.locator("img").count() == 1 and "Figure 3" in box.inner_text()
     assert page.evaluate(
-        "() => new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size === document.querySelectorAll('[id]').length"
+        "() => new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size"
+        " === document.querySelectorAll('[id]').length"
     )
     box.hover()
     page.wait_for_timeout(600)

@@ -70,7 +70,6 @@ def test_bfgs_walks_the_valley_of_rosenbrock_in_float64_like_scipy():
         problem = analytic(ROSENBROCK.loss, name="rosenbrock64")
         data = problem.sample_dataset(32, 1)
         ours = jpo.solve(problem, data, jpo.BFGS())
-        x, loss, _ = scipy_loop(problem, data)
         assert ours.x.dtype == np.float64
         np.testing.assert_allclose(ours.x, 1.0, atol=1e-4)
         # The same algorithm takes about the same number of evaluations.

@@ -306,8 +306,8 @@ REFERENCES = sorted((Path(__file__).resolve().parents[1] / "results").glob("*/*.
 
 
 def test_all_reference_results_are_valid():
-    """Their bytes, their manifests and the code that computed them: whoever changes that code restamps or
-    recomputes them."""
+    """Their bytes, their manifests and the code that computed them:
+    whoever changes that code restamps or recomputes them."""
     states = {}
     for path in REFERENCES:
         cell = studies.Cell.model_validate(json.loads(path.with_suffix(".json").read_text())["cell"])
@@ -320,8 +320,8 @@ def test_all_reference_results_are_valid():
 
 
 def test_files_open_with_programs_that_are_older(cells, computed):
-    """Debian's ncdump, built on HDF5 1.10: a file in the newest format would be "bad version number for
-    layout message"."""
+    """Debian's ncdump, built on HDF5 1.10: a file in the newest format would be
+    "bad version number for layout message"."""
     if shutil.which("ncdump") is None:
         (pytest.fail if os.environ.get("JPO_REQUIRE_BROWSER") == "1" else pytest.skip)(
             "no ncdump: install it (on Debian: apt install netcdf-bin)"

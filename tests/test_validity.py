@@ -38,8 +38,8 @@ def test_a_cell_worked_out_by_hand():
     cell = validity.compare_cell(
         opponent, results(solved=30, at=3, total=7, training=2, networks=3), num_resamples=200
     )
-    # Ten problems more are solved, and those that both or neither solve tie; (30 * 5 + 10 * 9) /
-    # 40 = 6 evaluations.
+    # Ten problems more are solved, and those that both or neither solve tie;
+    # (30 * 5 + 10 * 9) / 40 = 6 evaluations.
     assert cell["advantage"] == pytest.approx(0.25) and cell["difference"] == pytest.approx(0.25)
     assert cell["cost_ratio"] == pytest.approx(6 / 20)
     # With six evaluations for each problem, the opponent has solved none yet.

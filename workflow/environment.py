@@ -119,8 +119,8 @@ def install_lock(accelerator):
     except subprocess.CalledProcessError as error:
         if NETWORK_TROUBLE.search(error.output):
             raise
-        # uv knows other sources of packages than pip does (pip.conf, say): what fails in one may work in the
-        # other.
+        # uv knows other sources of packages than pip does (pip.conf, say):
+        # what fails in one may work in the other.
         print(COMMAND + ": uv could not install the lock; trying pip, which is slower", flush=True)
         run(PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "-r", lock)
 
@@ -135,8 +135,8 @@ def install_package():
 
 
 def wait_for(lock, seconds=3.0):
-    """Hold the lock file until this process ends, however it ends. A check takes less than `seconds`, a
-    set-up more."""
+    """Hold the lock file until this process ends, however it ends.
+    A check takes less than `seconds`, a set-up more."""
     give_up = time.monotonic() + seconds
     while True:
         try:
