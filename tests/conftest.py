@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import filelock
 import pytest
@@ -41,8 +42,8 @@ def make(clone, *arguments):
 
 
 def studies(clone):
-    """{name: manifest} of all studies that are complete. A manifest says when its study was computed and
-    how long it took.
+    """{name: manifest} of all studies that are complete. A manifest says when its study was computed
+    and how long it took.
 
     Times of files do not tell: Snakemake sets them anew for all results of a job, also for those
     that it only found.
@@ -188,16 +189,18 @@ def built_pages(shared_clone):
 @pytest.fixture(scope="session")
 def browser():
     """Chromium, from the system."""
-    missing = None
+
+    def refuse(missing) -> NoReturn:
+        if os.environ.get("JPO_REQUIRE_BROWSER") == "1":
+            pytest.fail(missing)
+        pytest.skip(missing)
+
     if shutil.which("chromium") is None:
-        missing = "no Chromium: install it (on Debian: apt install chromium) to check the book in a browser"
-    else:
-        try:
-            from playwright.sync_api import sync_playwright
-        except ImportError:
-            missing = "no playwright: run `make env` to check the book in a browser"
-    if missing:
-        (pytest.fail if os.environ.get("JPO_REQUIRE_BROWSER") == "1" else pytest.skip)(missing)
+        refuse("no Chromium: install it (on Debian: apt install chromium) to check the book in a browser")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        refuse("no playwright: run `make env` to check the book in a browser")
     with sync_playwright() as playwright:
         program = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
         yield program

@@ -74,7 +74,8 @@ def recorded_programs():
 
     def compile_and_keep(self, *arguments):
         program, seconds = compiled(self, *arguments)
-        kept.append((self._function.__name__, sorted(re.findall(COLLECTIVES, program.as_text()))))
+        text = program.as_text()  # pyright: ignore[reportAttributeAccessIssue]  (compiled: more than a function)
+        kept.append((self._function.__name__, sorted(re.findall(COLLECTIVES, text))))
         return program, seconds
 
     evaluation.Program.compiled = compile_and_keep

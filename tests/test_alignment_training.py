@@ -80,7 +80,7 @@ def by_hand():
 
 
 def test_kernel_is_that_of_the_full_jacobian(by_hand):
-    data, x, _, kernel = by_hand
+    data, _, _, kernel = by_hand
     with PROBLEM.precision():
         for size in (COUNT, 2):
             solver = complete(

@@ -75,7 +75,8 @@ def test_the_preview_has_a_full_address_once_there_is_one(base, expected):
             html_baseurl, html_title = base, 'A <em>book</em> & "more"'
 
     context = {"pathto": lambda place, resource: f"../{place}", "title": "Page"}
-    social_preview.name_picture(App, "page", "page.html", context, None)
+    # Of Sphinx, only these two settings are used.
+    social_preview.name_picture(App, "page", "page.html", context, None)  # pyright: ignore[reportArgumentType]
     assert f'<meta property="og:image" content="{expected}" />' in context["metatags"]
     assert 'content="A book &amp; &quot;more&quot;"' in context["metatags"]
 

@@ -94,10 +94,11 @@ def test_terms_lead_to_the_glossary(book_folder, pages):  # noqa: F811
     assert targets and targets <= pages["glossary.html"].ids
 
 
-def test_chapters_say_how_long_they_take(book_folder):
+def test_chapters_say_how_long_they_take(book_folder):  # noqa: F811
     """The page for readers in a hurry keeps its promise."""
     text = (book_folder / "summary.html").read_text(encoding="utf-8")
-    assert int(re.search(r'class="reading-time">(\d+) minute', text)[1]) <= 3
+    minutes = re.search(r'class="reading-time">(\d+) minute', text)
+    assert minutes is not None and int(minutes[1]) <= 3
     assert "reading-time" not in (book_folder / "api.html").read_text(encoding="utf-8")
 
 

@@ -108,7 +108,7 @@ LEDGER_HEADER = [
 LEDGER_HEADER += ["evaluations"]
 
 
-def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[dict[str, object]]:
+def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[dict[str, Any]]:
     """Every method and every n of an experiment: rates with 95 % intervals, evaluations per problem, and what
     they rest on.
 
