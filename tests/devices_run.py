@@ -74,7 +74,8 @@ def recorded_programs():
 
     def compile_and_keep(self, *arguments):
         program, seconds = compiled(self, *arguments)
-        text = program.as_text()  # pyright: ignore[reportAttributeAccessIssue]  (compiled: more than a function)
+        # JAX's compiled program, which is annotated as any function.
+        text = program.as_text()  # pyright: ignore[reportAttributeAccessIssue]
         kept.append((self._function.__name__, sorted(re.findall(COLLECTIVES, text))))
         return program, seconds
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-import xarray as xr
 from PIL import Image
 
 import jpo_lib as jpo
@@ -610,11 +609,11 @@ def test_the_figure_lives_in_the_book_from_files_alone(name, html_folder, browse
         ),
         (lambda: interactive.move_packet(jpo.wave_packet(noise=0.0)), "expected a wave packet with noise"),
         (
-            lambda: interactive.turn_up_chaos(jpo.wave_packet(), xr.Dataset()),
+            lambda: interactive.turn_up_chaos(jpo.wave_packet(), jpo.wave_packet().sample_dataset(1)),
             "expected Kuramoto–Sivashinsky of order 4",
         ),
         (
-            lambda: interactive.play_training(jpo.billiards(), xr.Dataset()),
+            lambda: interactive.play_training(jpo.billiards(), jpo.billiards().sample_dataset(1)),
             "expected one unknown, a box and known truths",
         ),
         (

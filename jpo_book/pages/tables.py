@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -138,7 +139,7 @@ def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[
     return records
 
 
-def ledger_rows(records: Sequence[dict[str, object]]) -> list[list[object]]:
+def ledger_rows(records: Sequence[dict[str, Any]]) -> list[list[Any]]:
     """Rows under `LEDGER_HEADER`; seeds are data sets × networks, rates have their interval in brackets."""
 
     def with_bounds(record, rate):
