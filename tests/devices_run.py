@@ -75,7 +75,7 @@ def recorded_programs():
     def compile_and_keep(self, *arguments):
         program, seconds = compiled(self, *arguments)
         # JAX's compiled program, which is annotated as any function.
-        text = program.as_text()  # pyright: ignore[reportAttributeAccessIssue]
+        text = program.as_text()  # pyright: ignore[reportFunctionMemberAccess]
         kept.append((self._function.__name__, sorted(re.findall(COLLECTIVES, text))))
         return program, seconds
 
