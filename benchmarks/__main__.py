@@ -1,5 +1,5 @@
-"""`python -m benchmarks`: run all cases and write benchmarks/results/<machine>.json. `make bench` calls
-it."""
+"""`python -m benchmarks`: run all cases and write benchmarks/results/<machine>.json.
+`make bench` calls it."""
 
 from __future__ import annotations
 

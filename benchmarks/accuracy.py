@@ -1,5 +1,5 @@
-"""How accurate a side is: its outputs against those of a reference that takes much smaller steps in
-float64."""
+"""How accurate a side is: its outputs against those of a reference
+that takes much smaller steps in float64."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 def judge(
     outputs: dict[str, np.ndarray], reference: dict[str, np.ndarray] | None
 ) -> tuple[str, dict[str, float]]:
-    """Median over the batch of the relative error of each output that the reference has too, as text and as
-    numbers.
+    """Median over the batch of the relative error of each output that the reference has too,
+    as text and as numbers.
 
-    The error of an output a with reference b is |a - b| / |b| with the Euclidean norm over all but the first
-    axis.
+    The error of an output a with reference b is |a - b| / |b| with the Euclidean norm
+    over all but the first axis.
     """
     if reference is None:
         return "", {}

@@ -43,8 +43,8 @@ def ours(batch: int, peer_batch: int) -> Side:
 
 
 def _rest_by_steps(velocity, dt: float):
-    """Rest position (2,) of the target ball: constant deceleration within a step, then a collision of balls
-    that overlap."""
+    """Rest position (2,) of the target ball: constant deceleration within a step,
+    then a collision of balls that overlap."""
     steps = int(np.ceil(6.5 / dt))  # the fastest ball of the prior rolls for less than 6.5
 
     def advance(state, _):
@@ -69,8 +69,8 @@ def _rest_by_steps(velocity, dt: float):
 
 
 def _largest_step(rest_of, shots) -> float:
-    """The largest power of two for which the median error is within the tolerance: foreseen for order one,
-    then corrected."""
+    """The largest power of two for which the median error is within the tolerance:
+    foreseen for order one, then corrected."""
     dt = 2.0**-9
     dt = 2.0 ** np.floor(np.log2(dt * TOLERANCE / _error(rest_of(dt), shots)))
     while _error(rest_of(dt), shots) > TOLERANCE:

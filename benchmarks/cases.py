@@ -20,8 +20,8 @@ class Peer:
     Arguments:
         name: for the reader, with what is different in its method.
         side: "module:function".
-        target: {"at_least": r}: this library is r times faster; {"at_most": r}: it takes at most r times as
-            long.
+        target: {"at_least": r}: this library is r times faster; {"at_most": r}:
+            it takes at most r times as long.
         note: what a reader must know about the comparison.
     """
 

@@ -1,5 +1,5 @@
-"""Everything on an accelerator, one table: `python -m benchmarks.gpu [--quick]`, after `make env
-ACCELERATOR=cuda13`.
+"""Everything on an accelerator, one table: `python -m benchmarks.gpu [--quick]`,
+after `make env ACCELERATOR=cuda13`.
 
 First the achieved arithmetic and memory traffic against the limits of the card, then one study of the paper
 preset, then time and memory against the number of problems, then the cases beside other software, as many as
@@ -44,8 +44,8 @@ def limits(kind: str) -> tuple[float, float] | None:
 
 
 def loop_steps(problem) -> int | None:
-    """How often the loop of a simulation runs; None where loops are nested. XLA's cost analysis counts each
-    loop once."""
+    """How often the loop of a simulation runs; None where loops are nested.
+    XLA's cost analysis counts each loop once."""
     settings = problem.settings
     if problem.name == "billiards":
         return None
@@ -53,8 +53,8 @@ def loop_steps(problem) -> int | None:
 
 
 def achieved(problem_name: str, num_problems: int) -> dict[str, Any]:
-    """One evaluation of a batch: seconds, and FLOP and bytes by XLA's cost analysis, with the limits of the
-    device.
+    """One evaluation of a batch: seconds, and FLOP and bytes by XLA's cost analysis,
+    with the limits of the device.
 
     Loops are counted once by XLA and multiplied here by their number of steps, with what stands outside of
     them: the counts are upper estimates, by a few parts in a hundred for the simulators at hand.
@@ -103,8 +103,8 @@ def study_of_paper_preset(quick: bool) -> tuple[str, float]:
 
 
 def in_own_process(what: str, *arguments: Any) -> Any:
-    """Call a function of this module in a process of its own, which frees the memory of the card when it
-    ends."""
+    """Call a function of this module in a process of its own,
+    which frees the memory of the card when it ends."""
     code = f"import json; from benchmarks import gpu; print(json.dumps(gpu.{what}(*json.loads({json.dumps(json.dumps(arguments))}))))"
     done = subprocess.run([sys.executable, "-c", code], cwd=harness.ROOT, capture_output=True, text=True)
     if done.returncode:

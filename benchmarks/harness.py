@@ -1,5 +1,5 @@
-"""Run cases: start each side in a process of its own, let the sides take turns, and make rows of medians and
-ratios."""
+"""Run cases: start each side in a process of its own, let the sides take turns,
+and make rows of medians and ratios."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class Worker:
         return json.loads(line)
 
     def run(self) -> tuple[float, float | None]:
-        """Wall time and processor time of one turn, seconds; the latter None where it cannot be told
-        apart."""
+        """Wall time and processor time of one turn, seconds;
+        the latter None where it cannot be told apart."""
         self.process.stdin.write("run\n")
         answer = self.answer()
         return answer["seconds"], answer["processor"]
@@ -164,8 +164,8 @@ def empty_row(name: str, title: str, *, seconds: float | None = None, ratio: flo
 def take_turns(
     sides: dict[str, Callable[[], Any]], turns: int, seconds: float, failures: dict[str, str]
 ) -> dict[str, list[Any]]:
-    """What each side says, in turns: every side once, then every side again. A side that fails is left out
-    and noted."""
+    """What each side says, in turns: every side once, then every side again.
+    A side that fails is left out and noted."""
     times: dict[str, list[Any]] = {side: [] for side in sides}
     begin = time.monotonic()
     for turn in range(turns):
@@ -240,8 +240,8 @@ def machine(name: str | None = None) -> dict[str, Any]:
     """Neutral description of this machine: model of the processor or accelerator and number of cores, never
     the host's name.
 
-    "load" is the number of programs that wanted to run, on average over the last five minutes; this one is
-    among them.
+    "load" is the number of programs that wanted to run, on average over the last five minutes;
+    this one is among them.
     """
     import jax
 

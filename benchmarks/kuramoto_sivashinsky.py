@@ -1,5 +1,5 @@
-"""Kuramoto–Sivashinsky with forcing: loss and gradient in the two unknowns, 80 steps, 128 points, modes up to
-42."""
+"""Kuramoto–Sivashinsky with forcing: loss and gradient in the two unknowns, 80 steps, 128 points,
+modes up to 42."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def reference(batch: int) -> Side:
 
 
 def exponax_side(batch: int) -> Side:
-    """The same equation as a stepper of exponax: its Kuramoto–Sivashinsky with a forcing term and traced
-    strengths."""
+    """The same equation as a stepper of exponax:
+    its Kuramoto–Sivashinsky with a forcing term and traced strengths."""
     import exponax
 
     settings = jpo.kuramoto_sivashinsky().settings

@@ -59,8 +59,8 @@ def targets(batch: int) -> np.ndarray:
 
 
 def _side(final, batch: int, num_steps: int, sign: float = 1.0, dtype=jnp.float32, text: str = "") -> Side:
-    """A side from the function w(0) -> w(T) for one flow. `sign` is that of the vorticity in its
-    convention."""
+    """A side from the function w(0) -> w(T) for one flow.
+    `sign` is that of the vorticity in its convention."""
 
     def objective(w, y):
         end = final(w)
@@ -99,8 +99,8 @@ def reference(batch: int, order: int, num_steps: int) -> Side:
 
 
 def exponax_side(batch: int, order: int, num_steps: int) -> Side:
-    """Its vorticity has the opposite sign. It keeps modes up to fraction * N / 2 - 1: this fraction makes the
-    cut equal."""
+    """Its vorticity has the opposite sign. It keeps modes up to fraction * N / 2 - 1:
+    this fraction makes the cut equal."""
     import exponax
 
     fraction = ((NUM_POINTS - 1) // 3 + 1.5) / (NUM_POINTS / 2)
@@ -112,8 +112,8 @@ def exponax_side(batch: int, order: int, num_steps: int) -> Side:
 
 
 def jax_cfd_side(batch: int, order: int, num_steps: int) -> Side:
-    """Its spectral solver of the vorticity equation, with its own cut of the modes; implicit in the
-    viscosity."""
+    """Its spectral solver of the vorticity equation, with its own cut of the modes;
+    implicit in the viscosity."""
     del order
     import jax_cfd.base as cfd
     from jax_cfd import spectral
@@ -131,11 +131,11 @@ def jax_cfd_side(batch: int, order: int, num_steps: int) -> Side:
 
 
 def phiflow_side(batch: int, order: int, num_steps: int) -> Side:
-    """MacCormack advection, explicit diffusion and a pressure solve on a staggered grid of equal size, in
-    float32.
+    """MacCormack advection, explicit diffusion and a pressure solve on a staggered grid
+    of equal size, in float32.
 
-    Importing phi.jax switches JAX to float64. Its grid is moved by half a cell, so that its cells lie at our
-    points.
+    Importing phi.jax switches JAX to float64. Its grid is moved by half a cell,
+    so that its cells lie at our points.
     """
     del order
     if batch != 1:

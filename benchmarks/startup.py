@@ -61,8 +61,8 @@ def _imports(times: int, empty_row) -> dict[str, Any]:
 
 
 def _second_run(notebook: str, empty_row) -> dict[str, Any]:
-    """Run a notebook twice with an empty cache of compiled programs at first, and its studies anew each
-    time."""
+    """Run a notebook twice with an empty cache of compiled programs at first,
+    and its studies anew each time."""
     from jpo_book.run import compilation
 
     with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,5 @@
-"""One step of joint optimization, and its two parts measured apart: the simulator and the network, each with
-its gradient."""
+"""One step of joint optimization, and its two parts measured apart:
+the simulator and the network, each with its gradient."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def ours(problem: str, num_problems: int) -> Side:
 
 
 def network_program(problem, data):
-    """weights, gradient in x -> x and the gradient in the weights, forward and backward in one program; and
-    its weights."""
+    """weights, gradient in x -> x and the gradient in the weights,
+    forward and backward in one program; and its weights."""
     network = network_for(problem)(jax.random.key(0))
     weights, static = eqx.partition(network, eqx.is_inexact_array)
 

@@ -1,8 +1,8 @@
 """The command `jpo`: run notebooks, compute studies, judge the claims. Heavy libraries are imported where
 they are used.
 
-Exit codes: 0 done, 1 something failed while it ran, 2 the request was wrong (one sentence on stderr, nothing
-started).
+Exit codes: 0 done, 1 something failed while it ran,
+2 the request was wrong (one sentence on stderr, nothing started).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Experiments and methods with their titles, colours and markers, for all of the book. Nothing is named
-twice."""
+"""Experiments and methods with their titles, colours and markers, for all of the book.
+Nothing is named twice."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Method(NamedTuple):
     line: str
 
 
-# Colours after Okabe and Ito, which stay apart for colour-blind readers; markers and line styles differ as
-# well.
+# Colours after Okabe and Ito, which stay apart for colour-blind readers;
+# markers and line styles differ as well.
 EXPERIMENTS = {
     "wave_packet": Experiment("wave packet", "03_wave_packet", "many local minima", "#0072B2", "o"),
     "billiards": Experiment("billiards", "04_billiards", "zero gradients and jumps", "#D55E00", "s"),

@@ -1,4 +1,5 @@
-"""Settings of all tests: no progress bars, JAX keeps its compiled programs between runs, and one built book for all."""
+"""Settings of all tests: no progress bars, JAX keeps its compiled programs between runs,
+and one built book for all."""
 
 import json
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import filelock
 import pytest
@@ -40,9 +42,11 @@ def make(clone, *arguments):
 
 
 def studies(clone):
-    """{name: manifest} of all studies that are complete. A manifest says when its study was computed and how long it took.
+    """{name: manifest} of all studies that are complete. A manifest says when its study was computed
+    and how long it took.
 
-    Times of files do not tell: Snakemake sets them anew for all results of a job, also for those that it only found.
+    Times of files do not tell: Snakemake sets them anew for all results of a job, also for those
+    that it only found.
     """
     found = {}
     for manifest in (clone / "_build" / "studies").rglob("*.json"):
@@ -53,9 +57,16 @@ def studies(clone):
 
 
 def kill_a_build(clone, share):
-    """Start a build, and end all its processes at once when this share of its studies is there; returns these."""
-    build = subprocess.Popen(["make", "book", "PROFILE=smoke"], cwd=clone, env=SETTINGS, start_new_session=True,
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    """Start a build, and end all its processes at once when this share
+    of its studies is there; returns these."""
+    build = subprocess.Popen(
+        ["make", "book", "PROFILE=smoke"],
+        cwd=clone,
+        env=SETTINGS,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     plan, give_up = clone / "_build" / "plan.json", time.monotonic() + 900
     while build.poll() is None and time.monotonic() < give_up:
         finished = studies(clone)
@@ -90,14 +101,15 @@ compilation.keep_programs(compilation.programs_folder(ROOT))
 
 
 def pytest_itemcollected(item):
-    """What needs the built book is marked, so that one can leave it out. `make test` runs each file in one process; processes that
-    wait for the book leave the cores to the others. What builds in the clone again is all in test_build.py; the others only
-    read the pages, and have a copy of them."""
+    """What needs the built book is marked, so that one can leave it out. `make test` runs each file in one
+    process; processes that wait for the book leave the cores to the others. What builds in the clone again is
+    all in test_build.py; the others only read the pages, and have a copy of them."""
     if {"built_book", "book_folder", "html_folder"} & set(item.fixturenames):
         item.add_marker("book")
 
 
-# What begins first, so that nothing long is left for the end: the build of the book and what reads it, then what computes most.
+# What begins first, so that nothing long is left for the end: the build of the book and what reads it,
+# then what computes most.
 BEGINNING = (
     "build",
     "book",
@@ -126,10 +138,11 @@ def whole_cache():
 
 @pytest.fixture(scope="session")
 def shared_clone(tmp_path_factory):
-    """(a copy of what git has or would take, built; a copy of its pages): made once for all processes of the tests.
+    """(a copy of what git has or would take, built; a copy of its pages): made once for all
+    processes of the tests.
 
-    The first build is killed, and one of its finished studies damaged; the second one completes it. What was there between
-    the two is in the file killed.json beside the copies.
+    The first build is killed, and one of its finished studies damaged; the second one completes it. What was
+    there between the two is in the file killed.json beside the copies.
     """
     if shutil.which("make") is None or shutil.which("git") is None:
         pytest.skip("make and git are needed for a build")
@@ -168,23 +181,26 @@ def built_book(shared_clone):
 
 @pytest.fixture(scope="session")
 def built_pages(shared_clone):
-    """The pages of the built book, to read them while something is built in the clone; the ledger lies beside their folder."""
+    """The pages of the built book, to read them while something is built in the clone;
+    the ledger lies beside their folder."""
     return shared_clone[1]
 
 
 @pytest.fixture(scope="session")
 def browser():
     """Chromium, from the system."""
-    missing = None
+
+    def refuse(missing) -> NoReturn:
+        if os.environ.get("JPO_REQUIRE_BROWSER") == "1":
+            pytest.fail(missing)
+        pytest.skip(missing)
+
     if shutil.which("chromium") is None:
-        missing = "no Chromium: install it (on Debian: apt install chromium) to check the book in a browser"
-    else:
-        try:
-            from playwright.sync_api import sync_playwright
-        except ImportError:
-            missing = "no playwright: run `make env` to check the book in a browser"
-    if missing:
-        (pytest.fail if os.environ.get("JPO_REQUIRE_BROWSER") == "1" else pytest.skip)(missing)
+        refuse("no Chromium: install it (on Debian: apt install chromium) to check the book in a browser")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        refuse("no playwright: run `make env` to check the book in a browser")
     with sync_playwright() as playwright:
         program = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
         yield program

@@ -1,7 +1,7 @@
 """Solve problems on several devices, in a process of its own. Run by test_devices.py.
 
-python devices_run.py FOLDER                          on all devices of one process
-python devices_run.py FOLDER PORT NUMBER COUNT        on all devices of COUNT processes, of which this is the one of that NUMBER
+python devices_run.py FOLDER                      on all devices of one process
+python devices_run.py FOLDER PORT NUMBER COUNT    on all devices of COUNT processes, as the one of that NUMBER
 """
 
 import dataclasses
@@ -17,7 +17,10 @@ import numpy as np
 import jpo_lib as jpo
 from jpo_lib.solvers import evaluation
 
-COLLECTIVES = r"\b(all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter|collective-broadcast)(?:-start)?\("
+COLLECTIVES = (
+    r"\b(all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter|collective-broadcast)"
+    r"(?:-start)?\("
+)
 
 
 def spring(x, context):
@@ -31,9 +34,14 @@ def spring(x, context):
 
 
 PROBLEM = jpo.InverseProblem(
-    name="spring", dimension=2, simulate=spring, loss=lambda output, y: jnp.sum((output - y) ** 2), threshold=lambda output, y: jnp.float32(1e-6),
-    sample_x=lambda key: jax.random.uniform(key, (2,), minval=-3.0, maxval=3.0), bounds=((-3.0, -3.0), (3.0, 3.0)),
-)  # fmt: skip
+    name="spring",
+    dimension=2,
+    simulate=spring,
+    loss=lambda output, y: jnp.sum((output - y) ** 2),
+    threshold=lambda output, y: jnp.float32(1e-6),
+    sample_x=lambda key: jax.random.uniform(key, (2,), minval=-3.0, maxval=3.0),
+    bounds=((-3.0, -3.0), (3.0, 3.0)),
+)
 
 
 def solvers():
@@ -66,7 +74,9 @@ def recorded_programs():
 
     def compile_and_keep(self, *arguments):
         program, seconds = compiled(self, *arguments)
-        kept.append((self._function.__name__, sorted(re.findall(COLLECTIVES, program.as_text()))))
+        # JAX's compiled program, which is annotated as any function.
+        text = program.as_text()  # pyright: ignore[reportFunctionMemberAccess]
+        kept.append((self._function.__name__, sorted(re.findall(COLLECTIVES, text))))
         return program, seconds
 
     evaluation.Program.compiled = compile_and_keep

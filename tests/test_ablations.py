@@ -73,9 +73,9 @@ def test_every_variant_can_be_run_and_changes_one_thing(profile, name):
 
 def test_the_lists_of_the_text_follow_the_results():
     cells = PLANNED["smoke", "wave_packet_ablations"]
-    combined = {cell.variant: (None, results(0.5, 2)) for cell in cells if cell.kind == "joint"}
-    combined["dense"] = None, results(0.1, 3)
-    combined["adam-10"] = None, results(0.95, 4)
+    combined = {cell.variant: (xr.Dataset(), results(0.5, 2)) for cell in cells if cell.kind == "joint"}
+    combined["dense"] = xr.Dataset(), results(0.1, 3)
+    combined["adam-10"] = xr.Dataset(), results(0.95, 4)
     assert ablations.summary(cells, combined, "network") == {
         "better": "none",
         "worse": "dense",
@@ -94,9 +94,9 @@ def test_the_lists_of_the_text_follow_the_results():
 
 def test_the_smallest_batch_is_set_beside_the_default_with_its_cost():
     cells = PLANNED["paper", "kuramoto_sivashinsky_ablations"]
-    combined = {cell.variant: (None, results(0.5, 2)) for cell in cells if cell.kind == "joint"}
+    combined = {cell.variant: (xr.Dataset(), results(0.5, 2)) for cell in cells if cell.kind == "joint"}
     cheap = results(1.0, 3)
-    combined["batch-8"] = None, cheap.assign(num_evaluations=cheap.num_evaluations - 3)
+    combined["batch-8"] = xr.Dataset(), cheap.assign(num_evaluations=cheap.num_evaluations - 3)
     text = ablations.smallest_batches({"waves": (cells, combined)})
     assert (
         text.startswith("waves, batch of 8: 100")

@@ -119,8 +119,8 @@ def fingerprint_of(settings):
 
 @pytest.fixture(scope="module")
 def verified(tmp_path_factory):
-    """(a cell of the smoke profile, the folder of its files), computed with all instructions that this
-    processor has."""
+    """(a cell of the smoke profile, the folder of its files),
+    computed with all instructions that this processor has."""
     folder = tmp_path_factory.mktemp("studies")
     cell = next(cell for cell in studies.plan("wave_packet", "smoke") if cell.kind == "joint")
     subprocess.run(
@@ -194,8 +194,8 @@ def test_a_cheap_reference_result_can_be_computed_again():
     """One of the cells in results/ for real: equal bits where the arithmetic is the same, within the bounds
     where it is not.
 
-    In a process of its own, because the tests compile with other flags than the reference results were made
-    with.
+    In a process of its own, because the tests compile with other flags
+    than the reference results were made with.
     """
     command = [
         sys.executable,

@@ -1,4 +1,5 @@
-"""The four theorems behind Figure 2: closed forms against limits, brute force, automatic differentiation, simulation."""
+"""The four theorems behind Figure 2:
+closed forms against limits, brute force, automatic differentiation, simulation."""
 
 import itertools
 

@@ -1,9 +1,11 @@
-"""Alignment in training: against closed forms, with a linear problem and the kernel from a Jacobian written by hand."""
+"""Alignment in training: against closed forms,
+with a linear problem and the kernel from a Jacobian written by hand."""
 
 import dataclasses
 
 import equinox as eqx
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -61,12 +63,16 @@ def cell(group_size, **options):
 
 @pytest.fixture(scope="module")
 def by_hand():
-    """x, gradients and the full kernel of seed 4's untrained network for one group of all problems: no code of the library."""
+    """x, gradients and the full kernel of seed 4's untrained network for one group of all problems:
+    no code of the library."""
     with PROBLEM.precision():
         data = PROBLEM.sample_dataset(COUNT, 3)
         network = Small(jax.random.fold_in(jpo.problem.random_stream(4, "networks"), 0))
         weights, unravel = jax.flatten_util.ravel_pytree(network)
-        outputs = lambda w: jax.vmap(unravel(w))(data.y)
+
+        def outputs(w):
+            return jax.vmap(unravel(w))(data.y)
+
         jacobian = jax.jacobian(outputs)(weights).reshape(2 * COUNT, -1)
         x = outputs(weights)
         gradient = np.asarray((x * np.array([1.0, 3.0]) - data.y) * np.array([1.0, 3.0]))
@@ -74,7 +80,7 @@ def by_hand():
 
 
 def test_kernel_is_that_of_the_full_jacobian(by_hand):
-    data, x, _, kernel = by_hand
+    data, _, _, kernel = by_hand
     with PROBLEM.precision():
         for size in (COUNT, 2):
             solver = complete(
@@ -140,7 +146,8 @@ def test_measured_alignment_is_the_closed_form(by_hand):
 
 
 def test_one_number_per_problem_is_gradient_descent():
-    """A network that is nothing but x itself: every step is the own gradient, and nobody pulls on anybody else."""
+    """A network that is nothing but x itself:
+    every step is the own gradient, and nobody pulls on anybody else."""
 
     class Itself(eqx.Module):
         x: jax.Array
@@ -169,8 +176,8 @@ def test_cosine_knows_directions_only():
     assert measured.cosine(np.zeros(3), w[0]) == 0 and measured.cosine(u[0], np.zeros(3)) == 0
     assert measured.cosine(u[0], u[0], shortest=10.0) == 0
     # Of a change in the last place nothing is left but rounding.
-    x = np.float32([30.0, 0.0, 0.0])
-    assert measured.cosine(np.spacing(x), w[0], measured.resolution(x)) == 0
+    x = np.array([30.0, 0.0, 0.0], np.float32)
+    assert measured.cosine(np.spacing(x), w[0], float(measured.resolution(x))) == 0
 
 
 def test_the_way_goes_around_a_periodic_box():
@@ -215,7 +222,8 @@ def test_rank_correlation():
 
 
 def made_up(effect, seed=0, num_problems=40):
-    """Runs in which early alignment decides the outcome with a given weight, against noise; late alignment means nothing."""
+    """Runs in which early alignment decides the outcome with a given weight, against noise;
+    late alignment means nothing."""
     rng = np.random.default_rng(seed)
     shape = (2, 3, 4, num_problems)  # data seeds, n, network seeds, problems
     alignment = rng.uniform(-1, 1, shape) + np.linspace(-0.5, 0.5, 3)[:, None, None]
@@ -243,7 +251,8 @@ def test_evidence_finds_the_sign_of_an_effect(sign):
 
 
 def test_evidence_seldom_finds_an_effect_that_is_not_there():
-    """Intervals of 95 % may miss zero once in twenty times; more than three times in fifteen would have a chance of 1 %."""
+    """Intervals of 95 % may miss zero once in twenty times;
+    more than three times in fifteen would have a chance of 1 %."""
     found = [0, 0]
     for seed in range(15):
         runs = made_up(0.0, seed)

@@ -1,4 +1,5 @@
-"""Each public name says what it computes, names all its arguments, and the page of the library shows all of them."""
+"""Each public name says what it computes, names all its arguments,
+and the page of the library shows all of them."""
 
 import inspect
 import re
@@ -85,7 +86,8 @@ def test_the_page_lists_each_public_name_once():
 
 def test_the_reader_of_docstrings_keeps_everything():
     doc = parse(
-        "a = b.\n\nText\nmore.\n\n    code()\n\nArguments (all open):\n    x, y: first\n        and second.\n    z: third.\n"
+        "a = b.\n\nText\nmore.\n\n    code()\n\n"
+        "Arguments (all open):\n    x, y: first\n        and second.\n    z: third.\n"
         "Returns:\n    a number.\n\nSource: Someone (2000),\ndoi:10.1/x."
     )
     assert doc.first == "a = b." and doc.starts_with_equation and doc.note == "all open"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-# A room is a module or a folder of a package. It knows itself and rooms of a lower rank; `__init__` and `__main__` know all.
+# A room is a module or a folder of a package. It knows itself and rooms of a lower rank; `__init__`
+# and `__main__` know all.
 RANKS = {
     "jpo_lib": [
         {"_checks", "_progress", "_processors", "result", "dataset"},

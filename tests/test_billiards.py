@@ -24,7 +24,7 @@ def energies(run):
     return 0.5 * np.sum(run.velocities_before**2, (1, 2)), 0.5 * np.sum(run.piece_velocities[1:] ** 2, (1, 2))
 
 
-# --- against closed forms and another method --------------------------------------------------------------------------
+# --- against closed forms and another method ----------------------------------------------------------------
 
 
 def test_the_open_table_has_its_closed_form():
@@ -51,7 +51,8 @@ def test_gradient_agrees_with_central_differences():
 
 
 def test_two_moving_balls_meet_when_a_quartic_says_so():
-    """A chase, a meeting at right angles, and balls that stop before they would meet; contact times by dense sampling."""
+    """A chase, a meeting at right angles, and balls that stop before they would meet;
+    contact times by dense sampling."""
     with jax.enable_x64(True):
         for seed in range(20):
             p, v = verification.random_tables(1, 2, seed, side=5.0, speed=3.0)
@@ -67,11 +68,13 @@ def test_two_moving_balls_meet_when_a_quartic_says_so():
 
 
 def test_a_ball_that_has_stopped_does_not_come_back():
-    """The parabola of the left ball would turn round and hit the other one; the ball itself stops and waits."""
+    """The parabola of the left ball would turn round and hit the other one;
+    the ball itself stops and waits."""
     run = shoot([[0.0, 0.0], [-3.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]])
     assert run.num_events == 0
     np.testing.assert_allclose(run.positions, [[0.5, 0.0], [-3.0, 0.0]], atol=1e-15)
-    # The left ball stops at 0.5; later the right one arrives, after a way of 6.5: of its speed squared, 4^2 - 2 * 6.5 = 3 is left.
+    # The left ball stops at 0.5; later the right one arrives, after a way of 6.5:
+    # of its speed squared, 4^2 - 2 * 6.5 = 3 is left.
     run = shoot([[0.0, 0.0], [8.0, 0.0]], [[1.0, 0.0], [-4.0, 0.0]], restitution=1.0)
     assert run.num_events == 1 and abs(run.times[1] - (4 - np.sqrt(3))) < 1e-14
     np.testing.assert_allclose(run.positions, [[0.5 - 1.5, 0.0], [1.5, 0.0]], atol=1e-13)
@@ -88,7 +91,7 @@ def test_a_cushion_returns_what_its_restitution_says():
     np.testing.assert_allclose(corner.positions, [[1.5 - (4 / np.sqrt(2) - 1.5)] * 2], atol=1e-13)
 
 
-# --- what is conserved ------------------------------------------------------------------------------------------------
+# --- what is conserved --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +137,7 @@ def test_mirror_and_names_do_not_matter(six_balls, seed, order):
     np.testing.assert_allclose(renamed, rest[np.array(order)], atol=1e-9)
 
 
-# --- contacts that are delicate ---------------------------------------------------------------------------------------
+# --- contacts that are delicate -----------------------------------------------------------------------------
 
 
 def test_a_row_of_touching_balls_passes_the_shot_on():
@@ -183,7 +186,8 @@ def test_a_touching_rack_breaks_without_gaining_energy(restitution):
 
 
 def test_grazing_shots_have_values_and_gradients():
-    """From a full hit to a miss by one part in 10^12; the rest position is continuous where the gradient jumps."""
+    """From a full hit to a miss by one part in 10^12;
+    the rest position is continuous where the gradient jumps."""
     problem = jpo.billiards()
     miss = np.concatenate([1 - 10.0 ** -np.arange(1, 13), [1.0], 1 + 10.0 ** -np.arange(1, 13)])
     angle = np.arcsin(np.minimum(miss, 3.9) / 4)
@@ -217,7 +221,7 @@ def test_a_run_that_is_cut_says_so():
     assert np.array_equal(problem.simulate(jnp.array([5.0, 4.0])), [0.0, 0.0])  # a miss has none
 
 
-# --- the problem ------------------------------------------------------------------------------------------------------
+# --- the problem --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

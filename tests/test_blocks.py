@@ -1,4 +1,5 @@
-"""Batches in blocks that the processors share: the same results as all at once, whoever computes which block."""
+"""Batches in blocks that the processors share:
+the same results as all at once, whoever computes which block."""
 
 import dataclasses
 import threading
@@ -46,7 +47,8 @@ def test_an_evaluation_in_blocks_is_that_of_the_whole_batch(count):
 
 @pytest.mark.parametrize("solver", [jpo.BFGS(), RESTARTS], ids=["BFGS", "MultiStart"])
 def test_blocks_and_packing_change_no_result(solver):
-    """Unfinished problems move to other blocks and to smaller ones, and restarts begin in the middle of that."""
+    """Unfinished problems move to other blocks and to smaller ones,
+    and restarts begin in the middle of that."""
     data = PROBLEM.sample_dataset(200, seed=9)
     blocks, whole = (jpo.solve(problem, data, solver, seed=1) for problem in (PROBLEM, WHOLE))
     assert (blocks.solved == whole.solved).mean() >= 0.99 and (
@@ -75,14 +77,25 @@ def test_results_do_not_depend_on_the_number_of_processors(monkeypatch):
 
 
 def test_blocks_keep_the_precision_of_the_problem():
-    """Threads have a JAX flag of their own. The minimum of (x - y)^2 is found to more digits than float32 has."""
+    """Threads have a JAX flag of their own.
+    The minimum of (x - y)^2 is found to more digits than float32 has."""
     problem = jpo.InverseProblem(
-        name="line", dimension=1, simulate=lambda x, context: x, loss=lambda output, y: jnp.sum((output - y) ** 2), threshold=lambda output, y: jnp.array(1e-20),
-        sample_x=lambda key: jax.random.uniform(key, (1,)), starts=jpo.Starts(first=lambda key: jnp.zeros(1)), execution=jpo.Execution(float64=True, block_size=4),
-    )  # fmt: skip
+        name="line",
+        dimension=1,
+        simulate=lambda x, context: x,
+        loss=lambda output, y: jnp.sum((output - y) ** 2),
+        threshold=lambda output, y: jnp.array(1e-20),
+        sample_x=lambda key: jax.random.uniform(key, (1,)),
+        starts=jpo.Starts(first=lambda key: jnp.zeros(1)),
+        execution=jpo.Execution(float64=True, block_size=4),
+    )
     data = problem.sample_dataset(12, seed=0)
     result = jpo.solve(problem, data, jpo.BFGS(gradient_tolerance=1e-12))
-    assert result.loss.dtype == np.float64 and result.loss.max() < 1e-20 and not jax.config.jax_enable_x64
+    assert (
+        result.loss.dtype == np.float64
+        and result.loss.max() < 1e-20
+        and not jax.config.read("jax_enable_x64")
+    )
     with problem.precision():
         loss, gradient = evaluation(problem).compiled(data.x0, data.context, data.y)[0](
             data.x0, data.context, data.y

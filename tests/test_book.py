@@ -190,7 +190,7 @@ def test_lost_fragments_are_made_again_from_the_ledger(tmp_path):
 def test_a_damaged_notebook_is_refused_in_one_sentence(tmp_path):
     write_notebook(tmp_path, "03_wave_packet", [])
     (tmp_path / "book" / "_executed" / "03_wave_packet.ipynb").write_text("{")
-    with pytest.raises(ValueError, match="Expected an executed notebook in 03_wave_packet.ipynb"):
+    with pytest.raises(ValueError, match=r"Expected an executed notebook in 03_wave_packet\.ipynb"):
         ledger.build_ledger(tmp_path, lambda root: [])
 
 
@@ -204,8 +204,8 @@ class PageParser(html.parser.HTMLParser):
         super().__init__()
         self.ids, self.links, self.files = set(), [], []
 
-    def handle_starttag(self, tag, attributes):
-        values = dict(attributes)
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
         if values.get("id"):
             self.ids.add(values["id"])
         if tag == "a" and values.get("href") is not None:
@@ -251,7 +251,8 @@ def pages(book_folder):
 @pytest.fixture(scope="session")
 def chapters():
     """The pages of the table of contents."""
-    return sorted(f"{page}.html" for page in ledger._toc_pages(ROOT))
+    toc = (ROOT / "book" / "_toc.yml").read_text(encoding="utf-8")
+    return sorted(f"{page}.html" for page in ledger.TOC_ENTRY.findall(toc))
 
 
 @pytest.fixture(scope="session")
@@ -264,7 +265,7 @@ def site(book_folder):
     """The address of a server on this machine that shows the book."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
+        def log_message(self, format, *args):
             pass
 
     server = http.server.ThreadingHTTPServer(
@@ -275,9 +276,10 @@ def site(book_folder):
     server.shutdown()
 
 
-# Read by axe at phone width, too, where columns become blocks and menus hide behind buttons, with the contrasts of all texts, and with
-# pictures of all states. Of all other pages, axe reads the wide ones without contrasts, and pictures show the wide light and the narrow
-# dark one. CONTRAST and TOO_WIDE look at all states of all pages, in a fifth of the time that axe needs for contrasts.
+# Read by axe at phone width, too, where columns become blocks and menus hide behind buttons, with the
+# contrasts of all texts, and with pictures of all states. Of all other pages, axe reads the wide ones without
+# contrasts, and pictures show the wide light and the narrow dark one. CONTRAST and TOO_WIDE look at all
+# states of all pages, in a fifth of the time that axe needs for contrasts.
 IN_ALL_STATES = {
     "index.html",
     "claims.html",
@@ -292,14 +294,15 @@ NOT_OURS = {}
 
 @pytest.fixture(scope="session")
 def visits(browser, site, pages):
-    """Each page opened once: wide in light and dark, narrow in dark and light; what was seen, with a picture of each."""
+    """Each page opened once: wide in light and dark, narrow in dark and light;
+    what was seen, with a picture of each."""
     seen, axe = {}, axe_script()
     shutil.rmtree(SCREENSHOTS, ignore_errors=True)
     SCREENSHOTS.mkdir(parents=True)
     context = browser.new_context(
         viewport={"width": 1440, "height": 900}, color_scheme="light", reduced_motion="reduce"
     )
-    page, visit = context.new_page(), None
+    page, visit = context.new_page(), SimpleNamespace(requests=[], complaints=[])
     page.on("request", lambda request: visit.requests.append(request.url))
     page.on(
         "console", lambda message: visit.complaints.append(message.text) if message.type == "error" else None
@@ -340,7 +343,8 @@ def visits(browser, site, pages):
             if theme == "dark":
                 visit.dark_background = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
                 visit.dark_cards = page.evaluate(
-                    "() => [...document.querySelectorAll('.bd-article figure img')].map(i => getComputedStyle(i).backgroundColor)"
+                    "() => [...document.querySelectorAll('.bd-article figure img')]"
+                    ".map(i => getComputedStyle(i).backgroundColor)"
                 )
     context.close()
     return seen
@@ -526,7 +530,8 @@ def test_axe_finds_nothing_serious_that_is_ours(visits):
 
 
 def test_pictures_of_all_pages_show_them(visits, pages):
-    """In _build/screenshots, for a person to look at: complete, nowhere blank, light pages light and dark ones dark."""
+    """In _build/screenshots, for a person to look at:
+    complete, nowhere blank, light pages light and dark ones dark."""
     states = {(width, theme) for width in (390, 1440) for theme in ("light", "dark")}
     for name, visit in visits.items():
         assert set(visit.pictures) == (states if name in IN_ALL_STATES else PICTURES)

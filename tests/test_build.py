@@ -1,4 +1,5 @@
-"""`make book` and `make pdf` as a new user runs them: in a fresh copy of the clone, in a folder whose name has a space."""
+"""`make book` and `make pdf` as a new user runs them:
+in a fresh copy of the clone, in a folder whose name has a space."""
 
 import json
 import os
@@ -44,8 +45,20 @@ def test_a_second_build_does_nothing(clone):
 
 def test_what_was_removed_after_a_build_is_asked_for_again(clone):
     """Of what Snakemake plans, without running it: the study that is gone, and nothing where nothing is."""
-    command = [clone / ".venv/bin/python", "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--nolock", "--dry-run", "--cores", "1",
-               "--config", "profile=smoke", "plan=_build/plan.json"]  # fmt: skip
+    command = [
+        clone / ".venv/bin/python",
+        "-m",
+        "snakemake",
+        "--snakefile",
+        "workflow/Snakefile",
+        "--nolock",
+        "--dry-run",
+        "--cores",
+        "1",
+        "--config",
+        "profile=smoke",
+        "plan=_build/plan.json",
+    ]
     result = clone / next(name for name in studies(clone) if "/wave_packet_ablations/" in name)
 
     def plan():
@@ -128,7 +141,8 @@ def test_no_network_while_installing(clone, tmp_path):
     assert not (tmp_path / ".venv").exists()
 
 
-# --- the PDF of the whole book: every figure, table and chapter, with the numbers of the site. Here, since it is made in the same clone.
+# --- the PDF of the whole book: every figure, table and chapter, with the numbers of the site.
+# Here, since it is made in the same clone.
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ from jpo_book.pages import ledger
 
 
 def results(refined, single, bfgs, runs=6, problems=100):
-    """Studies in which the given fractions of problems are solved, by refined JPO with n = 256 and n = 1, and by BFGS."""
+    """Studies in which the given fractions of problems are solved,
+    by refined JPO with n = 256 and n = 1, and by BFGS."""
 
     def solved(fraction, shape):
         return np.broadcast_to(np.arange(problems) < fraction * problems, shape)
@@ -81,7 +82,8 @@ def test_without_executed_pages_everything_is_planned(tmp_path):
 
 
 def costs(training, refinement, restarts, fails=0):
-    """Studies of costs: JPO solves all problems but `fails` of 40 after training and refinement, restarts solve all."""
+    """Studies of costs: JPO solves all problems but `fails` of 40 after training
+    and refinement, restarts solve all."""
     dims, shape = ("data_seed", "group_size", "solver", "network_seed", "problem"), (2, 1, 2, 3, 40)
     at, total = np.zeros(shape, int), np.full(shape, training)
     at[:, :, 1] = total[:, :, 1] = training + refinement

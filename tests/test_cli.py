@@ -65,7 +65,10 @@ def test_help_waits_for_no_heavy_library():
     done = subprocess.run([sys.executable, "-m", "jpo_book.cli", "--help"], capture_output=True, text=True)
     assert done.returncode == 0
     assert all(command in done.stdout for command in ("run", "notebooks", "study", "claims", "verify"))
-    heavy = "import sys, jpo_book.cli; print([m for m in ('jax', 'scipy', 'papermill', 'xarray') if m in sys.modules])"
+    heavy = (
+        "import sys, jpo_book.cli; "
+        "print([m for m in ('jax', 'scipy', 'papermill', 'xarray') if m in sys.modules])"
+    )
     assert (
         subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True).stdout.strip() == "[]"
     )

@@ -1,6 +1,8 @@
-"""Studies on a cluster: the real workflow through a second executor, requests for time and memory, and the settings of each executor.
+"""Studies on a cluster: the real workflow through a second executor, requests for time and memory, and the
+settings of each executor.
 
-The cluster of these tests is a script that starts jobs in the background, in a session of their own, and tells their state.
+The cluster of these tests is a script that starts jobs in the background, in a session of their own,
+and tells their state.
 """
 
 import json
@@ -31,7 +33,8 @@ CELLS = [
 ]
 JOINT = next(c for c in CELLS if c.kind == "joint")
 
-# submit SCRIPT prints a number; status NUMBER prints what became of it. A job that was killed leaves no exit code.
+# submit SCRIPT prints a number; status NUMBER prints what became of it. A job that was killed
+# leaves no exit code.
 CLUSTER = """
 import os, subprocess, sys, time
 import psutil
@@ -45,15 +48,20 @@ if sys.argv[1] == "submit":
     print(job.pid)
 else:
     code = os.path.join(jobs, f"{sys.argv[2]}.code")
-    alive = psutil.pid_exists(int(sys.argv[2])) and psutil.Process(int(sys.argv[2])).status() != psutil.STATUS_ZOMBIE
+    number = int(sys.argv[2])
+    alive = psutil.pid_exists(number) and psutil.Process(number).status() != psutil.STATUS_ZOMBIE
     ended = os.path.exists(code)
-    print(("success" if open(code).read().strip() == "0" else "failed") if ended else "running" if alive else "failed")
+    if ended:
+        print("success" if open(code).read().strip() == "0" else "failed")
+    else:
+        print("running" if alive else "failed")
 """
 
 
 @pytest.fixture
 def cluster(tmp_path):
-    """A folder with the plan of three cells, each a job of its own, and the settings of an executor that runs one job at a time."""
+    """A folder with the plan of three cells, each a job of its own,
+    and the settings of an executor that runs one job at a time."""
     jobs = tmp_path / "jobs"
     jobs.mkdir()
     (jobs / "cluster.py").write_text(CLUSTER)
@@ -143,7 +151,7 @@ def working(group):
 def test_a_killed_job_is_repeated_and_nothing_finished_is_computed_again(cluster):
     build = snakemake(cluster, cluster / "profile")
     give_up = time.monotonic() + 300
-    killed = None
+    killed, at_kill = None, {}
     while killed is None and build.poll() is None and time.monotonic() < give_up:
         time.sleep(0.1)
         ended = list(
@@ -179,7 +187,7 @@ def test_a_killed_job_is_repeated_and_nothing_finished_is_computed_again(cluster
     assert len(list((cluster / "jobs").glob("*.started"))) == submitted + len(CELLS) - len(finished)
 
 
-# --- the settings of the executors ------------------------------------------------------------------------------------
+# --- the settings of the executors --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["local", "slurm", "kubernetes"])
@@ -220,7 +228,7 @@ def test_executors_are_found_by_name_or_folder():
     ],
 )
 def test_wrong_executors_are_refused_in_one_sentence(executor, gpus, message):
-    with pytest.raises(build.Failure, match="^expected .*") as failure:
+    with pytest.raises(build.Failure, match=r"^expected .*") as failure:
         build.Place(executor, gpus)
     assert message in str(failure.value) and "\n" not in str(failure.value)
 
@@ -288,11 +296,12 @@ def test_kubernetes_jobs_are_cancelled_by_their_names(kubernetes, tmp_path):
     ).read_text()
 
 
-# --- what jobs ask for ------------------------------------------------------------------------------------------------
+# --- what jobs ask for --------------------------------------------------------------------------------------
 
 
 def test_a_cell_asks_for_twice_what_it_took_as_if_one_core_did_the_work(tmp_path):
-    """A job may find fewer cores than the machine had that timed it, or be unable to share its work between them."""
+    """A job may find fewer cores than the machine had that timed it,
+    or be unable to share its work between them."""
     path = tmp_path / f"{JOINT.name}.json"
     path.parent.mkdir(parents=True)
     for seconds, minutes in (({"total": 300.0}, 10), ({"total": 300.0, "processor": 6390.0}, 213)):

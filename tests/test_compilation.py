@@ -1,5 +1,5 @@
-"""The compilation cache heals after a kill; short programs are compiled with the flags that the locked
-compiler knows."""
+"""The compilation cache heals after a kill; short programs are compiled with the flags
+that the locked compiler knows."""
 
 import importlib.metadata
 import os
@@ -30,9 +30,12 @@ def test_half_written_entries_are_removed_and_no_others(tmp_path, monkeypatch):
 
 
 def test_jax_can_write_again_after_a_kill_and_an_entry_is_torn_as_we_expect(tmp_path):
-    """JAX's own cache, written by real processes: a torn entry stops it, and removing that entry is
-    enough."""
-    script = "import jax, warnings; warnings.simplefilter('error'); jax.jit(lambda x: x * {0} + 1)({0}.0).block_until_ready()"
+    """JAX's own cache, written by real processes:
+    a torn entry stops it, and removing that entry is enough."""
+    script = (
+        "import jax, warnings; warnings.simplefilter('error'); "
+        "jax.jit(lambda x: x * {0} + 1)({0}.0).block_until_ready()"
+    )
     settings = {**os.environ, **compilation.settings(tmp_path)}
 
     def run(number):
@@ -51,8 +54,8 @@ def test_jax_can_write_again_after_a_kill_and_an_entry_is_torn_as_we_expect(tmp_
 
 
 def test_commands_find_the_programs_of_earlier_ones_and_leave_other_folders_alone(tmp_path):
-    """As a user calls `jpo`, without the settings of a build: what one command has kept is there after the
-    next."""
+    """As a user calls `jpo`, without the settings of a build:
+    what one command has kept is there after the next."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     script = (
         "import sys; sys.argv = ['jpo', '--version']; from jpo_book import cli\n"

@@ -25,9 +25,11 @@ def one_device():
 
 def run(num_devices, *arguments):
     settings = {
-        **os.environ, "PYTHONPATH": str(SCRIPT.parent.parent), "JAX_PLATFORMS": "cpu",
+        **os.environ,
+        "PYTHONPATH": str(SCRIPT.parent.parent),
+        "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={num_devices}",
-    }  # fmt: skip
+    }
     return subprocess.Popen(
         [sys.executable, SCRIPT, *map(str, arguments)],
         env=settings,
@@ -47,7 +49,8 @@ def eight_devices(tmp_path_factory):
 
 
 def assert_equal_up_to_rounding(results, reference):
-    """Eight steps of training leave rounding as small as it is. Twenty evaluations of BFGS may decide a line search otherwise."""
+    """Eight steps of training leave rounding as small as it is.
+    Twenty evaluations of BFGS may decide a line search otherwise."""
     assert "one/x" in results
     for name in results:
         expected = reference[name]
@@ -84,10 +87,17 @@ def test_two_processes_find_what_one_finds(one_device, tmp_path):
     assert_equal_up_to_rounding(dict(np.load(tmp_path / "results.npz")), one_device)
 
 
-@pytest.mark.parametrize("devices, words", [
-    (0, "expected 1 to"), (10_000, "ask for fewer"), (True, "a number or a sequence"), ("gpu", "different JAX devices"),
-    ([], "at least one"), ([3], "different JAX devices"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "devices, words",
+    [
+        (0, "expected 1 to"),
+        (10_000, "ask for fewer"),
+        (True, "a number or a sequence"),
+        ("gpu", "different JAX devices"),
+        ([], "at least one"),
+        ([3], "different JAX devices"),
+    ],
+)
 def test_devices_that_are_not_there_are_refused(devices, words):
     problem = jpo.wave_packet()
     with pytest.raises(ValueError, match=words):
@@ -97,6 +107,7 @@ def test_devices_that_are_not_there_are_refused(devices, words):
 def test_shares_that_do_not_come_out_even_are_refused():
     three = jax.sharding.AbstractMesh((3,), ("devices",))
     check_shares(None, 4, "problems")
-    check_shares(three, 6, "problems")
+    # An abstract mesh stands for three devices: this machine need not have them.
+    check_shares(three, 6, "problems")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="divisor of the 4 problems, got 3 devices"):
-        check_shares(three, 4, "problems")
+        check_shares(three, 4, "problems")  # pyright: ignore[reportArgumentType]  (as above)

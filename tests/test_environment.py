@@ -26,6 +26,7 @@ FILES = [
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 spec = importlib.util.spec_from_file_location("environment_yml", ROOT / "workflow" / "environment_yml.py")
+assert spec is not None and spec.loader is not None
 environment_yml = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(environment_yml)
 

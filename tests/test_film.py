@@ -72,7 +72,8 @@ def test_the_player_shows_each_frame_by_keyboard_and_stops_by_itself(film, brows
     button.focus()
     page.keyboard.press("Enter")  # from the last frame it begins anew
     page.wait_for_function(
-        "document.querySelector('input').value === '4' && document.querySelector('button').textContent.includes('Play')"
+        "document.querySelector('input').value === '4'"
+        " && document.querySelector('button').textContent.includes('Play')"
     )
     assert shown() == 4
     page.close()

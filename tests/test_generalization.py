@@ -55,7 +55,8 @@ def test_unseen_problems_are_unseen(studies):
 
 @pytest.mark.parametrize("n", [4, 16])
 def test_the_numbers_are_those_of_the_solvers(studies, n):
-    """n = 4: two networks for 8 problems. n = 16: one network, which learns from 8 problems more than are reported."""
+    """n = 4: two networks for 8 problems.
+    n = 16: one network, which learns from 8 problems more than are reported."""
     study, unseen = studies[n], unseen_problems(PROBLEM, 8, 5)
     everything = PROBLEM.sample_dataset(max(n, 8), 5)
     joint = jpo.solve(PROBLEM, everything, jpo.JointOptimization(group_size=n), seed=list(SEEDS))
@@ -72,7 +73,8 @@ def test_the_numbers_are_those_of_the_solvers(studies, n):
 
 
 def test_training_is_counted_for_known_problems_and_reported_apart_for_unseen_ones(studies):
-    # 60 steps of 4 problems are 60 visits to each of 4 problems, or 15 to each of 16; one more evaluation at the end.
+    # 60 steps of 4 problems are 60 visits to each of 4 problems, or 15 to each of 16; one more
+    # evaluation at the end.
     for n, visits in ((4, 60), (16, 15)):
         study = studies[n]
         assert bool(

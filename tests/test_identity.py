@@ -1,4 +1,5 @@
-"""Identity of code: what cannot change numbers leaves it as it is; what can makes the cells stale that it reaches, and only those."""
+"""Identity of code: what cannot change numbers leaves it as it is;
+what can makes the cells stale that it reaches, and only those."""
 
 import json
 import os
@@ -24,7 +25,8 @@ SCRIPT = """
 import json, sys
 from jpo_book.studies.identity import hash_of_code
 problems, kinds = json.loads(sys.argv[1])
-print(json.dumps([[p, k, hash_of_code(tuple(root), (f"jpo_lib.problems.{p}", p))] for p in problems for k, root in kinds.items()]))
+pairs = [(p, k, root) for p in problems for k, root in kinds.items()]
+print(json.dumps([[p, k, hash_of_code(tuple(root), (f"jpo_lib.problems.{p}", p))] for p, k, root in pairs]))
 """
 
 

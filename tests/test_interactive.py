@@ -1,4 +1,5 @@
-"""Interactive figures: what they show is what the library computes; pointer and keyboard move them; without the script a picture stays."""
+"""Interactive figures: what they show is what the library computes; pointer and keyboard move them;
+without the script a picture stays."""
 
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ def page_of(figure, *, script=True):
         else ""
     )
     body = f'<article class="bd-article">{figure._repr_mimebundle_()["text/html"]}</article>{scripts}'
-    return f'<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8"><style>{(ASSETS / "book.css").read_text()}</style></head><body>{body}</body></html>'
+    style = (ASSETS / "book.css").read_text()
+    head = f'<meta charset="utf-8"><style>{style}</style>'
+    return f'<!doctype html><html lang="en" data-theme="light"><head>{head}</head><body>{body}</body></html>'
 
 
 @pytest.fixture
@@ -135,7 +138,8 @@ def test_following_gradient_descent_goes_down_in_small_steps(billiards):
 
 
 def test_a_shot_in_the_browser_is_the_shot_of_the_library(aim, open_figure, billiards):
-    """Rest position, loss and gradient: within 1e-6 of the library in float64, for shots that hit and shots that miss."""
+    """Rest position, loss and gradient:
+    within 1e-6 of the library in float64, for shots that hit and shots that miss."""
     page = open_figure(aim)
     settings, y = billiards.settings, np.array(aim.data["problems"][2]["y"])
     with jax.enable_x64(True):
@@ -253,7 +257,8 @@ def test_the_packet_opens_with_the_first_problem_that_bfgs_does_not_solve(wave, 
 
 
 def test_methods_end_in_the_browser_where_they_end_in_the_library(wave, packet, open_figure):
-    """Loss and derivative to 1e-9; ends of BFGS and gradient descent in float64 to 1e-6, with as many evaluations; the network to 1e-3."""
+    """Loss and derivative to 1e-9;
+    ends of BFGS and gradient descent in float64 to 1e-6, with as many evaluations; the network to 1e-3."""
     page, shown = open_figure(packet), packet.data
     settings = [
         (20.0, 0.1, 22.0),
@@ -294,7 +299,8 @@ def test_methods_end_in_the_browser_where_they_end_in_the_library(wave, packet, 
             bfgs.loss[k] < threshold[k]
         )
         page.wait_for_function(
-            f"document.querySelector('.says').textContent.includes('after {bfgs.num_evaluations[k]} evaluations')"
+            "document.querySelector('.says').textContent"
+            f".includes('after {bfgs.num_evaluations[k]} evaluations')"
         )
     with jax.enable_x64(True):
         again = jpo.solve(wave, data, jpo.BFGS(), x0=answers.astype(float))
@@ -304,6 +310,7 @@ def test_methods_end_in_the_browser_where_they_end_in_the_library(wave, packet, 
 
 def test_the_packet_moves_with_pointer_and_keyboard(packet, open_figure):
     page = open_figure(packet)
+    slider = None
     for handle, label, key in zip(
         page.locator("svg .handle").all(),
         ("Packet centre (radians)", "Search starts at (radians)"),
@@ -321,6 +328,7 @@ def test_the_packet_moves_with_pointer_and_keyboard(packet, open_figure):
         page.mouse.move(box["x"] + 72, box["y"] + 22, steps=3)
         page.mouse.up()
         assert float(slider.input_value()) > packet.data[key] + 1.0
+    assert slider is not None
     slider.focus()
     before = float(slider.input_value())
     page.keyboard.press("ArrowLeft")
@@ -365,7 +373,8 @@ def test_the_landscape_of_all_horizons_is_that_of_each_horizon(motion_problem, c
 
 
 def test_a_motion_in_the_browser_is_the_motion_of_the_library(motion_problem, chaos, open_figure):
-    """The loss of a chosen beta: to 1e-8 at T = 10, and to 1e-4 at T = 80, where chaos has amplified the round-off."""
+    """The loss of a chosen beta: to 1e-8 at T = 10, and to 1e-4 at T = 80,
+    where chaos has amplified the round-off."""
     page, data = open_figure(chaos), motion_problem.sample_dataset(1, seed=903)
     with jax.enable_x64(True):
         u0, (alpha, beta) = np.asarray(data.context[0]), coefficients_of(np.asarray(data.x_true[0]))
@@ -466,7 +475,8 @@ def test_the_player_plays_stops_and_steps(training, open_figure):
     assert slider.input_value() == stopped
     page.get_by_role("button", name="Play").click()
     page.wait_for_function(
-        "document.querySelector('input[type=range]').value === '29' && document.querySelector('.buttons button').textContent.includes('Play')"
+        "document.querySelector('input[type=range]').value === '29'"
+        " && document.querySelector('.buttons button').textContent.includes('Play')"
     )
     page.get_by_role("button", name="Reset").click()
     assert slider.input_value() == "0"
@@ -510,16 +520,19 @@ def test_the_picture_for_other_formats_is_a_picture(figure):
 
 def test_every_control_has_a_name_a_size_and_a_place_on_a_phone(figure, open_figure):
     page = open_figure(figure, width=390)
-    small = page.evaluate("""() => [...document.querySelectorAll('.stage button, .stage select, .stage input, .stage [tabindex="0"]')].map(e => {
+    small = page.evaluate("""() => [...document.querySelectorAll(
+      '.stage button, .stage select, .stage input, .stage [tabindex="0"]')].map(e => {
       const box = e.getBoundingClientRect();
-      const name = e.getAttribute('aria-label') || e.textContent.trim() || (e.labels && e.labels[0] && e.labels[0].textContent.trim());
+      const name = e.getAttribute('aria-label') || e.textContent.trim()
+        || (e.labels && e.labels[0] && e.labels[0].textContent.trim());
       return [name, box.width, box.height, box.right];
     }).filter(([name, width, height, right]) => !name || width < 40 || height < 40 || right > 390)""")
     assert not small
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.locator("[role=status]").count() >= 1
     assert page.evaluate(
-        "[...document.querySelectorAll('.stage svg[role=img], .stage svg[role=group]')].every(e => e.getAttribute('aria-label').length > 20)"
+        "[...document.querySelectorAll('.stage svg[role=img], .stage svg[role=group]')]"
+        ".every(e => e.getAttribute('aria-label').length > 20)"
     )
 
 
@@ -535,7 +548,8 @@ def html_folder(request):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_figure_lives_in_the_book_from_files_alone(name, html_folder, browser):
-    """Opened from the disk, without a server: nothing else is asked for, nothing complains, and the keyboard moves it."""
+    """Opened from the disk, without a server:
+    nothing else is asked for, nothing complains, and the keyboard moves it."""
     page, complaints = browser.new_page(viewport={"width": 390, "height": 844}), []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     fonts = (
@@ -595,16 +609,16 @@ def test_the_figure_lives_in_the_book_from_files_alone(name, html_folder, browse
         ),
         (lambda: interactive.move_packet(jpo.wave_packet(noise=0.0)), "expected a wave packet with noise"),
         (
-            lambda: interactive.turn_up_chaos(jpo.wave_packet(), None),
+            lambda: interactive.turn_up_chaos(jpo.wave_packet(), jpo.wave_packet().sample_dataset(1)),
             "expected Kuramoto–Sivashinsky of order 4",
         ),
         (
-            lambda: interactive.play_training(jpo.billiards(), None),
+            lambda: interactive.play_training(jpo.billiards(), jpo.billiards().sample_dataset(1)),
             "expected one unknown, a box and known truths",
         ),
         (
             lambda: interactive.InteractiveFigure(
-                "x", {"a": "b" * 200_000}, draw=None, figsize=(1, 1), alt="", caption=""
+                "x", {"a": "b" * 200_000}, draw=print, figsize=(1, 1), alt="", caption=""
             ),
             "expected at most 150000 bytes",
         ),

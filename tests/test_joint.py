@@ -30,11 +30,12 @@ def by_hand(data, key, num_steps, rate):
 
     optimizer = optax.adam(optax.cosine_decay_schedule(rate, num_steps))
     state = optimizer.init(weights)
-    step = jax.jit(
-        lambda w, s: (lambda change, s: (optax.apply_updates(w, change), s))(
-            *optimizer.update(jax.grad(total)(w), s)
-        )
-    )
+
+    @jax.jit
+    def step(weights, state):
+        change, state = optimizer.update(jax.grad(total)(weights), state)
+        return optax.apply_updates(weights, change), state
+
     for _ in range(num_steps):
         weights, state = step(weights, state)
     return jax.vmap(lambda y: eqx.combine(weights, static)(y))(data.y)
@@ -78,7 +79,8 @@ def test_minibatches_visit_every_problem_equally_often(data):
 
 
 def test_a_problem_that_diverges_spoils_no_other():
-    """One target is hidden behind a simulation that is not finite; the others train as if it had a zero gradient."""
+    """One target is hidden behind a simulation that is not finite;
+    the others train as if it had a zero gradient."""
     problem = jpo.InverseProblem(
         name="partly finite",
         dimension=1,
@@ -122,14 +124,13 @@ def test_clipping_bounds_the_influence_of_one_problem():
             return self.value
 
     data = steep.dataset(y=np.array([[1e6], [1.0]]), x0=np.zeros((2, 1)))
-    run = lambda clip: jpo.solve(
-        steep,
-        data,
-        jpo.JointOptimization(
+
+    def run(clip):
+        solver = jpo.JointOptimization(
             network=lambda key: Constant(jnp.array([0.9])), num_steps=1, learning_rate=0.1, clip_problem=clip
-        ),
-        seed=0,
-    ).extras["x_final"]
+        )
+        return jpo.solve(steep, data, solver, seed=0).extras["x_final"]
+
     # Adam's first step has the length of its rate whatever the gradient: both move by 0.1 towards 0.5.
     np.testing.assert_allclose(run(np.inf), 0.8, atol=1e-4)
     np.testing.assert_allclose(run(1e-3), 0.8, atol=1e-4)

@@ -37,7 +37,7 @@ def test_second_order_in_time():
 def test_spectral_in_space():
     """The error falls faster than any power: per 16 points by more than a factor 10, and the orders grow."""
     sizes = np.array([48, 64, 96, 128])
-    errors = measure.spatial_errors(sizes)
+    errors = measure.spatial_errors(sizes.tolist())
     rates = np.log(errors[:-1] / errors[1:]) / np.log(sizes[1:] / sizes[:-1])
     assert errors[-1] < 1e-9 and (rates > 10).all()
 
@@ -69,13 +69,17 @@ def test_without_nonlinear_term_the_closed_form(alpha):
     mean=st.floats(-1, 1),
 )
 def test_symmetries(run, shift, alpha, beta, mean):
-    """A shift by L / 4 leaves the equation as it is, by L / 8 turns alpha around, and so does u(x) -> -u(-x)."""
+    """A shift by L / 4 leaves the equation as it is, by L / 8 turns alpha around,
+    and so does u(x) -> -u(-x)."""
     u0 = measure.example_state(32, mean=mean)
     u = run(u0, alpha, beta)
     turn = -1.0 if (shift // 8) % 2 else 1.0
     roll = shift // 2  # 32 points: L / 8 is four of them
     np.testing.assert_allclose(run(np.roll(u0, roll), turn * alpha, beta), np.roll(u, roll), atol=1e-11)
-    mirror = lambda v: -np.roll(v[::-1], 1)
+
+    def mirror(v):
+        return -np.roll(v[::-1], 1)
+
     np.testing.assert_allclose(run(mirror(u0), -alpha, beta), mirror(u), atol=1e-11)
 
 
@@ -92,7 +96,8 @@ def run():
 
 
 def test_galilean_invariance():
-    """Without forcing, a uniform flow c carries the pattern along: u(x, t; u0 + c) = c + u(x - beta c t, t; u0)."""
+    """Without forcing, a uniform flow c carries the pattern along:
+    u(x, t; u0 + c) = c + u(x - beta c t, t; u0)."""
     c, beta, horizon = 0.5, 1.2, 5.0
     with jax.enable_x64(True):
         u0 = measure.example_state(96)
@@ -117,7 +122,8 @@ def test_gradients_in_float64():
 
 
 def test_the_derivatives_of_a_problem_are_those_of_its_simulator():
-    """The Jacobian is computed forward along with the motion; going back through the motion gives the same, also in u0."""
+    """The Jacobian is computed forward along with the motion;
+    going back through the motion gives the same, also in u0."""
     problem = jpo.kuramoto_sivashinsky(horizon=2.0, num_points=64, float64=True)
     with problem.precision():
         x, u0, weight = (
@@ -143,7 +149,7 @@ def test_float32_stays_close_to_float64():
 
 def test_trajectory_ends_where_integrate_does():
     u0 = measure.example_state(64)
-    states = trajectory(u0, 0.3, 1.0, horizon=3.0)
+    states = np.asarray(trajectory(u0, 0.3, 1.0, horizon=3.0))
     assert states.shape == (13, 64)
     np.testing.assert_allclose(states[0], u0, atol=1e-5)
     np.testing.assert_allclose(states[-1], integrate(u0, 0.3, 1.0, horizon=3.0), atol=1e-5)
@@ -152,7 +158,7 @@ def test_trajectory_ends_where_integrate_does():
 def test_coefficients_of_a_step_have_their_closed_forms():
     """Away from L dt = 0 the contour integrals equal the closed forms of Cox & Matthews."""
     z = np.array([-30.0, -5.0, -2.0, 2.0])
-    decay, half, (q, f1, f2, f3) = etdrk(z / 0.1, 0.1, 4)[1:]
+    _, _, (q, f1, f2, f3) = etdrk(z / 0.1, 0.1, 4)[1:]
     e = np.exp(z)
     closed = 0.1 * np.array(
         [
@@ -167,7 +173,7 @@ def test_coefficients_of_a_step_have_their_closed_forms():
     np.testing.assert_allclose(np.ravel(at_zero), 0.1 * np.array([1 / 2, 1 / 6, 1 / 6, 1 / 6]), rtol=1e-13)
 
 
-# --- the inverse problem ---------------------------------------------------------------------------------------------
+# --- the inverse problem ------------------------------------------------------------------------------------
 
 
 def test_data_follow_their_definition():
@@ -201,18 +207,24 @@ def test_a_ring_convolution_is_the_convolution():
 
 
 def test_the_network_has_the_symmetries_of_the_equation():
-    """Shifts by L / 8 and the reflection turn alpha around and leave beta, for any weights; it starts near the guess."""
+    """Shifts by L / 8 and the reflection turn alpha around and leave beta, for any weights;
+    it starts near the guess."""
     network = RingEncoder(jax.random.key(0), num_points=128)
     data = jpo.kuramoto_sivashinsky().sample_dataset(16, seed=3)
-    answer = jax.jit(jax.vmap(network))
+    # The checker does not see that this Equinox module can be called.
+    answer = jax.jit(jax.vmap(network))  # pyright: ignore[reportArgumentType]
     x = answer(data.y, data.context)
     shifted = answer(jnp.roll(data.y, 16, axis=1), jnp.roll(data.context, 16, axis=1))
-    mirror = lambda v: -jnp.roll(v[:, ::-1], 1, axis=1)
+
+    def mirror(v):
+        return -jnp.roll(v[:, ::-1], 1, axis=1)
+
     for other in (shifted, answer(mirror(data.y), mirror(data.context))):
         np.testing.assert_allclose(other, x * np.array([-1.0, 1.0]), atol=1e-5)
     assert np.abs(x).max() < 0.3 and np.abs(x[:, 0]).max() > 1e-4
     plain = RingEncoder(jax.random.key(0), num_points=128, equivariant=False)
-    assert jax.vmap(plain)(data.y, data.context).shape == (16, 2)
+    shape = jax.vmap(plain)(data.y, data.context).shape  # pyright: ignore[reportArgumentType]  (as above)
+    assert shape == (16, 2)
 
 
 def test_unseen_problems_are_solved_jointly():
@@ -226,7 +238,8 @@ def test_unseen_problems_are_solved_jointly():
 
 
 def test_attempts_are_rows_of_what_was_run():
-    """The result file holds one row for each run, with rates between 0 and 1 and the commit at which it was measured."""
+    """The result file holds one row for each run,
+    with rates between 0 and 1 and the commit at which it was measured."""
     path = reference_folder() / "attempts" / "kuramoto_sivashinsky.csv"
     rows = list(csv.DictReader(path.open(encoding="utf-8")))
     for row in rows:

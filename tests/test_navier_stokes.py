@@ -32,7 +32,8 @@ def test_errors_in_time_fall_with_orders_two_and_four():
 
 
 def test_an_uneven_flow_agrees_with_the_independent_reference():
-    """Flow and marker, at the resolution of the experiment, all modes coupled; the reference sums over all pairs of modes."""
+    """Flow and marker, at the resolution of the experiment, all modes coupled;
+    the reference sums over all pairs of modes."""
     vorticity, marker = measured.uneven_fields(32, speed=1.5)
     exact = measured.reference_solution(vorticity, marker, 0.02, 0.01, 0.5)
     with jax.enable_x64(True):
@@ -76,7 +77,8 @@ def test_the_error_of_the_grid_falls_as_fast_as_the_spectrum():
 
 
 def test_every_force_that_can_be_expressed_stays_stable(problem):
-    """The check at the border bounds the speeds at the start. They hardly grow, since viscosity only takes energy."""
+    """The check at the border bounds the speeds at the start.
+    They hardly grow, since viscosity only takes energy."""
     peaks = measured.peak_cfl_numbers(32)
     assert peaks.max() < STABILITY_LIMIT[4]
     corners = np.array(
@@ -98,7 +100,8 @@ def test_counter_clockwise_rotation_is_positive():
 
 
 def test_the_puff_is_the_momentum_it_claims_to_be():
-    """At t = 0 the vorticity is the curl of F g plus that of the shear, up to the modes that the grid cannot hold."""
+    """At t = 0 the vorticity is the curl of F g plus that of the shear,
+    up to the modes that the grid cannot hold."""
     problem = jpo.navier_stokes(num_points=64, horizon=1e-9)
     z = jnp.array([0.25, -0.5, 0.3, -0.4])
     position, force = np.pi * (1 + np.asarray(z[:2])), 3.2 * np.asarray(z[2:]) / np.sqrt(1.25)
@@ -238,14 +241,16 @@ problem = jpo.navier_stokes()
 data = problem.sample_dataset(128, seed=4711)
 joint = jpo.solve(problem, data, jpo.JointOptimization(group_size=128), seed=7)
 refined = jpo.solve(problem, data, jpo.BFGS(max_evaluations=60, stop_when_solved=True), x0=joint.x)
-print(json.dumps([float(refined.solved.mean()), float((joint.num_evaluations + refined.num_evaluations).mean())]))
+evaluations = joint.num_evaluations + refined.num_evaluations
+print(json.dumps([float(refined.solved.mean()), float(evaluations.mean())]))
 """
 
 
 def test_unseen_flows_are_solved_jointly():
     """The statement of the chapter, on a data set that nothing was chosen on.
 
-    In a process of its own, with programs that are optimized: those of the other tests would take three times as long.
+    In a process of its own, with programs that are optimized: those of the other tests would take
+    three times as long.
     """
     done = subprocess.run(
         [sys.executable, "-c", UNSEEN], cwd=ROOT, env=OPTIMIZED, capture_output=True, text=True

@@ -1,4 +1,5 @@
-"""Networks named by plain data: the same name is the same function, options do what they say, and mistakes are refused."""
+"""Networks named by plain data:
+the same name is the same function, options do what they say, and mistakes are refused."""
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +82,8 @@ def test_a_study_takes_a_named_network():
         (
             WAVE,
             {"width": 16},
-            "expected options of EnergyCentroid1D (stride, channels, depth, kernel_size, contrast), got 'width'",
+            "expected options of EnergyCentroid1D (stride, channels, depth, kernel_size, contrast), "
+            "got 'width'",
         ),
         (BILLIARDS, {"width": "16"}, "expected int for width as in 64, got '16'"),
         (BILLIARDS, {"depth": 0}, "expected depth to be at least 1, got 0"),

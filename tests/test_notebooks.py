@@ -237,9 +237,12 @@ def runs(tmp_path_factory):
     log = 'open(__import__("os").environ["JPO_RESULTS_LOG"], "a").write({!r})'
     entry = json.dumps({"path": "_build/studies/x.nc", "sha256": "ab" * 32}) + "\n"
     works = write_notebook(
-        folder / "works.ipynb", "import sys, time; began = time.time()", log.format(entry), log.format(entry),
+        folder / "works.ipynb",
+        "import sys, time; began = time.time()",
+        log.format(entry),
+        log.format(entry),
         "print(seed, profile, sys.executable)",
-    )  # fmt: skip
+    )
     fails = write_notebook(
         folder / "fails.ipynb", "print('fine')", "raise ValueError('two\\nlines')", "print('never')"
     )
@@ -282,8 +285,22 @@ def test_provenance_block(runs):
     text = (runs[0] / "works.ipynb").read_text()
     notebook = nbformat.reads(text, 4)
     block = notebook.cells[-1].source
-    for words in ("{dropdown}", "works.ipynb", "`seed = 7`", "`laptop`", "Commit", "jax ", "jaxlib ", "numpy ", "Python ",
-                  "jpo_lib ", "Device", "Run time", "_build/studies/x.nc", "ab" * 32):  # fmt: skip
+    for words in (
+        "{dropdown}",
+        "works.ipynb",
+        "`seed = 7`",
+        "`laptop`",
+        "Commit",
+        "jax ",
+        "jaxlib ",
+        "numpy ",
+        "Python ",
+        "jpo_lib ",
+        "Device",
+        "Run time",
+        "_build/studies/x.nc",
+        "ab" * 32,
+    ):
         assert words in block, words
     assert block.count("ab" * 32) == 1
     record = notebook.metadata["jpo"]
@@ -311,8 +328,15 @@ def test_commit(tmp_path):
 
 
 def test_tables_survive_any_value():
-    record = {"notebook": "x.ipynb", "parameters": {"profile": "a|b`c\nd"}, "commit": None, "versions": {}, "device": "CPU",
-              "seconds": 1.0, "results": []}  # fmt: skip
+    record = {
+        "notebook": "x.ipynb",
+        "parameters": {"profile": "a|b`c\nd"},
+        "commit": None,
+        "versions": {},
+        "device": "CPU",
+        "seconds": 1.0,
+        "results": [],
+    }
     rows = [line for line in runner.provenance_block(record).splitlines() if line.startswith("|")]
     assert all(row.replace("\\|", "").count("|") == 3 for row in rows)
 

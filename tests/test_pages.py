@@ -75,7 +75,8 @@ def test_the_preview_has_a_full_address_once_there_is_one(base, expected):
             html_baseurl, html_title = base, 'A <em>book</em> & "more"'
 
     context = {"pathto": lambda place, resource: f"../{place}", "title": "Page"}
-    social_preview.name_picture(App, "page", "page.html", context, None)
+    # Of Sphinx, only these two settings are used.
+    social_preview.name_picture(App, "page", "page.html", context, None)  # pyright: ignore[reportArgumentType]
     assert f'<meta property="og:image" content="{expected}" />' in context["metatags"]
     assert 'content="A book &amp; &quot;more&quot;"' in context["metatags"]
 
@@ -83,7 +84,9 @@ def test_the_preview_has_a_full_address_once_there_is_one(base, expected):
 def test_the_citation_on_the_page_is_that_of_the_file():
     cff = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     text = (ROOT / "book" / "references.md").read_text(encoding="utf-8")
-    entry = re.search(r"@software\{.*?\n\}", text, re.DOTALL)[0]
+    software = re.search(r"@software\{.*?\n\}", text, re.DOTALL)
+    assert software is not None
+    entry = software[0]
     assert (
         cff["title"] in entry
         and cff["license"] in entry

@@ -94,7 +94,8 @@ def test_restarts_are_used_in_their_order():
     np.testing.assert_allclose(
         result.loss_history, np.minimum.accumulate(np.stack(losses, 1), axis=1), atol=1e-5
     )
-    # Beyond the given points they are drawn from the distribution of restarts, not from that of x0 (always 0).
+    # Beyond the given points they are drawn from the distribution of restarts, not from that
+    # of x0 (always 0).
     many = jpo.solve(problem, data, jpo.MultiStart(single, num_starts=40), restarts=points[:, :1])
     assert len(np.unique(many.x)) == 5 and not np.isin(many.x, [0.0, 0.3]).all()
     for bad, words in (
@@ -137,7 +138,8 @@ def test_refinement_continues_only_what_is_unsolved():
 
 
 def test_a_group_may_be_larger_than_what_is_reported():
-    """16 problems in groups of 16 and 64: the same problems are reported, and the larger group costs more training."""
+    """16 problems in groups of 16 and 64:
+    the same problems are reported, and the larger group costs more training."""
     problem = bumpy(recommended=jpo.Recommended(refinement={"num_starts": 2}))
     options = {"num_steps": 8, "batch_size": 16}
     small, large = (run_solvers.run_joint(problem, 16, 5, n, [0, 1], options)[0] for n in (16, 64))
@@ -173,7 +175,8 @@ def test_profiles_may_leave_a_study_out_and_groups_may_exceed_the_problems():
 
 
 def test_a_recommended_batch_fits_any_group():
-    """The batch is enlarged to the next divisor of the group; a batch that the user chose is refused instead."""
+    """The batch is enlarged to the next divisor of the group;
+    a batch that the user chose is refused instead."""
     problem = bumpy(
         recommended=jpo.Recommended(solvers={"JointOptimization": {"batch_size": 8, "num_steps": 6}})
     )

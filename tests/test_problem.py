@@ -109,7 +109,7 @@ def test_bad_data_are_refused(problem):
     }
     for name, bad in broken.items():
         for solver in (jpo.BFGS(), jpo.JointOptimization()):
-            with pytest.raises(ValueError, match="expected (shape|finite numbers)") as caught:
+            with pytest.raises(ValueError, match=r"expected (shape|finite numbers)") as caught:
                 jpo.solve(problem, bad, solver)
             assert "\n" not in str(caught.value), name
     with pytest.raises(ValueError, match="expected shape"):

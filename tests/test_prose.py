@@ -1,6 +1,7 @@
 """Numbers of results are computed, never typed: digits in sentences about results must come from glue.
 
-Numbers that are chosen (a threshold, a setting, a definition) are listed in chosen_numbers.json, sentence by sentence.
+Numbers that are chosen (a threshold, a setting, a definition) are listed in
+chosen_numbers.json, sentence by sentence.
 """
 
 import json
@@ -25,7 +26,8 @@ EXPLAINED = [
     r"\$[^$]*\$",
     r"\]\([^)]*\)",
     r"<[^>]*>",
-    r"(Figures?|Tables?|Theorems?|Eqs?\.|Chapters?|Sections?|Python|CUDA|Jupyter Book|MIT|CC BY|C[1-5]|arXiv)[\s(]*[\d.]+[a-d]?( (and|to) [\d.]+)?",
+    r"(Figures?|Tables?|Theorems?|Eqs?\.|Chapters?|Sections?|Python|CUDA|Jupyter Book|MIT|CC BY|C[1-5]|arXiv)"
+    r"[\s(]*[\d.]+[a-d]?( (and|to) [\d.]+)?",
     r"\b95 %",
     r"\b2-?[dD]\b",
     r"\b(19|20)\d\d\b",
@@ -36,7 +38,8 @@ EXPLAINED = [
 
 
 def texts():
-    """(place, text) of everything that a reader sees as prose: pages, Markdown cells, captions and alternative texts."""
+    """(place, text) of everything that a reader sees as prose:
+    pages, Markdown cells, captions and alternative texts."""
     for path in sorted((ROOT / "book").glob("*.md")):
         yield path.name, path.read_text(encoding="utf-8")
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):

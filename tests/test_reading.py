@@ -1,4 +1,5 @@
-"""What makes the book comfortable: search for symbols, the way from page to page, copying code, the preview picture.
+"""What makes the book comfortable: search for symbols, the way from page to page, copying
+code, the preview picture.
 
 These tests need a built book and Chromium, as those of test_book.py.
 """
@@ -43,10 +44,7 @@ def test_previous_and_next_lead_through_the_whole_book(pages, chapters, book_fol
         visited.append(name)
         text = (book_folder / name).read_text(encoding="utf-8")
         folder = name.rpartition("/")[0]
-        links = dict(
-            (kind, href)
-            for kind, href in re.findall(r'class="(left-prev|right-next)"\s+href="([^"]+)"', text)
-        )
+        links = dict(re.findall(r'class="(left-prev|right-next)"\s+href="([^"]+)"', text))
         if len(visited) > 1:
             assert resolve(folder, links["left-prev"]) == visited[-2], (
                 f"{name}: previous leads to {links['left-prev']}"
@@ -80,7 +78,9 @@ def test_each_page_names_the_preview_picture(pages, chapters, book_folder):  # n
     assert picture.startswith(b"\x89PNG")
     for name in chapters:
         text = (book_folder / name).read_text(encoding="utf-8")
-        address = re.search(r'<meta property="og:image" content="([^"]+)"', text)[1]
+        named = re.search(r'<meta property="og:image" content="([^"]+)"', text)
+        assert named is not None
+        address = named[1]
         assert (
             address.startswith("http")
             or (book_folder / name).parent.joinpath(address).resolve()
@@ -94,15 +94,17 @@ def test_terms_lead_to_the_glossary(book_folder, pages):  # noqa: F811
     assert targets and targets <= pages["glossary.html"].ids
 
 
-def test_chapters_say_how_long_they_take(book_folder):
+def test_chapters_say_how_long_they_take(book_folder):  # noqa: F811
     """The page for readers in a hurry keeps its promise."""
     text = (book_folder / "summary.html").read_text(encoding="utf-8")
-    assert int(re.search(r'class="reading-time">(\d+) minute', text)[1]) <= 3
+    minutes = re.search(r'class="reading-time">(\d+) minute', text)
+    assert minutes is not None and int(minutes[1]) <= 3
     assert "reading-time" not in (book_folder / "api.html").read_text(encoding="utf-8")
 
 
 def test_links_show_what_they_lead_to(browser, site):  # noqa: F811
-    """A term of the glossary by keyboard, a figure of the same page by pointer; Escape and the pointer's leaving close."""
+    """A term of the glossary by keyboard, a figure of the same page by pointer;
+    Escape and the pointer's leaving close."""
     page = browser.new_page(viewport={"width": 1200, "height": 900})
     page.goto(f"{site}summary.html", wait_until="load")
     link = page.locator("a.reference.internal:has(> .std-term)").first
@@ -122,7 +124,8 @@ def test_links_show_what_they_lead_to(browser, site):  # noqa: F811
     box.wait_for()
     assert box.locator("img").count() == 1 and "Figure 3" in box.inner_text()
     assert page.evaluate(
-        "() => new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size === document.querySelectorAll('[id]').length"
+        "() => new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size"
+        " === document.querySelectorAll('[id]').length"
     )
     box.hover()
     page.wait_for_timeout(600)

@@ -70,7 +70,6 @@ def test_bfgs_walks_the_valley_of_rosenbrock_in_float64_like_scipy():
         problem = analytic(ROSENBROCK.loss, name="rosenbrock64")
         data = problem.sample_dataset(32, 1)
         ours = jpo.solve(problem, data, jpo.BFGS())
-        x, loss, _ = scipy_loop(problem, data)
         assert ours.x.dtype == np.float64
         np.testing.assert_allclose(ours.x, 1.0, atol=1e-4)
         # The same algorithm takes about the same number of evaluations.
@@ -120,7 +119,8 @@ def test_gradient_descent_contracts_as_its_closed_form_says():
     data = QUADRATIC.sample_dataset(16, 2)
     steps, rate = 30, 0.05
     result = jpo.solve(QUADRATIC, data, jpo.GradientDescent(learning_rate=rate, max_evaluations=steps))
-    # After k steps the error is (1 - r h)^k of the first, for each curvature h; the best point is the last one.
+    # After k steps the error is (1 - r h)^k of the first, for each curvature h; the best point
+    # is the last one.
     factor = (1 - rate * np.array([1.0, 10.0])) ** (steps - 1)
     np.testing.assert_allclose(
         result.x, data.x_true + factor * (np.asarray(data.x0) - data.x_true), atol=1e-5
@@ -265,7 +265,8 @@ def reference_cells():
 
 @pytest.mark.parametrize("cell", list(reference_cells()))
 def test_solvers_of_a_user_are_those_of_the_book(cell):
-    """`MultiStart()`, `Adam()` and `GradientDescent()` take all that a problem recommends: the same numbers as in the study, bit for bit."""
+    """`MultiStart()`, `Adam()` and `GradientDescent()` take all that a problem recommends:
+    the same numbers as in the study, bit for bit."""
     problem = jpo.PROBLEMS[cell.problem](**cell.settings)
     few = cell.model_copy(update={"num_problems": 8, "options": {}})
     study, _ = few.run()

@@ -306,8 +306,8 @@ REFERENCES = sorted((Path(__file__).resolve().parents[1] / "results").glob("*/*.
 
 
 def test_all_reference_results_are_valid():
-    """Their bytes, their manifests and the code that computed them: whoever changes that code restamps or
-    recomputes them."""
+    """Their bytes, their manifests and the code that computed them:
+    whoever changes that code restamps or recomputes them."""
     states = {}
     for path in REFERENCES:
         cell = studies.Cell.model_validate(json.loads(path.with_suffix(".json").read_text())["cell"])
@@ -320,8 +320,8 @@ def test_all_reference_results_are_valid():
 
 
 def test_files_open_with_programs_that_are_older(cells, computed):
-    """Debian's ncdump, built on HDF5 1.10: a file in the newest format would be "bad version number for
-    layout message"."""
+    """Debian's ncdump, built on HDF5 1.10: a file in the newest format would be
+    "bad version number for layout message"."""
     if shutil.which("ncdump") is None:
         (pytest.fail if os.environ.get("JPO_REQUIRE_BROWSER") == "1" else pytest.skip)(
             "no ncdump: install it (on Debian: apt install netcdf-bin)"
@@ -497,11 +497,17 @@ def test_histories_are_rounded_to_nine_bits(cells, computed):
 def test_result_files_keep_every_bit_and_are_the_same_each_time(tmp_path):
     rng = np.random.default_rng(0)
     results = xr.Dataset(
-        {"loss": (("solver", "problem"), rng.normal(size=(2, 100)).astype(np.float32)), "solved": (("solver", "problem"), rng.random((2, 100)) < 0.5),
-         "loss_history": (("solver", "problem", "evaluation"), rng.normal(size=(2, 100, 5))),
-         "count": ("problem", rng.integers(0, 9, 100)), "wide": ("problem", np.full(100, np.inf)), "number": ((), 3.5)},
-        coords={"solver": ["BFGS", "Joint"]}, attrs={"format": "text"},
-    )  # fmt: skip
+        {
+            "loss": (("solver", "problem"), rng.normal(size=(2, 100)).astype(np.float32)),
+            "solved": (("solver", "problem"), rng.random((2, 100)) < 0.5),
+            "loss_history": (("solver", "problem", "evaluation"), rng.normal(size=(2, 100, 5))),
+            "count": ("problem", rng.integers(0, 9, 100)),
+            "wide": ("problem", np.full(100, np.inf)),
+            "number": ((), 3.5),
+        },
+        coords={"solver": ["BFGS", "Joint"]},
+        attrs={"format": "text"},
+    )
     for name in ("a.nc", "b.nc"):
         write_netcdf(results, tmp_path / name)
     assert (tmp_path / "a.nc").read_bytes() == (tmp_path / "b.nc").read_bytes()

@@ -73,7 +73,8 @@ def test_it_is_the_regression_that_its_equation_describes(data):
 
 
 def test_every_simulated_pair_and_every_answer_is_counted(result):
-    """Groups of 8 share 20 pairs: together they pay 20 for the pairs and 8 for the answers, as evenly as whole numbers allow."""
+    """Groups of 8 share 20 pairs: together they pay 20 for the pairs and 8 for the answers,
+    as evenly as whole numbers allow."""
     spent = result.num_evaluations.reshape(2, 2, 8)
     assert (spent.sum(axis=-1) == 20 + 8).all() and spent.max() - spent.min() == 1
     # The loss is known from the answer on, and not before.

@@ -1,4 +1,5 @@
-"""The wheel alone, in an empty environment: the library with its few dependencies, and `jpo`, which says what else it needs."""
+"""The wheel alone, in an empty environment:
+the library with its few dependencies, and `jpo`, which says what else it needs."""
 
 import os
 import re
@@ -9,7 +10,8 @@ import zipfile
 import pytest
 from conftest import ROOT, SETTINGS
 
-# Settings of a user that are meant for other environments, and the folder of this clone, must not reach the new one.
+# Settings of a user that are meant for other environments, and the folder of this clone, must not
+# reach the new one.
 ALONE = {name: value for name, value in SETTINGS.items() if not name.startswith("PYTHON")}
 
 
@@ -56,7 +58,8 @@ def test_both_packages_and_their_data_are_in_the_wheel(wheel):
 
 def test_the_example_of_the_readme_runs_with_the_library_alone(environment, tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    code += "import sys; print(sorted({'matplotlib', 'pydantic', 'papermill', 'typer'} & set(sys.modules)), jpo.__file__)"
+    code += "import sys; heavy = {'matplotlib', 'pydantic', 'papermill', 'typer'}; "
+    code += "print(sorted(heavy & set(sys.modules)), jpo.__file__)"
     done = subprocess.run(
         [environment / "python", "-c", code], cwd=tmp_path, env=ALONE, capture_output=True, text=True
     )

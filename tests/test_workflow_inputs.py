@@ -1,4 +1,5 @@
-"""Which studies a notebook waits for: it must never compute what another job of the build is computing. And how far a build is."""
+"""Which studies a notebook waits for: it must never compute what another job of the build is computing.
+And how far a build is."""
 
 import json
 import os
@@ -40,20 +41,20 @@ def test_every_study_of_the_profiles_is_shown_by_a_notebook():
     assert waited == set(studies.STUDIES)
 
 
+def words(text):
+    """The text with single spaces."""
+    return " ".join(text.split())
+
+
 def test_a_long_build_says_how_far_it_is():
-    """A quarter of the work took two hours, spread over two processes: the rest takes three, whatever these have begun since."""
+    """A quarter of the work took two hours, spread over two processes:
+    the rest takes three, whatever these have begun since."""
     expected = {"large": 90, "small": 5, "smaller": 1, "other": 24}
     took = {"small": 1200.0, "smaller": 600.0, "other": 5400.0}
-    assert build.progress(expected, took, 7200.0, 2).split() == (
-        ["3", "of", "4", "missing", "studies", "computed", "in", "2.0", "h,", "25%", "of", "the", "expected", "work;", "about", "3.0", "h", "to", "go"]
-    )
-    assert (
-        build.progress(expected, took, 7200.0).split()
-        == ["3", "of", "4", "missing", "studies", "computed", "in", "2.0", "h,", "25%", "of", "the", "expected", "work"]
-    )
-    assert (
-        build.progress(expected, {}, 600.0, 2).split() == ["0", "of", "4", "missing", "studies", "computed", "in", "10", "min"]
-    )
+    of_four = "3 of 4 missing studies computed in 2.0 h, 25% of the expected work"
+    assert words(build.progress(expected, took, 7200.0, 2)) == f"{of_four}; about 3.0 h to go"
+    assert words(build.progress(expected, took, 7200.0)) == of_four
+    assert words(build.progress(expected, {}, 600.0, 2)) == "0 of 4 missing studies computed in 10 min"
 
 
 def test_only_studies_that_this_build_has_computed_count(tmp_path, monkeypatch, capsys):
@@ -62,7 +63,8 @@ def test_only_studies_that_this_build_has_computed_count(tmp_path, monkeypatch, 
     manifest = json.dumps({"seconds": {"total": 30.0}})
     stale = tmp_path / "stale.json"
     stale.write_text(manifest)
-    os.utime(stale, (time.time() - 100,) * 2)
+    before = time.time() - 100
+    os.utime(stale, (before, before))
     with build.reports(dict.fromkeys(paths, 1), 1):
         (tmp_path / "new.json").write_text(manifest)
         give_up = time.monotonic() + 10

@@ -1,5 +1,5 @@
-"""`make book`: bring the book up to date and print where it is. Standard library only, so that it starts at
-once.
+"""`make book`: bring the book up to date and print where it is.
+Standard library only, so that it starts at once.
 
     .venv/bin/python workflow/build.py [PROFILE] [EXECUTOR] [GPUs]
 
@@ -62,8 +62,8 @@ def check_profile(name):
 
 
 def find_executor(name):
-    """The folder of an executor's settings: one of workflow/profiles by its name, or any other by its
-    path."""
+    """The folder of an executor's settings: one of workflow/profiles by its name,
+    or any other by its path."""
     if "/" not in name:
         check_name(
             "EXECUTOR",
@@ -95,8 +95,8 @@ class Place:
     def __init__(self, executor, gpus):
         self.folder, self.gpus = find_executor(executor), check_gpus(gpus)
         self.here = self.folder == EXECUTORS / "local"
-        # One more than there are cores: while one waits, for files or for a kernel to start, another
-        # computes.
+        # One more than there are cores: while one waits,
+        # for files or for a kernel to start, another computes.
         self.num_processes = usable_cores() + 1 if self.here else None
         self.studies_at_once = (
             1 if self.here and self.gpus else self.num_processes
@@ -158,16 +158,16 @@ def environment(place=None):
 
 
 def end_with_parent(parent):
-    """When make is killed this process would live on and hold the lock: end it. Its children end because it
-    did."""
+    """When make is killed this process would live on and hold the lock: end it.
+    Its children end because it did."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
 
 
 def state_of_outputs(profile):
-    """A hash over everything that the book consists of. Study files by size and time of change: they may be
-    large."""
+    """A hash over everything that the book consists of. Study files by size and time of change:
+    they may be large."""
     total = hashlib.sha256(profile.encode())
     for folder in (PAGES, EXECUTED, ROOT / "book" / "_generated"):
         for path in sorted(folder.rglob("*")):
@@ -225,8 +225,8 @@ def snakemake(*arguments, place=None):
 def plan_studies(profile, place):
     """List the cells of the profile's studies in a file for Snakemake, with a summary.
 
-    Returns {path without ending: state}, and {the same: minutes to ask for}, one each where nothing is known
-    of them.
+    Returns {path without ending: state}, and {the same: minutes to ask for},
+    one each where nothing is known of them.
     """
     command = [sys.executable, "-m", "jpo_book.cli", "study", "--profile", profile, "--list", "--json"]
     if profile in (
@@ -319,11 +319,11 @@ def update_book(profile, place, unfinished):
         f"{path}{ending}" for path, state in states.items() if state == "valid" for ending in (".nc", ".json")
     ]
     if unfinished is not None and valid and (ROOT / ".snakemake").is_dir():
-        # The kill may have come between the end of a study and Snakemake's note of it: the study's own check
-        # counts.
+        # The kill may have come between the end of a study and Snakemake's note of it:
+        # the study's own check counts.
         snakemake("--cleanup-metadata", *valid, *config)
-    # Files that are there but not valid: Snakemake, which looks at times and its own records, would keep
-    # them.
+    # Files that are there but not valid: Snakemake,
+    # which looks at times and its own records, would keep them.
     redo = [f"{path}.nc" for path, state in states.items() if state not in ("valid", "missing")]
     options = [*place.options(), *config, *(["--forcerun", *redo] if redo else [])]
     if not place.here:

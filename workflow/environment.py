@@ -98,8 +98,17 @@ def create():
     run(sys.executable, "-m", "venv", VENV)
     with open(os.path.join(VENV, "pyvenv.cfg"), "a", encoding="utf-8") as file:
         file.write("relocatable = true\n")  # uv then writes scripts that survive a move of the folder
-    run(PYTHON, "-m", "pip", "install", "--quiet", "--retries=1", "--require-hashes",
-        "-r", os.path.join("requirements", "bootstrap.lock"))  # fmt: skip
+    run(
+        PYTHON,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--retries=1",
+        "--require-hashes",
+        "-r",
+        os.path.join("requirements", "bootstrap.lock"),
+    )
 
 
 def install_lock(accelerator):
@@ -110,8 +119,8 @@ def install_lock(accelerator):
     except subprocess.CalledProcessError as error:
         if NETWORK_TROUBLE.search(error.output):
             raise
-        # uv knows other sources of packages than pip does (pip.conf, say): what fails in one may work in the
-        # other.
+        # uv knows other sources of packages than pip does (pip.conf, say):
+        # what fails in one may work in the other.
         print(COMMAND + ": uv could not install the lock; trying pip, which is slower", flush=True)
         run(PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "-r", lock)
 
@@ -126,8 +135,8 @@ def install_package():
 
 
 def wait_for(lock, seconds=3.0):
-    """Hold the lock file until this process ends, however it ends. A check takes less than `seconds`, a
-    set-up more."""
+    """Hold the lock file until this process ends, however it ends.
+    A check takes less than `seconds`, a set-up more."""
     give_up = time.monotonic() + seconds
     while True:
         try:

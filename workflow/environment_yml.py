@@ -1,5 +1,5 @@
-"""Write environment.yml, for conda and Binder users, from pyproject.toml and the lock: `make lock` calls
-it."""
+"""Write environment.yml, for conda and Binder users, from pyproject.toml and the lock:
+`make lock` calls it."""
 
 import re
 import tomllib

@@ -25,8 +25,8 @@ BUILT = {"_executed", "_generated", "__pycache__"}
 
 
 def files_below(folder, *endings):
-    """Files of the folder, sorted, relative to the root; without hidden files and what the build itself
-    makes."""
+    """Files of the folder, sorted, relative to the root;
+    without hidden files and what the build itself makes."""
     found = (path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file())
     return sorted(
         path.as_posix()
@@ -37,8 +37,8 @@ def files_below(folder, *endings):
 
 
 def library_sources():
-    """Code and data of the library and of the book, and the results of attempts and benchmarks that pages
-    show."""
+    """Code and data of the library and of the book,
+    and the results of attempts and benchmarks that pages show."""
     data = [*files_below("results/attempts", ".csv"), *files_below("benchmarks/results", ".json")]
     packages = (files_below(package, *CODE) for package in ("jpo_lib", "jpo_book"))
     return [*itertools.chain(*packages), *data]
@@ -100,8 +100,8 @@ def studies_of(notebook, studies):
 
 
 def requested(cells):
-    """Minutes and memory in MB that a job for these cells asks for: the sum of their times, the most memory
-    of any."""
+    """Minutes and memory in MB that a job for these cells asks for:
+    the sum of their times, the most memory of any."""
     return {
         "minutes": START_MINUTES + sum(cell["minutes"] for cell in cells),
         "memory_mb": max(cell["memory_mb"] for cell in cells),

@@ -67,8 +67,8 @@ def launch_cell(notebook, address, branch):
 
 
 def with_launch_cell(text, repository):
-    """The notebook as text, with the cell before its first code cell and nowhere else; repository: that part
-    of _config.yml."""
+    """The notebook as text, with the cell before its first code cell and nowhere else;
+    repository: that part of _config.yml."""
     notebook = json.loads(text)
     notebook["cells"] = [cell for cell in notebook["cells"] if cell.get("id") != CELL_ID]
     first = next(k for k, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code")

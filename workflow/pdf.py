@@ -1,5 +1,5 @@
-"""`make pdf`: the whole book as one PDF, printed by Chromium from a single page that Sphinx makes of all
-chapters.
+"""`make pdf`: the whole book as one PDF, printed by Chromium from a single page
+that Sphinx makes of all chapters.
 
     .venv/bin/python workflow/pdf.py
 
@@ -110,8 +110,8 @@ def print_page(folder, target):
 
 
 def offer(target):
-    """Put a link to the PDF on the landing page, and keep the stamp by which `make book` knows that nothing
-    has changed."""
+    """Put a link to the PDF on the landing page, and keep the stamp by which `make book` knows
+    that nothing has changed."""
     index = PAGES / "index.html"
     text = index.read_text(encoding="utf-8")
     if MARK in text:

@@ -1,5 +1,5 @@
-"""Build the book's pages, strictly and from clean, and put them at _build/html only when they are
-complete."""
+"""Build the book's pages, strictly and from clean,
+and put them at _build/html only when they are complete."""
 
 import os
 import shutil

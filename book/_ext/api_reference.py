@@ -41,9 +41,10 @@ def inline(text: str) -> list[nodes.Node]:
         if match[1]:
             name = re.match(r"(?:jpo_lib\.|jpo_book\.studies\.)?(\w+)", match[1])
             literal = nodes.literal(match[1], match[1])
-            known = name is not None and name[1] in PUBLIC
             found.append(
-                nodes.reference("", "", literal, refid=anchor(name[1]), internal=True) if known else literal
+                nodes.reference("", "", literal, refid=anchor(name[1]), internal=True)
+                if name is not None and name[1] in PUBLIC
+                else literal
             )
         else:
             address = f"https://doi.org/{match[2]}" if match[2] else f"https://arxiv.org/abs/{match[3]}"
@@ -91,8 +92,8 @@ def described(doc: Docstring) -> list[nodes.Node]:
 
 
 def table_of_names(values: dict) -> nodes.definition_list:
-    """A public dictionary: each key with the sentence it stands for, or with the first line of what it
-    names."""
+    """A public dictionary: each key with the sentence it stands for,
+    or with the first line of what it names."""
     entries = {}
     for key, value in values.items():
         text = value if isinstance(value, str) else f"`{value.__name__}`"
@@ -131,8 +132,7 @@ class PublicNames(SphinxDirective):
         if isinstance(thing, dict):
             section += table_of_names(thing)
             return section
-        module = inspect.getmodule(inspect.unwrap(thing))
-        self.env.note_dependency(module.__file__)
+        self.env.note_dependency(inspect.getfile(inspect.unwrap(thing)))
         doc = parse(own_docstring(thing))
         if not issubclass(type(thing), type) or not issubclass(thing, int):  # an enumeration is not called
             section += self.code(signature_of(thing, name))

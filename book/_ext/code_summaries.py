@@ -13,8 +13,8 @@ from sphinx.application import Sphinx
 
 def item_in(cell: nodes.container) -> str | None:
     """The figure or table that a code cell makes, for example "Figure 3"; None where there is none."""
-    for node in cell.findall(lambda n: isinstance(n, (nodes.figure, nodes.table))):
-        for label in node.get("names", []):
+    for node in cell.findall(nodes.Element):
+        for label in node.get("names", []) if isinstance(node, (nodes.figure, nodes.table)) else ():
             match = LABEL.match(label)
             if match:
                 return f"{match[1].capitalize()} {match[2].upper()}{match[3]}"

@@ -1,5 +1,5 @@
-"""Read the library's docstrings: an equation or sentence first, then text, then sections such as
-"Arguments:"."""
+"""Read the library's docstrings: an equation or sentence first, then text,
+then sections such as "Arguments:"."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Docstring:
 
 
 def own_docstring(thing) -> str:
-    """The docstring that was written for this object; what a dataclass or a base class makes up does not
-    count."""
+    """The docstring that was written for this object;
+    what a dataclass or a base class makes up does not count."""
     text = inspect.getdoc(thing) if not inspect.isclass(thing) else inspect.cleandoc(thing.__doc__ or "")
     return "" if inspect.isclass(thing) and (text or "").startswith(f"{thing.__name__}(") else text or ""
 

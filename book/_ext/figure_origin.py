@@ -136,17 +136,19 @@ def add_rows(app: Sphinx, doctree: nodes.document) -> None:
             block.parent.index(block), nodes.raw("", '<span id="provenance"></span>', format="html")
         )
     carried = carried_data(notebook)
-    data = app.env.jpo_item_data = getattr(app.env, "jpo_item_data", {})
-    for node in list(doctree.findall(lambda n: isinstance(n, (nodes.figure, nodes.table)))):
-        label = next((label for label in node.get("names", []) if LABEL.match(label)), None)
-        if label is None:
+    # Sphinx keeps what an extension sets on its environment.
+    data = app.env.jpo_item_data = getattr(app.env, "jpo_item_data", {})  # pyright: ignore[reportAttributeAccessIssue]
+    for node in [n for n in doctree.findall(nodes.Element) if isinstance(n, (nodes.figure, nodes.table))]:
+        match = next(filter(None, map(LABEL.match, node.get("names", []))), None)
+        if match is None:
             continue
+        label = match[0]
         text = carried.get(label)
         if text is None and isinstance(node, nodes.table):
             text = data_of_table(node)
         if text is not None:
             data[label] = text
-        kind, supplement, number = LABEL.match(label).groups()
+        kind, supplement, number = match.groups()
         position = node.parent.index(node) + 1
         node.parent.insert(
             position,

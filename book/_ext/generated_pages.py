@@ -14,8 +14,8 @@ from sphinx.environment import BuildEnvironment
 def write_fragments(app: Sphinx) -> None:
     """Ledger, claims, verdicts and gallery, from what lies in the repository now.
 
-    Where `jpo claims` has judged the claims since the notebooks were run, as in `make book`, its ledger
-    holds.
+    Where `jpo claims` has judged the claims since the notebooks were run,
+    as in `make book`, its ledger holds.
     """
     from jpo_book.pages import ledger
 
@@ -29,15 +29,15 @@ def write_fragments(app: Sphinx) -> None:
 
 
 def remember_read(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
-    env.jpo_read_now = set(docnames)
+    # Sphinx keeps what an extension sets on its environment.
+    env.jpo_read_now = set(docnames)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def note_glue(app: Sphinx, doctree: nodes.document) -> None:
     """Record from which notebooks a page takes numbers."""
-    env = app.env
-    if not hasattr(env, "jpo_glued_from"):
-        env.jpo_glued_from = {}
-    env.jpo_glued_from[env.docname] = {ref.refdoc for ref in doctree.findall(PendingGlueReference)}
+    # Sphinx keeps what an extension sets on its environment.
+    glued = app.env.jpo_glued_from = getattr(app.env, "jpo_glued_from", {})  # pyright: ignore[reportAttributeAccessIssue]
+    glued[app.env.docname] = {ref.refdoc for ref in doctree.findall(PendingGlueReference)}
 
 
 def load_gallery_late(app: Sphinx, doctree: nodes.document) -> None:

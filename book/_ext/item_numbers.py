@@ -26,14 +26,14 @@ def number_of(label: str, kind: str) -> tuple[str] | None:
 
 def restore_counted(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """Before Sphinx counts: give back its own numbers, so that it compares like with like."""
-    if hasattr(env, "jpo_counted_numbers"):
-        env.toc_fignumbers = env.jpo_counted_numbers
+    env.toc_fignumbers = getattr(env, "jpo_counted_numbers", env.toc_fignumbers)
     return []
 
 
 def use_labels(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """After Sphinx has counted: replace the numbers; return the pages whose numbers are new."""
-    env.jpo_counted_numbers = env.toc_fignumbers
+    # Sphinx keeps what an extension sets on its environment.
+    env.jpo_counted_numbers = env.toc_fignumbers  # pyright: ignore[reportAttributeAccessIssue]
     label_of = {
         (doc, node_id): label for label, (doc, node_id) in env.domaindata["std"]["anonlabels"].items()
     }
@@ -51,7 +51,8 @@ def use_labels(app: Sphinx, env: BuildEnvironment) -> list[str]:
                     )
                 shown.setdefault(doc, {}).setdefault(kind, {})[node_id] = number or counted
     before = getattr(env, "jpo_shown_numbers", {})
-    env.toc_fignumbers = env.jpo_shown_numbers = shown
+    env.jpo_shown_numbers = shown  # pyright: ignore[reportAttributeAccessIssue]  (as above)
+    env.toc_fignumbers = shown
     return [doc for doc in shown if shown[doc] != before.get(doc)]
 
 

@@ -1,5 +1,5 @@
-"""Say under the title how long a page takes to read: its words at 200 a minute, and half a minute for each
-figure."""
+"""Say under the title how long a page takes to read:
+its words at 200 a minute, and half a minute for each figure."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Studies that change one thing at a time: what each variant changed, and whether that counts for or against
-the default.
+"""Studies that change one thing at a time: what each variant changed,
+and whether that counts for or against the default.
 
 The rule, written before the studies were run: a variant is compared with the default on the same problems
 with the same seeds. Its effect is its solved rate minus that of the default. The variant counts as better
@@ -31,8 +31,8 @@ Runs = Mapping[
 
 
 def changes(cells: Iterable) -> dict[str, dict[str, Any]]:
-    """What each variant of a study changed: options that differ from the default's, by name, and the group
-    size."""
+    """What each variant of a study changed: options that differ from the default's, by name,
+    and the group size."""
     options = {
         cell.variant: {**cell.options, "group_size": cell.group_size}
         for cell in cells
@@ -69,8 +69,8 @@ def _words(name: str, value) -> str:
 
 
 def about(cells: Iterable, subject: str) -> dict[str, dict[str, Any]]:
-    """The variants that changed a subject ("inputs", "network" or "training") and nothing else, the default
-    first."""
+    """The variants that changed a subject ("inputs", "network" or "training")
+    and nothing else, the default first."""
     return {
         variant: change for variant, change in changes(cells).items() if set(change) <= set(SUBJECTS[subject])
     }
@@ -93,8 +93,8 @@ def variants_about(cells: Sequence, combined: Mapping, subject: str) -> list[tup
 def learning_rates(
     cells: Sequence, combined: Mapping, default_rate: float
 ) -> dict[str, list[tuple[float, xr.Dataset]]]:
-    """Learning rate and results by optimizer, for `figures.plot_rates`; variants that change the batch are
-    left out."""
+    """Learning rate and results by optimizer, for `figures.plot_rates`;
+    variants that change the batch are left out."""
     points: dict[str, list] = {}
     for variant, change in about(cells, "training").items():
         if "batch_size" not in change:
@@ -107,8 +107,8 @@ def effect(variant: xr.Dataset, default: xr.Dataset, solver: str = "JointRefined
     """Solved rate of a variant minus that of the default, with its 95 % interval and the verdict of the rule.
 
     Arguments:
-        variant, default: solved (data_seed, group_size, solver, network_seed, problem), same problems and
-            seeds.
+        variant, default: solved (data_seed, group_size, solver, network_seed, problem),
+            same problems and seeds.
         solver: whose answers are compared.
     Returns:
         {"value", "low", "high", "verdict"}; the verdict is "better", "worse" or "not told apart".
@@ -145,8 +145,8 @@ def _solved(study: xr.Dataset) -> str:
 
 
 def summary(cells: Sequence, combined: Mapping, subject: str, solver: str = "Joint") -> dict[str, str]:
-    """The variants about a subject that are better, worse and not told apart from the default, as lists in
-    words."""
+    """The variants about a subject that are better, worse and not told apart from the default,
+    as lists in words."""
     found: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS.values()}
     for variant, change in about(cells, subject).items():
         if variant != DEFAULT:
@@ -189,8 +189,8 @@ def batch_sizes(cells: Sequence, combined: Mapping) -> list[tuple[str, xr.Datase
 
 
 def smallest_batches(runs: Runs) -> str:
-    """What the smallest batch of each experiment solves after refinement, and at what cost, beside the
-    default.
+    """What the smallest batch of each experiment solves after refinement,
+    and at what cost, beside the default.
 
     The size was not chosen by results.
     """

@@ -1,8 +1,8 @@
 """What alignment studies say: early alignment against what is solved in the end, and who pulls on whom.
 
 The data sets are those of `jpo_book.studies.combine_variants` for the studies of
-`jpo_book.studies.run_alignment`, with the dimensions data_seed, group_size, network_seed, recorded and
-problem.
+`jpo_book.studies.run_alignment`, with the dimensions data_seed, group_size,
+network_seed, recorded and problem.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Estimate:
 
     @property
     def sign(self) -> int:
-        """+1 or −1 where the interval lies on one side of zero, 0 where it does not or where nothing is
-        known."""
+        """+1 or −1 where the interval lies on one side of zero,
+        0 where it does not or where nothing is known."""
         return int(self.low > 0) - int(self.high < 0)
 
     def __str__(self) -> str:
@@ -73,8 +73,8 @@ def mean_over_problems(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray
 
 
 def estimate_of_mean(values: xr.DataArray) -> Estimate:
-    """`mean_over_problems` of a quantity without further dimensions; not known for fewer than two
-    problems."""
+    """`mean_over_problems` of a quantity without further dimensions;
+    not known for fewer than two problems."""
     count = int(values.mean("network_seed").notnull().sum())
     if count < 2:
         return Estimate(float("nan"), -1.0, 1.0, count)
@@ -83,8 +83,8 @@ def estimate_of_mean(values: xr.DataArray) -> Estimate:
 
 
 def late_unsolved(runs: xr.Dataset, name: str) -> xr.DataArray:
-    """A quantity of the problems not solved yet, averaged over the second half of the training; else
-    missing."""
+    """A quantity of the problems not solved yet,
+    averaged over the second half of the training; else missing."""
     step = runs.step.values.reshape(-1, runs.sizes["recorded"])[0]
     return (
         runs[name]
@@ -95,15 +95,15 @@ def late_unsolved(runs: xr.Dataset, name: str) -> xr.DataArray:
 
 
 def _arrays(runs: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Early alignment and whether a problem is solved after refinement, (data seed, n, network seed,
-    problem)."""
+    """Early alignment and whether a problem is solved after refinement,
+    (data seed, n, network seed, problem)."""
     solved = runs.solved.sel(solver="JointRefined", drop=True)
     return early(runs, name).transpose(*ORDER).values, solved.transpose(*ORDER).values.astype(bool)
 
 
 def _estimate(statistic, data, count: int, num_resamples: int) -> Estimate:
-    """A statistic in [-1, 1] of a list of (alignment, solved), with the interval from drawing seeds and
-    problems again.
+    """A statistic in [-1, 1] of a list of (alignment, solved),
+    with the interval from drawing seeds and problems again.
 
     Both are drawn the same for all n. Drawing again adds noise and so pulls correlations towards zero. The
     basic bootstrap takes that back: with z = atanh(statistic) and quantiles q of z over the resamples, the
@@ -173,8 +173,8 @@ def predicts_solved_rate(
 
     Arguments:
         experiments: alignment studies by name.
-        within: rank the points of each experiment by themselves, so that differences between experiments do
-            not count.
+        within: rank the points of each experiment by themselves,
+            so that differences between experiments do not count.
         name: "alignment", or another quantity that was recorded.
         num_resamples: for the interval, in which network seeds and problems are drawn again.
     """
@@ -190,8 +190,8 @@ def predicts_solved_rate(
 
 def ordered_pairs(values, solved) -> tuple[float, int]:
     """Sum over pairs of a solved and an unsolved problem of the same run: +1 where the solved one has the
-    larger value, -1 where it has the smaller; and the number of pairs. Arguments (..., N), one run for each
-    leading index."""
+    larger value, -1 where it has the smaller; and the number of pairs.
+    Arguments (..., N), one run for each leading index."""
     from scipy.stats import rankdata
 
     ranks = rankdata(values, axis=-1)
@@ -204,8 +204,8 @@ def ordered_pairs(values, solved) -> tuple[float, int]:
 
 
 def predicts_solved_problems(runs: xr.Dataset, name: str = "alignment", num_resamples: int = 300) -> Estimate:
-    """P(a_s > a_u) - P(a_s < a_u) over pairs of problems of the same run, s solved in the end and u not; a:
-    early alignment.
+    """P(a_s > a_u) - P(a_s < a_u) over pairs of problems of the same run,
+    s solved in the end and u not; a: early alignment.
 
     1 where alignment tells exactly which problems of a run will be solved, 0 where it tells nothing. Since
     both problems are from the same run, neither n nor the seed can bring it about.
@@ -228,8 +228,8 @@ def predicts_solved_problems(runs: xr.Dataset, name: str = "alignment", num_resa
 
 
 def worth_in_examples(step: float, own: float, dimension: int) -> float:
-    """n with A_d(sqrt(n) lambda) = step, where A_d(lambda) = own: how many examples Theorem 1 would have to
-    average.
+    """n with A_d(sqrt(n) lambda) = step, where A_d(lambda) = own:
+    how many examples Theorem 1 would have to average.
 
     Arguments:
         step: alignment of the step that is judged, dimensionless.

@@ -35,8 +35,8 @@ Study = tuple[Any, xr.Dataset, list[dict[str, str]]]
 
 
 def page_record(root: Path, page: str) -> dict[str, Any] | None:
-    """What an executed page says about itself: its parameters and result files; None if it was not
-    executed."""
+    """What an executed page says about itself: its parameters and result files;
+    None if it was not executed."""
     path = root / "book" / "_executed" / f"{page}.ipynb"
     return json.loads(path.read_text(encoding="utf-8"))["metadata"].get("jpo", {}) if path.is_file() else None
 
@@ -104,12 +104,12 @@ def judge_growth(classical: xr.Dataset, joint: xr.Dataset) -> dict[str, Any]:
 
 
 def judge_cost(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 500) -> dict[str, Any]:
-    """Effect and interval of C5 in one experiment: how many times cheaper refined JPO with the largest n
-    solves.
+    """Effect and interval of C5 in one experiment:
+    how many times cheaper refined JPO with the largest n solves.
 
     Seeds and problems are drawn again with replacement. Zero stands for JPO that never solves so many,
-    infinity for restarts that never do; then "words" says who does not, since a ratio of two costs says
-    nothing.
+    infinity for restarts that never do; then "words" says who does not,
+    since a ratio of two costs says nothing.
     """
     largest = joint.sel(group_size=joint.group_size.max(), drop=True)
     refined, restarts = (
@@ -235,8 +235,8 @@ def verdicts(root: Path | str, profile: str | None = None) -> list[dict[str, Any
 
     Arguments:
         root: folder of the repository.
-        profile: whose results are judged; when None each page's own parameters, as the executed pages record
-            them.
+        profile: whose results are judged; when None each page's own parameters,
+            as the executed pages record them.
     """
     root = Path(root)
 

@@ -1,5 +1,5 @@
-"""What a solution costs: evaluations of the loss and its gradient per problem, with one accounting for all
-methods.
+"""What a solution costs: evaluations of the loss and its gradient per problem,
+with one accounting for all methods.
 
 The accounting is that of `jpo_lib.metrics`.
 """
@@ -36,8 +36,8 @@ def costs_of_runs(study: xr.Dataset, fraction: float, training: xr.DataArray | f
 
 
 def refined_method(joint: xr.Dataset) -> str:
-    """The refinement that a problem recommends: with restarts where the study has them, else one run of
-    BFGS."""
+    """The refinement that a problem recommends:
+    with restarts where the study has them, else one run of BFGS."""
     return "JointRestarted" if "JointRestarted" in joint.solver else "JointRefined"
 
 
@@ -48,8 +48,8 @@ def refined_and_training(joint: xr.Dataset, method: str | None = None) -> tuple[
 
 
 def joint_costs(joint: xr.Dataset, fraction: float, method: str | None = None) -> xr.DataArray:
-    """Costs of joint optimization with refinement, (data_seed, group_size, network_seed); training counts in
-    full."""
+    """Costs of joint optimization with refinement, (data_seed, group_size, network_seed);
+    training counts in full."""
     refined, training = refined_and_training(joint, method)
     return costs_of_runs(refined, fraction, training)
 
@@ -57,8 +57,8 @@ def joint_costs(joint: xr.Dataset, fraction: float, method: str | None = None) -
 def cost_of_draw(
     study: xr.Dataset, fraction: float, training: xr.DataArray | float = 0.0
 ) -> Callable[..., float]:
-    """The mean cost over seeds as a function of indices (data seeds, network seeds, problems), to be drawn
-    again.
+    """The mean cost over seeds as a function of indices (data seeds, network seeds, problems),
+    to be drawn again.
 
     Arguments:
         study: solved_at and num_evaluations (data_seed, network_seed, problem) of one method; one without
@@ -106,8 +106,8 @@ def crossing(
 
     Returns:
         {"value", "low", "high", "largest"}; infinity stands for "not with any n that was tested", NaN for
-        "undefined", when neither side solves the fraction with all seeds. "largest" is the largest n that was
-        tested.
+        "undefined", when neither side solves the fraction with all seeds.
+        "largest" is the largest n that was tested.
     """
     refined, training = refined_and_training(joint, method)
     sizes = joint.group_size.values

@@ -1,5 +1,5 @@
-"""The rules by which the claims are judged, and what the tables show: their words are in `rules.yaml`,
-`tables.yaml`."""
+"""The rules by which the claims are judged, and what the tables show:
+their words are in `rules.yaml`, `tables.yaml`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ RULES, EFFECTS = _filled("rule"), _filled("effect")
 
 
 def side_of_margin(low: float, high: float) -> int:
-    """+1 or -1 where an interval lies above the margin or below minus the margin, 0 where nothing can be
-    told."""
+    """+1 or -1 where an interval lies above the margin or below minus the margin,
+    0 where nothing can be told."""
     return int(low > MARGIN) - int(high < -MARGIN)

@@ -1,5 +1,5 @@
-"""The first step of the optimization in theory and in measurement: the points of Figure 2, on which claim C4
-rests."""
+"""The first step of the optimization in theory and in measurement:
+the points of Figure 2, on which claim C4 rests."""
 
 from __future__ import annotations
 

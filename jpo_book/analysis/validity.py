@@ -1,5 +1,5 @@
-"""Where joint optimization pays: maps over the difficulty of the problems and the number n that share a
-network.
+"""Where joint optimization pays: maps over the difficulty of the problems and the number n
+that share a network.
 
 A cell of a map compares refined JPO with two opponents on the same problems: one run of BFGS, and multi-start
 BFGS. The second one is stopped at the budget per problem with which it spends as much as JPO on average. JPO
@@ -40,8 +40,8 @@ class Map:
         axis: label of the axis of difficulty, with its unit.
         studies: names of the studies whose cells it holds.
         sizes: the n of its columns.
-        place: cell of a study -> (position in the order of rows, label of the row), or None if it belongs
-            elsewhere.
+        place: cell of a study -> (position in the order of rows, label of the row),
+            or None if it belongs elsewhere.
     """
 
     title: str
@@ -112,8 +112,8 @@ MAPS = tuple(
 
 
 def compare_cell(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 500) -> dict[str, float]:
-    """Values of one cell, with 95 % intervals from drawing runs (pairs of data and network seed) and problems
-    again.
+    """Values of one cell, with 95 % intervals from drawing runs
+    (pairs of data and network seed) and problems again.
 
     Arguments:
         classical: (data_seed, solver, problem) with BFGS and MultiStart.
@@ -254,8 +254,8 @@ def cell_rows(maps: Sequence[xr.Dataset]) -> list[list[object]]:
 
 
 def count_cells(maps: Sequence[xr.Dataset]) -> dict[str, int]:
-    """How many cells were computed, in how many JPO has the advantage over one run of BFGS, and in how many
-    it pays."""
+    """How many cells were computed, in how many JPO has the advantage over one run of BFGS,
+    and in how many it pays."""
     certain = [m.certainty >= CONFIDENCE for m in maps]
     return {
         "cells": sum(m.advantage.size for m in maps),

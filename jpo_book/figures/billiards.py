@@ -108,8 +108,8 @@ def plot_shot_landscape(ax, problem, y, points=(), shape: tuple[int, int] = (121
 
 
 def plot_shot(ax, problem, x, y=None, colour: str | None = None) -> None:
-    """The table from above: balls at the start (dotted), the ways of their centres, balls at rest, and the
-    target place."""
+    """The table from above: balls at the start (dotted), the ways of their centres, balls at rest,
+    and the target place."""
     _draw_table(ax, problem)
     _draw_balls(ax, problem, problem.settings["positions"], faint=True)
     look = {"linewidth": 1.3, "zorder": 3}

@@ -33,8 +33,8 @@ def _style(method: str, level: float) -> dict:
 
 
 def plot_costs(ax, classical: xr.Dataset, joint: xr.Dataset) -> None:
-    """Evaluations per problem until a fraction of the problems is solved, against n: mean of the seeds, and
-    their range.
+    """Evaluations per problem until a fraction of the problems is solved, against n:
+    mean of the seeds, and their range.
 
     A point needs all seeds: the mean of those that succeed would flatter. Level lines are opponents that do
     not depend on n. A line is missing where no run solves that many problems.
@@ -55,8 +55,8 @@ def plot_costs(ax, classical: xr.Dataset, joint: xr.Dataset) -> None:
 
 
 def plot_supervised_cost(ax, study: xr.Dataset) -> None:
-    """Evaluations per problem of supervised training with BFGS from its answers, against n, where all runs
-    solve enough.
+    """Evaluations per problem of supervised training with BFGS from its answers, against n,
+    where all runs solve enough.
 
     The study of generalization counts each simulated pair as one evaluation and lets BFGS run to its end, so
     that these are upper bounds.

@@ -33,8 +33,8 @@ def csv_text(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
 
 
 def set_figure_data(figure, header: Sequence[object], rows: Iterable[Sequence[object]]) -> None:
-    """Let a figure carry this table in place of what was drawn; for results that hold more than the picture
-    shows.
+    """Let a figure carry this table in place of what was drawn;
+    for results that hold more than the picture shows.
 
     Arguments:
         figure: a Matplotlib figure.
@@ -48,8 +48,8 @@ def figure_data(figure) -> str:
     series, x, y, value.
 
     Lines that begin with "#" name the axes of each panel. A band or a bar is given by the corners of its
-    outline, a colour map by the centres of its cells and their values. Contour lines, texts and legends are
-    left out.
+    outline, a colour map by the centres of its cells and their values.
+    Contour lines, texts and legends are left out.
 
     Arguments:
         figure: a Matplotlib figure. One that brings a table of its own, by `set_figure_data`, gives that one.
@@ -131,8 +131,8 @@ class FigureDataFormatter(BaseFormatter):
 
 
 def attach_figure_data() -> None:
-    """Let every figure that a notebook shows carry its data, as the MIME type text/csv; outside a notebook
-    nothing happens."""
+    """Let every figure that a notebook shows carry its data, as the MIME type text/csv;
+    outside a notebook nothing happens."""
     shell: Any = get_ipython()
     if shell is None or "text/csv" in shell.display_formatter.formatters:
         return

@@ -25,8 +25,8 @@ def show_film(
     still: int | None = None,
     dots_per_inch: int = 110,
 ) -> Page:
-    """Draw a film frame by frame. It plays once when the reader presses the button, and a slider steps
-    through it.
+    """Draw a film frame by frame. It plays once when the reader presses the button,
+    and a slider steps through it.
 
     Arguments:
         draw: function (figure, k) that draws frame k = 0 ... num_frames - 1 on an empty figure. Fix all

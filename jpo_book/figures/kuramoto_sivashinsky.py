@@ -60,8 +60,8 @@ def film_of_trajectory(problem, data, index: int = 0, num_frames: int = 30):
 
 
 def beta_landscapes(problems, data, num_points: int = 401) -> xr.Dataset:
-    """Loss over the variance of y against beta, at the true alpha, for several horizons; and the number of
-    valleys.
+    """Loss over the variance of y against beta, at the true alpha, for several horizons;
+    and the number of valleys.
 
     Arguments:
         problems: Kuramoto–Sivashinsky problems in float64 that differ in their horizon.
@@ -97,8 +97,8 @@ def count_valleys(loss) -> np.ndarray:
 
 
 def draw_beta_curves(ax, beta, curves, true_beta: float, linewidth: float, reference=REFERENCE) -> None:
-    """Losses against beta; `curves` are pairs of a horizon and a loss, `reference` the look of the line at
-    the truth."""
+    """Losses against beta; `curves` are pairs of a horizon and a loss,
+    `reference` the look of the line at the truth."""
     for color, (horizon, loss) in zip(HORIZON_COLORS, curves, strict=False):
         label = f"$T$ = {horizon:g}"
         ax.plot(beta, np.maximum(loss, 1e-4), color=color, linewidth=linewidth, label=label)

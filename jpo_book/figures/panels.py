@@ -46,8 +46,8 @@ def curve(ax, x, values, alpha: float = 0.12, **look) -> None:
     """Mean over runs, with a band from the smallest to the largest.
 
     Arguments:
-        values: for each x the values of its runs, as many as there are; where one of them is NaN, nothing is
-            drawn.
+        values: for each x the values of its runs, as many as there are;
+            where one of them is NaN, nothing is drawn.
         look: how the line looks, as for `ax.plot`.
     """
     low, middle, high = ([measure(v) for v in values] for measure in (np.min, np.mean, np.max))
@@ -63,8 +63,8 @@ def plain_ticks(axis) -> None:
 
 
 def group_size_ticks(ax, sizes) -> None:
-    """A tick at each n; where all numbers side by side would be too long, every other one is written, with
-    the largest."""
+    """A tick at each n; where all numbers side by side would be too long,
+    every other one is written, with the largest."""
     names = [str(n) for n in sizes]
     step = 1 if sum(len(name) + 1 for name in names) <= MOST_CHARACTERS else 2
     ax.set_xticks(sizes, [name if (len(names) - 1 - i) % step == 0 else "" for i, name in enumerate(names)])
@@ -106,8 +106,8 @@ def solutions_side_by_side(
     height=(1.5, 0.3),
     target=False,
 ):
-    """The first problems that BFGS leaves unsolved, a row for each, and what methods make of them, a column
-    for each.
+    """The first problems that BFGS leaves unsolved, a row for each, and what methods make of them,
+    a column for each.
 
     Arguments:
         draw: function (ax, index, method, results of the method for this problem) that draws one panel.

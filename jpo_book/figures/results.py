@@ -127,8 +127,8 @@ def plot_loss_distribution(ax, classical: xr.Dataset, joint: xr.Dataset, group_s
 
 
 def plot_loss_history(ax, result, data, method: str) -> None:
-    """Loss of every problem divided by its solved threshold, against evaluations; the median as a thick
-    line."""
+    """Loss of every problem divided by its solved threshold, against evaluations;
+    the median as a thick line."""
     ratio = result.loss_history / np.asarray(data.threshold)[:, None]
     plot_all_and_median(ax, np.arange(1, ratio.shape[1] + 1), ratio, method)
     _loss_axes(ax)

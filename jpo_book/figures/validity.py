@@ -13,8 +13,8 @@ NOT_COMPUTED = "#ececec"
 
 
 def draw_map(ax, values: xr.Dataset, name: str) -> None:
-    """One map: colour and first line of a cell are the value `name`; the last line counts problems x
-    networks.
+    """One map: colour and first line of a cell are the value `name`;
+    the last line counts problems x networks.
 
     Arguments:
         ax: the axes.
@@ -66,8 +66,8 @@ def _short(ratio: float) -> str:
 
 
 def plot_validity(maps: Sequence[xr.Dataset]):
-    """All maps as one figure, a row for each: left against one run of BFGS, right against multi-start
-    BFGS."""
+    """All maps as one figure, a row for each:
+    left against one run of BFGS, right against multi-start BFGS."""
     heights = [m.sizes["difficulty"] + 0.9 for m in maps]
     size = (7.4, 0.42 * sum(heights) + 0.9)
     fig, axes = plt.subplots(len(maps), 2, figsize=size, squeeze=False, height_ratios=heights)

@@ -71,8 +71,8 @@ def plot_variants(ax, rows: Sequence[tuple[str, xr.Dataset]]) -> None:
 
 
 def plot_rates(ax, points: Mapping[str, Sequence[tuple[float, xr.Dataset]]], default: float) -> None:
-    """Solved rates against the learning rate, for each optimizer: raw answers (broken line) and refined ones
-    (full line).
+    """Solved rates against the learning rate, for each optimizer:
+    raw answers (broken line) and refined ones (full line).
 
     Arguments:
         ax: the axes.
@@ -122,8 +122,8 @@ def plot_answer_errors(ax, study: xr.Dataset) -> None:
 
 
 def plot_answers_solved(ax, study: xr.Dataset, methods: Sequence[str], levels: Sequence[str] = ()) -> None:
-    """Fraction of problems solved against n, with the range over seeds as a band; `levels` do not depend on
-    n."""
+    """Fraction of problems solved against n, with the range over seeds as a band;
+    `levels` do not depend on n."""
 
     def rate(method):
         return study.solved.sel(solver=method, drop=True).mean("problem")

@@ -1,5 +1,5 @@
-"""Interactive figures of the book: data from the library, a still picture, and a script that brings both to
-life.
+"""Interactive figures of the book: data from the library, a still picture,
+and a script that brings both to life.
 
 The scripts are plain JavaScript in `book/assets`; they work from static files, without a network. Where they
 simulate something themselves, a test compares their numbers with those of the library.

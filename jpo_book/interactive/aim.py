@@ -29,8 +29,8 @@ def polar(x) -> np.ndarray:
 def aim_cue_ball(
     problem: InverseProblem, *, num_problems: int = 16, num_steps: Any = None, first: int = 0, seed: int = 0
 ) -> InteractiveFigure:
-    """L(v) = 1/2 |q(v) - y|^2 over the speed and the angle of a shot v: the reader aims, optimizers have gone
-    their ways.
+    """L(v) = 1/2 |q(v) - y|^2 over the speed and the angle of a shot v:
+    the reader aims, optimizers have gone their ways.
 
     The shot is simulated by the page itself. The ways of BFGS, gradient descent, joint optimization and its
     refinement are computed here, for the first problems of the data set, none of them selected.
@@ -91,8 +91,8 @@ def aim_cue_ball(
 
 
 def _way(points, end, loss, evaluations, solved, why: str = "") -> dict:
-    """What the page gets of a method: the points (k, 2) on its way, its end (2,), and what is said about
-    it."""
+    """What the page gets of a method: the points (k, 2) on its way, its end (2,),
+    and what is said about it."""
     return {
         "path": thinned(polar(points)),
         "end": rounded(polar(end), 6),

@@ -45,8 +45,8 @@ def beta_landscape(problem: InverseProblem, data: Dataset, index: int = 0):
 
 
 def turn_up_chaos(problem: InverseProblem, data: Dataset, *, index: int = 0) -> InteractiveFigure:
-    """The loss against beta while T grows from 2 to 80, and the motions of the truth and of a beta that the
-    reader chooses.
+    """The loss against beta while T grows from 2 to 80,
+    and the motions of the truth and of a beta that the reader chooses.
 
     The landscape comes from the library, in float64. The page integrates the motion that the reader asks for,
     with the same scheme.

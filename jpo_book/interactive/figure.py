@@ -1,5 +1,5 @@
-"""What an interactive figure is: its data, a still picture, and a script of the book that brings it to
-life."""
+"""What an interactive figure is: its data, a still picture,
+and a script of the book that brings it to life."""
 
 from __future__ import annotations
 

@@ -43,8 +43,8 @@ def trained_network(joint):
 def move_packet(
     problem: InverseProblem, *, num_problems: int = 16, num_steps: Any = None, seed: int = 0
 ) -> InteractiveFigure:
-    """L(t0) = 1/2 sum_j (u(t_j; t0) - y_j)^2 for a packet and a noise that the reader sets, and where the
-    methods end.
+    """L(t0) = 1/2 sum_j (u(t_j; t0) - y_j)^2 for a packet and a noise that the reader sets,
+    and where the methods end.
 
     The page computes signal, loss, BFGS and gradient descent by itself; the network was trained here, and the
     page evaluates it. It opens with the first problem of the data set that BFGS does not solve; the slider

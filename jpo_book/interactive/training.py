@@ -1,5 +1,5 @@
-"""A training player: the answers and losses of all problems while the network learns, BFGS beside it, and the
-alignment."""
+"""A training player: the answers and losses of all problems while the network learns,
+BFGS beside it, and the alignment."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ LOW, HIGH = -1.0, 4.0  # log10 of the loss over the threshold, in the data of th
 def play_training(
     problem: InverseProblem, data: Dataset, *, num_steps: Any = None, seed: int = 0
 ) -> InteractiveFigure:
-    """x_i = net(y_i; theta_k) and L(F(x_i), y_i) after k training steps, with BFGS after k evaluations beside
-    it.
+    """x_i = net(y_i; theta_k) and L(F(x_i), y_i) after k training steps,
+    with BFGS after k evaluations beside it.
 
     The alignment of step k is the mean over problems of <u_i, x_i* - x_i> / (|u_i| |x_i* - x_i|), with u_i
     the change of the network's answer in that step, or with u_i = -grad L_i, the direction that problem i

@@ -1,5 +1,5 @@
-"""Fragments of the book that are made from the ledger (MyST text): what they say is in
-`ledger_pages.jinja`."""
+"""Fragments of the book that are made from the ledger (MyST text):
+what they say is in `ledger_pages.jinja`."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def fragments(ledger: dict[str, list[Item]], images: dict[str, dict[str, str]]) 
 
 
 def number(value: Any) -> str:
-    """A number in at most three significant digits, with a true minus; text passes unchanged; None is a
-    dash."""
+    """A number in at most three significant digits, with a true minus; text passes unchanged;
+    None is a dash."""
     if value is None:
         return "–"
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -31,13 +31,13 @@ def cost_rows(plans: Mapping[str, Sequence[studies.Cell]], folder: Path | None =
     """What each method of some studies cost: evaluations and wall time per problem, compilation, hardware.
 
     Arguments:
-        plans: name of an experiment -> cells of its study, from `jpo_book.studies.plan`; computed where they
-            are missing.
+        plans: name of an experiment -> cells of its study, from `jpo_book.studies.plan`;
+            computed where they are missing.
         folder: of the study files.
     Returns:
         rows under COST_HEADER. Times of refined solutions include the training. Each is the mean over data
-        sets and networks; compilation is the longest of the cells, since later ones use the programs of the
-        first.
+        sets and networks; compilation is the longest of the cells,
+        since later ones use the programs of the first.
     """
     rows = []
     for name, cells in plans.items():
@@ -85,8 +85,8 @@ def seconds_per_problem(cell: studies.Cell, seconds: Mapping[str, float], method
 
 
 def time_of_profile(profile: str = "paper") -> str:
-    """How long the reference results of a profile took, as text: the sum of the seconds in their
-    manifests."""
+    """How long the reference results of a profile took, as text:
+    the sum of the seconds in their manifests."""
     cells = [cell for name in studies.STUDIES for cell in studies.plan(name, profile)]
     files = (reference_folder() / f"{cell.name}.json" for cell in cells)
     manifests = [json.loads(path.read_text(encoding="utf-8")) for path in files if path.is_file()]

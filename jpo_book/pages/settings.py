@@ -67,8 +67,8 @@ def networks_rows() -> tuple[list[str], list[list[str]]]:
 
 
 def optimizers_rows() -> tuple[list[str], list[list[str]]]:
-    """Header and rows: the hyperparameters of every solver with each experiment's recommendations filled
-    in."""
+    """Header and rows: the hyperparameters of every solver
+    with each experiment's recommendations filled in."""
     rows = []
     for solver_name, cls in SOLVERS.items():
         for name, make in PROBLEMS.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -16,8 +17,8 @@ from jpo_lib.metrics import Comparison, Rate, compare
 
 
 def comparison(study: xr.Dataset, reference: xr.Dataset) -> Comparison:
-    """`compare` over all seeds of a study; the reference (data_seed, problem) is repeated for each network
-    seed."""
+    """`compare` over all seeds of a study; the reference (data_seed, problem) is repeated
+    for each network seed."""
     arrays = xr.broadcast(study.loss, study.solved, reference.loss, reference.solved)
     order = ("data_seed", *[d for d in arrays[0].dims if d not in ("data_seed", "problem")], "problem")
     loss, solved, *others = (("problem", array.transpose(*order).values.reshape(-1)) for array in arrays)
@@ -76,8 +77,8 @@ RESULTS_HEADER = [
 def results_rows(
     classical: xr.Dataset, joint: xr.Dataset, methods: Sequence[str] | None = None
 ) -> list[list[object]]:
-    """Solved rate and better / tie / worse against BFGS with evaluations per problem: a row for each method
-    and n.
+    """Solved rate and better / tie / worse against BFGS with evaluations per problem:
+    a row for each method and n.
 
     Arguments:
         classical, joint: the study, from `jpo_book.studies.combine`.
@@ -108,7 +109,7 @@ LEDGER_HEADER = [
 LEDGER_HEADER += ["evaluations"]
 
 
-def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[dict[str, object]]:
+def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[dict[str, Any]]:
     """Every method and every n of an experiment: rates with 95 % intervals, evaluations per problem, and what
     they rest on.
 
@@ -138,7 +139,7 @@ def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[
     return records
 
 
-def ledger_rows(records: Sequence[dict[str, object]]) -> list[list[object]]:
+def ledger_rows(records: Sequence[dict[str, Any]]) -> list[list[Any]]:
     """Rows under `LEDGER_HEADER`; seeds are data sets × networks, rates have their interval in brackets."""
 
     def with_bounds(record, rate):
@@ -179,8 +180,8 @@ def studies_table(named, *, label: str, caption: str):
 
 
 def crossing_words(point: dict[str, float], bound: str = "value") -> str:
-    """One of the numbers of `jpo_book.analysis.costs.crossing` as text: "256", "more than 65536", or
-    "undefined"."""
+    """One of the numbers of `jpo_book.analysis.costs.crossing` as text:
+    "256", "more than 65536", or "undefined"."""
     value = point[bound]
     if np.isnan(value):
         return "undefined"
@@ -196,8 +197,8 @@ def crossing_with_interval(point: dict[str, float]) -> str:
 
 
 def spacing(sizes) -> str:
-    """How far apart the tested n lie, as text: "a factor of 4", or "factors of 4 to 64" where the gaps
-    differ."""
+    """How far apart the tested n lie, as text:
+    "a factor of 4", or "factors of 4 to 64" where the gaps differ."""
     sizes = np.unique(np.asarray(sizes, float))
     if sizes.size < 2:
         return "(only one was tested)"

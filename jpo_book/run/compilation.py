@@ -43,8 +43,8 @@ def quick_flags(level: int = 1) -> str:
 
 
 def prepare(profile: str) -> None:
-    """Choose the flags of XLA for a profile, before JAX compiles anything; processes that are started inherit
-    them."""
+    """Choose the flags of XLA for a profile, before JAX compiles anything;
+    processes that are started inherit them."""
     if profile not in LEVELS:
         return
     if (installed := importlib.metadata.version("jaxlib")) != KNOWN_TO:
@@ -66,8 +66,8 @@ def settings(folder: Path) -> dict[str, str]:
 
 
 def keep_programs(folder: Path) -> None:
-    """Let JAX keep its programs in a folder of ours, which is put in order; one that the user has named is
-    left alone."""
+    """Let JAX keep its programs in a folder of ours, which is put in order;
+    one that the user has named is left alone."""
     if os.environ.get("JAX_COMPILATION_CACHE_DIR", str(folder)) == str(folder):
         for name, value in settings(folder).items():
             os.environ.setdefault(name, value)
@@ -75,8 +75,8 @@ def keep_programs(folder: Path) -> None:
 
 
 def programs_folder(root: Path) -> Path:
-    """Where a clone keeps compiled programs: a folder for each set of instructions, whatever the CPU is
-    called.
+    """Where a clone keeps compiled programs:
+    a folder for each set of instructions, whatever the CPU is called.
 
     What is compiled for one CPU may use instructions that another lacks, and JAX does not tell CPUs of one
     family apart. Nodes of a cluster share their files, and a clone may have been copied from another machine.

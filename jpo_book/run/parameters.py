@@ -1,8 +1,8 @@
-"""Strict runs of the notebooks: every mistake is found before anything starts, and no half-written page is
-left.
+"""Strict runs of the notebooks: every mistake is found before anything starts,
+and no half-written page is left.
 
-A notebook names its parameters in one code cell with the tag `parameters`, each with a type, a default and a
-comment:
+A notebook names its parameters in one code cell with the tag `parameters`, each with a type,
+a default and a comment:
 
     seed: int = 0  # first data seed
 
@@ -47,8 +47,8 @@ class InputError(ValueError):
 
 
 class Parameter(typing.NamedTuple):
-    """One line of the `parameters` cell: its name, its type as written and evaluated, its default and its
-    comment."""
+    """One line of the `parameters` cell: its name, its type as written and evaluated,
+    its default and its comment."""
 
     name: str
     annotation: str
@@ -82,8 +82,8 @@ def check_profile(name: str) -> str:
 
 
 def find_notebook(name: str) -> Path:
-    """The notebook of this path or stem ('03_wave_packet'); raises InputError with the nearest stem
-    otherwise."""
+    """The notebook of this path or stem ('03_wave_packet');
+    raises InputError with the nearest stem otherwise."""
     if name.endswith(".ipynb") and Path(name).is_file():
         return Path(name).resolve()
     stems = {path.stem: path for path in list_notebooks()}
@@ -110,8 +110,8 @@ def read_notebook(path: Path) -> typing.Any:
 def read_parameters(path: Path) -> list[Parameter]:
     """The parameters of a notebook, read from its tagged cell without running it.
 
-    Raises InputError when there is not exactly one such cell or when a line lacks its type, default or
-    comment.
+    Raises InputError when there is not exactly one such cell or
+    when a line lacks its type, default or comment.
     """
     cells = [c for c in read_notebook(path).cells if "parameters" in c.metadata.get("tags", [])]
     if len(cells) != 1:

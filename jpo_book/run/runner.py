@@ -45,8 +45,8 @@ class RunError(RuntimeError):
 
 
 class Job(NamedTuple):
-    """One notebook run: what to execute, with which checked values, where to and for how long per cell
-    (seconds)."""
+    """One notebook run: what to execute, with which checked values,
+    where to and for how long per cell (seconds)."""
 
     path: Path
     values: dict[str, Any]
@@ -55,8 +55,8 @@ class Job(NamedTuple):
 
 
 def check_output_folder(folder: Path, option: str = "--output") -> None:
-    """Make the folder where it is missing; raises InputError when nothing can be written there or space is
-    short.
+    """Make the folder where it is missing; raises InputError when nothing can be written there
+    or space is short.
 
     option: of the command, that chooses another folder.
     """
@@ -91,13 +91,13 @@ def run_notebooks(
 
     paths: the notebooks, as `find_notebook` returns them.
     given: values for their parameters, as `check_parameters` takes them.
-    output_folder: receives <stem>.ipynb; an old page of a notebook that fails is removed, so that none is out
-        of date.
+    output_folder: receives <stem>.ipynb; an old page of a notebook that fails is removed,
+        so that none is out of date.
     jobs: how many run at the same time.
     timeout: seconds that one cell may take; None for no limit.
 
-    Yields (notebook, seconds, None or the error's sentence) as they finish. Raises InputError before anything
-    starts.
+    Yields (notebook, seconds, None or the error's sentence) as they finish.
+    Raises InputError before anything starts.
     """
     if jobs < 1:
         raise InputError(f"Expected at least 1 job, got {jobs}: use for example --jobs 2.")

@@ -17,8 +17,8 @@ ARITHMETIC = ("arithmetic", "compiler_flags", "versions")
 
 # Variables that need no iteration differ by round-off alone, since another CPU adds in another order:
 # relative to the largest value of the variable, or of the threshold, for without noise the loss at the truth
-# is itself round-off around zero. Iterations may fall into another valley, so that of them only rates are
-# compared.
+# is itself round-off around zero. Iterations may fall into another valley,
+# so that of them only rates are compared.
 ROUND_OFF = {"x_true": 1e-5, "x0": 1e-5, "threshold": 1e-3, "loss_at_truth": 1e-3}
 
 
@@ -85,8 +85,8 @@ def compare(
 
     Arguments:
         old, new: the results.
-        old_manifest, new_manifest: their manifests, which say how the machines that computed them round, see
-            `arithmetic.fingerprint`.
+        old_manifest, new_manifest: their manifests, which say how the machines
+            that computed them round, see `arithmetic.fingerprint`.
     """
     differences = equal_bits(old, new)
     if not differences:

@@ -18,8 +18,8 @@ SIZES = (3, 16, 100, 256)
 
 
 def _probe(numbers, matrix):
-    """One of each kind of operation that our simulators and networks consist of, on the same B rows of K
-    numbers.
+    """One of each kind of operation that our simulators and networks consist of,
+    on the same B rows of K numbers.
 
     Sums and products in several lengths, transcendental functions, division and roots, a loop in which
     round-off grows, a Fourier transform, a product with a constant matrix, and the gradient of all of it.

@@ -56,7 +56,7 @@ class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
 
 
 def source_hash(problem: str, kind: str = "joint") -> str:
-    """Hash of all code of ours that decides the numbers of a problem's cells of a kind, see
-    `source_identity`."""
+    """Hash of all code of ours that decides the numbers of a problem's cells
+    of a kind, see `source_identity`."""
     family = inspect.unwrap(PROBLEMS[problem])
     return hash_of_code(RUNNERS[kind], (family.__module__, family.__qualname__))

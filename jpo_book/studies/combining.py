@@ -35,8 +35,8 @@ def combine_variants(
 
 
 def _joined(cells: Iterable[Cell], loaded: dict[str, xr.Dataset]) -> xr.Dataset:
-    """Cells that differ in their data and in n as one data set, with the axes data_seed and, where they have
-    one, n."""
+    """Cells that differ in their data and in n as one data set, with the axes data_seed and,
+    where they have one, n."""
     rows: dict[int, dict[int | None, xr.Dataset]] = {}
     for cell in cells:
         rows.setdefault(cell.data_seed, {})[cell.group_size] = loaded[cell.name]
@@ -49,8 +49,8 @@ def _joined(cells: Iterable[Cell], loaded: dict[str, xr.Dataset]) -> xr.Dataset:
 
 
 def _along(name: str, parts: dict) -> xr.Dataset:
-    """Parts by their coordinate on a new axis; between recorded numbers of evaluations the best loss
-    stays."""
+    """Parts by their coordinate on a new axis;
+    between recorded numbers of evaluations the best loss stays."""
     axis = xr.DataArray(list(parts), dims=name, name=name)
     numbers = sorted(
         {n for part in parts.values() if "evaluation" in part.dims for n in part.evaluation.values}

@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from xarray.backends import H5NetCDFStore
 
-# The format of HDF5 1.10 (2016) is as small as the newest one, which only programs built on HDF5 2.0 (2025)
-# can read.
+# The format of HDF5 1.10 (2016) is as small as the newest one,
+# which only programs built on HDF5 2.0 (2025) can read.
 OLDEST_READER = ("v110", "v110")
 
 

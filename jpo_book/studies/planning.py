@@ -47,8 +47,8 @@ def load_profile(profile: str) -> dict[str, Any]:
 
 
 def source_profile(study: str, profile: str, *, seed: int = 0) -> str:
-    """The profile that a profile takes a study from: itself, or for a mixed one the first with all reference
-    results.
+    """The profile that a profile takes a study from:
+    itself, or for a mixed one the first with all reference results.
 
     Arguments:
         study: name of a study.

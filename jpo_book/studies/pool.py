@@ -20,8 +20,8 @@ Item = TypeVar("Item")
 
 
 def num_processes() -> int:
-    """How many processes compute a study: 2 on a CPU with two cores or more, else 1. JPO_PROCESSES asks for
-    others.
+    """How many processes compute a study: 2 on a CPU with two cores or more, else 1.
+    JPO_PROCESSES asks for others.
 
     Raises ValueError if JPO_PROCESSES is no number above zero.
     """
@@ -45,9 +45,8 @@ def share(
 
     Programs are compiled on one core, and what happens between two simulations uses one, so threads alone
     leave others idle. A helper is given an item only when it has started, so a short list is not held up.
-    What
-    a helper fails to do is done here: an error appears where its reader is. A helper ends at once when this
-    process does.
+    What a helper fails to do is done here: an error appears where its reader is.
+    A helper ends at once when this process does.
 
     Arguments:
         work: a function that helpers can import.
@@ -98,8 +97,8 @@ def _processes(count: int) -> Iterator[list[ProcessPoolExecutor]]:
     helpers = [ProcessPoolExecutor(1, context, _follow, (theirs,)) for _ in range(count)]
     main = sys.modules["__main__"]
     try:
-        # A new process would run the script of the user, which need not be made for that: it gets an empty
-        # one.
+        # A new process would run the script of the user, which need not be made for that:
+        # it gets an empty one.
         sys.modules["__main__"] = types.ModuleType("__main__")
         try:
             for helper in helpers:
@@ -115,8 +114,8 @@ def _processes(count: int) -> Iterator[list[ProcessPoolExecutor]]:
 
 
 def _follow(starter: Any) -> None:
-    """In a helper: end when the other side of the pipe is closed, as when its process is killed; print
-    nothing."""
+    """In a helper: end when the other side of the pipe is closed,
+    as when its process is killed; print nothing."""
 
     def end() -> None:
         multiprocessing.connection.wait([starter])

@@ -2,11 +2,11 @@
 
 A study consists of cells. A cell is one piece of work: a problem, a number of problems, a group size, seeds.
 Its results are a NetCDF file, and a manifest beside it (JSON) says what was computed, by which code, with
-which bytes as the outcome. A file counts only together with a manifest that agrees; everything else is
-computed again.
+which bytes as the outcome. A file counts only together with a manifest that agrees;
+everything else is computed again.
 
-A study may have variants: the same work with other settings of the problem or other options of joint
-    optimization.
+A study may have variants: the same work with other settings of the problem
+or other options of joint optimization.
 """
 
 from __future__ import annotations

@@ -62,8 +62,8 @@ def workflow_plan(cells: Sequence[Cell], profile: str, folder: Path) -> list[dic
 
 
 def minutes(cell: Cell, folder: Path) -> int:
-    """Time that a job asks a cluster for: twice what the same cell took, as if one core had done all the
-    work."""
+    """Time that a job asks a cluster for: twice what the same cell took,
+    as if one core had done all the work."""
     try:
         seconds = read_manifest(cell, folder)["seconds"]
     except (OSError, ValueError, KeyError):

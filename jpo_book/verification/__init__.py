@@ -1,2 +1,2 @@
-"""Measurements of the simulators: convergence orders, errors against independent references, conserved
-sums."""
+"""Measurements of the simulators: convergence orders,
+errors against independent references, conserved sums."""

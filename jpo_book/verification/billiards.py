@@ -1,8 +1,8 @@
 """Measurements of the billiards simulator.
 
 Each function draws random tables, measures, and returns plain numbers or arrays. Those that say so run in
-float64, whatever the session uses. Lengths, times and masses are dimensionless; the radius is 1/2 and the
-deceleration 1.
+float64, whatever the session uses. Lengths, times and masses are dimensionless;
+the radius is 1/2 and the deceleration 1.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def roll(positions, velocities, **settings):
 def small_steps(
     positions, velocities, dt: float, *, restitution: float, table, cushion_restitution: float
 ) -> np.ndarray:
-    """Rest positions (S, B, 2) by a different method: small steps in time, after which overlapping balls
-    collide.
+    """Rest positions (S, B, 2) by a different method:
+    small steps in time, after which overlapping balls collide.
 
-    Nothing is shared with the simulator. A contact is noticed up to one step late, so that the error is of
-    order dt.
+    Nothing is shared with the simulator. A contact is noticed up to one step late,
+    so that the error is of order dt.
     """
     p, v = np.array(positions, float), np.array(velocities, float)
     limit = 0.5 * np.array(table) - RADIUS
@@ -74,8 +74,8 @@ def small_steps(
 
 
 def small_step_errors(steps, num_tables: int = 100, seed: int = 0) -> np.ndarray:
-    """Median distance (len(steps),) between the rest positions of the event-driven simulator and of small
-    steps.
+    """Median distance (len(steps),) between the rest positions of the event-driven simulator
+    and of small steps.
 
     Three balls on a table with cushions, float64. Tables on which two balls graze each other differ by a
     jump, which the median leaves out.

@@ -71,8 +71,8 @@ def reference_solution(u0, *, horizon: float, forced: bool = True, domain_extent
 def temporal_errors(
     steps: Sequence[float], order: int = 4, *, horizon: float = 5.0, num_points: int = 96, forced: bool = True
 ) -> np.ndarray:
-    """Relative error of u(T) against `reference_solution` for each time step, with a mean flow; shape
-    (len(steps),)."""
+    """Relative error of u(T) against `reference_solution` for each time step,
+    with a mean flow; shape (len(steps),)."""
     u0 = example_state(num_points, mean=0.4)
     reference = reference_solution(u0, horizon=horizon, forced=forced)
     forcing = default_forcing(num_points) * forced
@@ -113,8 +113,8 @@ def energy_balance_error(*, horizon: float = 5.0, dt: float = 0.0125) -> float:
     """Mismatch of the energy E = mean u^2 / 2 over the motion with the integral of mean(u_x^2 - u_xx^2 +
     alpha G u).
 
-    The nonlinear term only moves energy between modes. The integral is Simpson's; relative to the energy
-    supplied.
+    The nonlinear term only moves energy between modes. The integral is Simpson's;
+    relative to the energy supplied.
     """
     from scipy.integrate import simpson
 
@@ -130,8 +130,8 @@ def energy_balance_error(*, horizon: float = 5.0, dt: float = 0.0125) -> float:
 def prior_box_extremes(
     horizon: float, *, dt: float, order: int, num_points: int = 128, num_problems: int = 64
 ) -> np.ndarray:
-    """Largest |u| of the motion for problems all over the prior box, its corners among them; shape
-    (num_problems,).
+    """Largest |u| of the motion for problems all over the prior box,
+    its corners among them; shape (num_problems,).
 
     Not finite where a motion blows up. `dt` may exceed what the simulator offers.
     """

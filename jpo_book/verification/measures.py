@@ -32,8 +32,8 @@ def difference_of_spectra(fine: np.ndarray, coarse: np.ndarray, num_axes: int = 
 
 
 def integrated(rate: Callable, start: np.ndarray, horizon: float, rtol: float, atol: float) -> np.ndarray:
-    """Complex coefficients at time T of dc/dt = rate(t, c), by an explicit Runge–Kutta pair under error
-    control.
+    """Complex coefficients at time T of dc/dt = rate(t, c),
+    by an explicit Runge–Kutta pair under error control.
 
     Source: Dormand–Prince pair of order 8(5,3), Hairer, Nørsett & Wanner (1993),
         doi:10.1007/978-3-540-78862-1.
@@ -44,7 +44,7 @@ def integrated(rate: Callable, start: np.ndarray, horizon: float, rtol: float, a
 
 
 def central_differences(value: Callable, x, step: float) -> np.ndarray:
-    """(value(x + step e_i) - value(x - step e_i)) / (2 step) for batches x (B, D) and value(x) (B,): shape
-    (B, D)."""
+    """(value(x + step e_i) - value(x - step e_i)) / (2 step) for batches x (B, D)
+    and value(x) (B,): shape (B, D)."""
     differences = [value(x + step * unit) - value(x - step * unit) for unit in np.eye(x.shape[-1])]
     return np.stack([np.asarray(difference) / (2 * step) for difference in differences], axis=1)

@@ -1,5 +1,5 @@
-"""Measurements on the Navier-Stokes simulator, against closed forms and a reference that shares no code with
-it.
+"""Measurements on the Navier-Stokes simulator,
+against closed forms and a reference that shares no code with it.
 
 Everything is measured in float64 unless a function says otherwise.
 """
@@ -19,8 +19,8 @@ from jpo_lib.problems.navier_stokes import _initial, cfl_number, integrate, navi
 
 
 def uneven_fields(num_points: int = 16, speed: float = 1.0, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """A vorticity and a marker without any symmetry: modes up to 4 with random phases, shape (N, N) each, x
-    first.
+    """A vorticity and a marker without any symmetry:
+    modes up to 4 with random phases, shape (N, N) each, x first.
 
     The largest speed |u| + |v| is `speed`, length / time; the marker has mean 1.
     """
@@ -40,14 +40,14 @@ def uneven_fields(num_points: int = 16, speed: float = 1.0, seed: int = 1) -> tu
 def reference_solution(
     vorticity, marker, viscosity: float, diffusivity: float, horizon: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The flow at time T by another route: velocities instead of vorticity, sums instead of transforms,
-    another integrator.
+    """The flow at time T by another route: velocities instead of vorticity,
+    sums instead of transforms, another integrator.
 
         du/dt = -P[(u . grad) u] + nu lap u,    dc/dt = -u . grad c + kappa lap c
 
     for complex Fourier coefficients with |kx|, |ky| <= floor((N - 1) / 3). Products are convolution sums over
-    all pairs of modes, P subtracts the gradient part, and SciPy's DOP853 takes steps with a tolerance of
-    1e-13.
+    all pairs of modes, P subtracts the gradient part,
+    and SciPy's DOP853 takes steps with a tolerance of 1e-13.
 
     Arguments:
         vorticity, marker: initial fields (N, N), x first, w = dv/dx - du/dy.
@@ -99,11 +99,11 @@ def temporal_errors(
     viscosity: float = 0.05,
     num_points: int = 16,
 ) -> xr.DataArray:
-    """Largest error of vorticity and marker at T, relative to their largest values, for each order and number
-    of steps.
+    """Largest error of vorticity and marker at T, relative to their largest values,
+    for each order and number of steps.
 
-    The state has no symmetry; the reference is `reference_solution`, the diffusivity of the marker half the
-    viscosity.
+    The state has no symmetry; the reference is `reference_solution`,
+    the diffusivity of the marker half the viscosity.
     """
     vorticity, marker = uneven_fields(num_points, speed=2.0)
     exact = reference_solution(vorticity, marker, viscosity, viscosity / 2, horizon)
@@ -151,8 +151,8 @@ def inviscid_changes(num_steps=(50, 100, 200), horizon: float = 2.0, num_points:
 
 
 def divergence(num_points: int = 32, seed: int = 1) -> float:
-    """Largest |du/dx + dv/dy| relative to the largest |dv/dx|, with derivatives by complex Fourier
-    transforms."""
+    """Largest |du/dx + dv/dy| relative to the largest |dv/dx|,
+    with derivatives by complex Fourier transforms."""
     with jax.enable_x64(True):
         u, v = (np.fft.fft2(np.asarray(part)) for part in velocity(uneven_fields(num_points, seed=seed)[0]))
     k = np.fft.fftfreq(num_points, 1 / num_points)
@@ -188,8 +188,8 @@ def _draws(problem, count: int, seed: int):
 
 
 def single_precision_errors(num_problems: int = 64, seed: int = 6) -> xr.Dataset:
-    """float32 against float64 on draws from the prior: output, loss and gradient, relative to their largest
-    values."""
+    """float32 against float64 on draws from the prior:
+    output, loss and gradient, relative to their largest values."""
     with jax.enable_x64(True):
         problem = navier_stokes()
         x, y = _draws(problem, num_problems, seed)
@@ -216,8 +216,8 @@ def single_precision_errors(num_problems: int = 64, seed: int = 6) -> xr.Dataset
 def resolution_errors(
     num_points=(32, 48, 64), reference: int = 96, num_problems: int = 16, seed: int = 7
 ) -> xr.DataArray:
-    """Root mean square error of the vorticity at T against a finer grid, relative to it, on draws from the
-    prior.
+    """Root mean square error of the vorticity at T against a finer grid, relative to it,
+    on draws from the prior.
 
     All grids take the steps that the finest one needs, so that they differ in space only.
 

@@ -11,12 +11,12 @@ from jpo_lib.problems.wave_packet import wave_packet
 
 
 def gradient_errors(num_points: int = 254, step: float = 1e-5) -> np.ndarray:
-    """Difference of gradient and central difference of the loss over the prior, relative to the largest
-    gradient.
+    """Difference of gradient and central difference of the loss over the prior,
+    relative to the largest gradient.
 
     Arguments:
-        num_points: samples of the signal; a number that no other page uses, because cached programs keep
-            their precision.
+        num_points: samples of the signal; a number that no other page uses,
+            because cached programs keep their precision.
         step: of the central difference, radians.
     Returns:
         errors, shape (57,), float64.

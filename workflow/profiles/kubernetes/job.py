@@ -14,9 +14,7 @@ import sys
 
 
 def kubectl(*arguments, **options):
-    return subprocess.run(
-        ["kubectl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
+    return subprocess.run(["kubectl", *arguments], capture_output=True, text=True, **options)
 
 
 def manifest(template, asked, root):
