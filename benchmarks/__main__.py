@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> Path:
     rows, scaled = [], []
     for case in CASES:
         if case.name in chosen:
-            rows += unfinished.part(case.name, lambda: measure(case), say)
+            rows += unfinished.part(case.name, lambda case=case: measure(case), say)
     if "scaling" in chosen:
         scaled = unfinished.part("scaling", lambda: scaling.run(given.quick, say), say)
         rows += scaling.summaries(scaled, harness.empty_row)

@@ -51,9 +51,9 @@ def scipy_side(problem: str, num_problems: int, loop: int) -> Side:
     """One problem after the other, SciPy's BFGS with the loss and gradient compiled by JAX."""
     from scipy.optimize import minimize
 
-    problem, data = _problem(problem, num_problems)
+    family, data = _problem(problem, num_problems)
     data = data[:loop]
-    compiled = jax.jit(jax.value_and_grad(problem.objective))
+    compiled = jax.jit(jax.value_and_grad(family.objective))
     y, context, x0 = np.asarray(data.y), jax.tree.map(np.asarray, data.context), np.asarray(data.x0)
 
     def one(i):
@@ -81,14 +81,14 @@ def optimistix_side(problem: str, num_problems: int, loop: int) -> Side:
     """All problems under one vmap. Its tolerances are those at which it solves as many problems as it can."""
     import optimistix as optx
 
-    problem, data = _problem(problem, num_problems)
+    family, data = _problem(problem, num_problems)
     solver = optx.BFGS(rtol=1e-6, atol=1e-6)
 
     def one(x0, context, y):
         solution = optx.minimise(
-            lambda x, _: problem.objective(x, context, y), solver, x0, max_steps=256, throw=False
+            lambda x, _: family.objective(x, context, y), solver, x0, max_steps=256, throw=False
         )
-        return problem.objective(solution.value, context, y)
+        return family.objective(solution.value, context, y)
 
     arguments = data.x0, data.context, data.y
     begin = time.perf_counter()

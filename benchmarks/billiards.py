@@ -87,6 +87,7 @@ def small_steps_side(batch: int, peer_batch: int) -> Side:
         shots, _, y = (
             jnp.asarray(np.asarray(v), float) if v is not None else None for v in _inputs(peer_batch)
         )
+        assert shots is not None and y is not None
         few = shots[:256]
         dt = _largest_step(lambda dt: jax.jit(jax.vmap(lambda v: _rest_by_steps(v, dt)))(few), few)
 

@@ -90,13 +90,15 @@ def _flow(batch: int, order: int) -> Case:
                 "PhiFlow, staggered grid (another scheme)",
                 "navier_stokes:phiflow_side",
                 {"at_least": 20.0},
-                "PhiFlow solves the same flow by another scheme: finite volumes on a staggered grid, MacCormack advection, "
+                "PhiFlow solves the same flow by another scheme: finite volumes on a staggered grid, "
+                "MacCormack advection, "
                 "and a linear solve for the pressure in each step.",
             )
         )
     return Case(
         f"navier_stokes_order{order}_batch{batch}",
-        f"{EXPERIMENTS['navier_stokes'].title} 64², ETDRK{order}, batch {batch}: a time step with its gradient",
+        f"{EXPERIMENTS['navier_stokes'].title} 64², ETDRK{order}, batch {batch}: a time step with its "
+        "gradient",
         "navier_stokes:ours",
         tuple(peers),
         {"batch": batch, "order": order, "num_steps": 40},
@@ -156,7 +158,8 @@ CASES = [
                 "small steps in time, compiled by JAX",
                 "billiards:small_steps_side",
                 {"at_least": 100.0},
-                "The scheme is that of the verification chapter, here compiled. The step is the largest power of two with a median error "
+                "The scheme is that of the verification chapter, here compiled. The step is the largest "
+                "power of two with a median error "
                 "of at most 1e-4. Derivatives by forward mode: backward mode would have to store every step. "
                 "They take so long that fewer shots are played there; times are per shot.",
             ),

@@ -69,9 +69,8 @@ def achieved(problem_name: str, num_problems: int) -> dict[str, Any]:
     row = measure.measure(problem, "evaluation", num_problems)
     data = problem.sample_dataset(num_problems, 990)
     with problem.precision():
-        program, _ = Program.compiled(
-            evaluation(problem), data.x0, data.context, data.y
-        )  # the whole batch, also on a CPU
+        # The whole batch, also on a CPU.
+        program: Any = Program.compiled(evaluation(problem), data.x0, data.context, data.y)[0]
     cost = program.cost_analysis() or {}
     cost = cost[0] if isinstance(cost, list) else cost
     steps, seconds = loop_steps(problem), row["seconds"] * num_problems
@@ -105,7 +104,8 @@ def study_of_paper_preset(quick: bool) -> tuple[str, float]:
 def in_own_process(what: str, *arguments: Any) -> Any:
     """Call a function of this module in a process of its own,
     which frees the memory of the card when it ends."""
-    code = f"import json; from benchmarks import gpu; print(json.dumps(gpu.{what}(*json.loads({json.dumps(json.dumps(arguments))}))))"
+    given = json.dumps(json.dumps(arguments))
+    code = f"import json; from benchmarks import gpu; print(json.dumps(gpu.{what}(*json.loads({given}))))"
     done = subprocess.run([sys.executable, "-c", code], cwd=harness.ROOT, capture_output=True, text=True)
     if done.returncode:
         raise harness.SideFailed((done.stderr.strip().splitlines() or ["it ended without a word"])[-1])
@@ -115,7 +115,8 @@ def in_own_process(what: str, *arguments: Any) -> Any:
 def table(measured: list[dict[str, Any]], rows: list[dict[str, Any]], study_line: str) -> str:
     """Everything as plain text."""
     lines = [
-        f"{'one evaluation of a batch':<40} {'N':>6} {'s':>10} {'FLOP/s':>10} {'of limit':>9} {'bytes/s':>10} {'of limit':>9}"
+        f"{'one evaluation of a batch':<40} {'N':>6} {'s':>10} {'FLOP/s':>10} {'of limit':>9} "
+        f"{'bytes/s':>10} {'of limit':>9}"
     ]
     for row in measured:
         bounds = limits(row["device"])
@@ -126,7 +127,8 @@ def table(measured: list[dict[str, Any]], rows: list[dict[str, Any]], study_line
                 "-" if value is None or bound is None else f"{100 * value / bound:.1f} %",
             ]
         lines.append(
-            f"{EXPERIMENTS[row['problem']].title:<40} {row['n']:>6} {row['batch_seconds']:>10.2e} {texts[0]:>10} {texts[1]:>9} {texts[2]:>10} {texts[3]:>9}"
+            f"{EXPERIMENTS[row['problem']].title:<40} {row['n']:>6} {row['batch_seconds']:>10.2e} "
+            f"{texts[0]:>10} {texts[1]:>9} {texts[2]:>10} {texts[3]:>9}"
         )
     lines += ["", study_line, "", f"{'work':<75} {'here, s':>10} {'there, s':>10} {'ratio':>8}  beside"]
     for row in rows:

@@ -3,6 +3,7 @@ and make rows of medians and ratios."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -41,7 +42,8 @@ class Worker:
 
     def __init__(self, side: str, arguments: dict[str, Any], folder: Path):
         self.outputs = folder / (re.sub(r"\W", "_", side) + ".npz")
-        self.log = open(self.outputs.with_suffix(".log"), "w+", encoding="utf-8")
+        # Open as long as the process is.
+        self.log = open(self.outputs.with_suffix(".log"), "w+", encoding="utf-8")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", side, json.dumps(arguments), str(self.outputs)],
             cwd=ROOT,
@@ -53,6 +55,7 @@ class Worker:
         )
 
     def answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], PREPARATION)
         line = self.process.stdout.readline() if ready else ""
         if not line:
@@ -66,6 +69,7 @@ class Worker:
     def run(self) -> tuple[float, float | None]:
         """Wall time and processor time of one turn, seconds;
         the latter None where it cannot be told apart."""
+        assert self.process.stdin is not None
         self.process.stdin.write("run\n")
         answer = self.answer()
         return answer["seconds"], answer["processor"]
@@ -76,8 +80,15 @@ class Worker:
         self.process.wait()
 
 
-def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float = 40.0, together: bool = False,
-             say: Callable[[str], None] = print) -> list[dict[str, Any]]:  # fmt: skip
+def run_case(
+    case: Case,
+    *,
+    quick: bool = False,
+    turns: int = 7,
+    seconds: float = 40.0,
+    together: bool = False,
+    say: Callable[[str], None] = print,
+) -> list[dict[str, Any]]:
     """Measure one case: a row for each peer, or one row without a peer.
 
     Arguments:
@@ -117,14 +128,25 @@ def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float 
         finally:
             for worker in [*sides.values(), *started.values()]:
                 worker.close()
-    reference = outputs.get(case.reference)
+    reference = outputs.get(case.reference or "")
     described = {side: describe(facts[side], times[side], judge(outputs[side], reference)) for side in times}
     rows = []
     for peer in case.peers or (None,):
-        row = {"name": case.name, "title": case.title, "beside": peer.name if peer else "", "ours": described[case.ours],
-               "peer": described.get(peer.side) if peer else None, "arguments": arguments, "target": dict(peer.target) if peer and peer.target else None,
-               "ratio": None, "ratio_low": None, "ratio_high": None, "processor_ratio": None, "reached": None,
-               "note": peer.note if peer else ""}  # fmt: skip
+        row = {
+            "name": case.name,
+            "title": case.title,
+            "beside": peer.name if peer else "",
+            "ours": described[case.ours],
+            "peer": described.get(peer.side) if peer else None,
+            "arguments": arguments,
+            "target": dict(peer.target) if peer and peer.target else None,
+            "ratio": None,
+            "ratio_low": None,
+            "ratio_high": None,
+            "processor_ratio": None,
+            "reached": None,
+            "note": peer.note if peer else "",
+        }
         if peer and peer.side in failures:
             row["note"] = f"It did not run here: {failures[peer.side]}. {peer.note}".strip()
         elif peer:
@@ -153,12 +175,36 @@ def run_case(case: Case, *, quick: bool = False, turns: int = 7, seconds: float 
     return rows
 
 
-def empty_row(name: str, title: str, *, seconds: float | None = None, ratio: float | None = None, target=None, reached: bool | None = None,
-              text: str = "", numbers=None, turns: int = 1, note: str = "") -> dict[str, Any]:  # fmt: skip
+def empty_row(
+    name: str,
+    title: str,
+    *,
+    seconds: float | None = None,
+    ratio: float | None = None,
+    target=None,
+    reached: bool | None = None,
+    text: str = "",
+    numbers=None,
+    turns: int = 1,
+    note: str = "",
+) -> dict[str, Any]:
     """A row without another side."""
     ours = {"seconds": seconds, "turns": turns, "accuracy_text": text, "accuracy": dict(numbers or {})}
-    return {"name": name, "title": title, "beside": "", "ours": ours, "peer": None, "arguments": {}, "target": target, "ratio": ratio,
-            "ratio_low": None, "ratio_high": None, "processor_ratio": None, "reached": reached, "note": note}  # fmt: skip
+    return {
+        "name": name,
+        "title": title,
+        "beside": "",
+        "ours": ours,
+        "peer": None,
+        "arguments": {},
+        "target": target,
+        "ratio": ratio,
+        "ratio_low": None,
+        "ratio_high": None,
+        "processor_ratio": None,
+        "reached": reached,
+        "note": note,
+    }
 
 
 def take_turns(
@@ -232,8 +278,7 @@ def answer_of(module: str, *arguments: str, label: str, say: Callable[[str], Non
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-# --- the file
-# ---------------------------------------------------------------------------------------------------------
+# --- the file -----------------------------------------------------------------------------------------------
 
 
 def machine(name: str | None = None) -> dict[str, Any]:
@@ -250,17 +295,20 @@ def machine(name: str | None = None) -> dict[str, Any]:
     on_cpu = jax.default_backend() == "cpu"
     model = cpu if on_cpu else device.device_kind
     slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-") + (f"-{cores}-cores" if on_cpu else "")
-    return {"name": name or slug, "cpu": cpu, "cores": cores, "device": f"{model}, {jax.default_backend().upper()}",
-            "load": round(os.getloadavg()[1], 1) if hasattr(os, "getloadavg") else None}  # fmt: skip
+    return {
+        "name": name or slug,
+        "cpu": cpu,
+        "cores": cores,
+        "device": f"{model}, {jax.default_backend().upper()}",
+        "load": round(os.getloadavg()[1], 1) if hasattr(os, "getloadavg") else None,
+    }
 
 
 def versions() -> dict[str, str]:
     found = {"Python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            pass
     return found
 
 
@@ -270,8 +318,16 @@ def write(
     """Write the result file atomically: all of it or nothing. What was found out about single rows stays,
     with its date."""
     findings = json.loads(path.read_text(encoding="utf-8")).get("findings", []) if path.exists() else []
-    content = {"format": FORMAT, "machine": described, "created": datetime.now(UTC).isoformat(timespec="seconds"), "quick": quick,
-               "versions": versions(), "rows": list(rows), "scaling": list(scaling), "findings": findings}  # fmt: skip
+    content = {
+        "format": FORMAT,
+        "machine": described,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "quick": quick,
+        "versions": versions(),
+        "rows": list(rows),
+        "scaling": list(scaling),
+        "findings": findings,
+    }
     write_json(path, content)
     return path
 

@@ -51,7 +51,8 @@ def reference(batch: int) -> Side:
 def exponax_side(batch: int) -> Side:
     """The same equation as a stepper of exponax:
     its Kuramoto–Sivashinsky with a forcing term and traced strengths."""
-    import exponax
+    # Installed by `make bench` alone.
+    import exponax  # pyright: ignore[reportMissingImports]
 
     settings = jpo.kuramoto_sivashinsky().settings
     num_points, extent, dt = settings["num_points"], settings["domain_extent"], settings["dt"]

@@ -101,7 +101,8 @@ def reference(batch: int, order: int, num_steps: int) -> Side:
 def exponax_side(batch: int, order: int, num_steps: int) -> Side:
     """Its vorticity has the opposite sign. It keeps modes up to fraction * N / 2 - 1:
     this fraction makes the cut equal."""
-    import exponax
+    # Installed by `make bench` alone.
+    import exponax  # pyright: ignore[reportMissingImports]
 
     fraction = ((NUM_POINTS - 1) // 3 + 1.5) / (NUM_POINTS / 2)
     stepper = exponax.stepper.NavierStokesVorticity(
@@ -115,8 +116,11 @@ def jax_cfd_side(batch: int, order: int, num_steps: int) -> Side:
     """Its spectral solver of the vorticity equation, with its own cut of the modes;
     implicit in the viscosity."""
     del order
-    import jax_cfd.base as cfd
-    from jax_cfd import spectral
+    # Installed by `make bench` alone.
+    import jax_cfd.base as cfd  # pyright: ignore[reportMissingImports]
+
+    # Installed by `make bench` alone.
+    from jax_cfd import spectral  # pyright: ignore[reportMissingImports]
 
     grid = cfd.grids.Grid((NUM_POINTS, NUM_POINTS), domain=((0, 2 * np.pi), (0, 2 * np.pi)))
     step = spectral.time_stepping.crank_nicolson_rk4(
@@ -140,7 +144,8 @@ def phiflow_side(batch: int, order: int, num_steps: int) -> Side:
     del order
     if batch != 1:
         raise ValueError(f"batch: expected 1 for PhiFlow, got {batch}; its fields carry no batch here.")
-    from phi.jax.flow import PERIODIC, Box, Solve, StaggeredGrid, advect, channel, diffuse, fluid, math, stack
+    # Installed by `make bench` alone.
+    from phi.jax.flow import PERIODIC, Box, Solve, StaggeredGrid, advect, channel, diffuse, fluid, math, stack  # pyright: ignore[reportMissingImports]
 
     steps = min(num_steps, 4)  # they are written out in the compiled program
     math.set_global_precision(32)

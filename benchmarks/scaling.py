@@ -113,11 +113,22 @@ def summaries(
                 (min(values), "smallest") if what == "time" else (values[0], f"that for N = {chosen[0]['n']}")
             )
             ratio = max(values) / base
-            result.append(empty_row(
-                f"{what}_per_problem_{problem}", f"{label}: {what} per problem of an evaluation, largest over {words}, for N = {chosen[0]['n']} to {last['n']}",
-                seconds=last["seconds"], ratio=ratio, target={"at_most": FLAT}, reached=ratio <= FLAT,
-                text=", ".join(f"N = {r['n']}: {r[key] * (1e6 if key == 'seconds' else 1):.3g} {'µs' if key == 'seconds' else 'bytes'}" for r in chosen),
-            ))  # fmt: skip
+            result.append(
+                empty_row(
+                    f"{what}_per_problem_{problem}",
+                    f"{label}: {what} per problem of an evaluation, largest over {words}, for N = "
+                    f"{chosen[0]['n']} to {last['n']}",
+                    seconds=last["seconds"],
+                    ratio=ratio,
+                    target={"at_most": FLAT},
+                    reached=ratio <= FLAT,
+                    text=", ".join(
+                        f"N = {r['n']}: {r[key] * (1e6 if key == 'seconds' else 1):.3g} "
+                        f"{'µs' if key == 'seconds' else 'bytes'}"
+                        for r in chosen
+                    ),
+                )
+            )
     return result
 
 

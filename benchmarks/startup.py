@@ -56,7 +56,8 @@ def _imports(times: int, empty_row) -> dict[str, Any]:
         reached=everything <= IMPORT_TARGET,
         turns=times,
         numbers={"jax_seconds": jax_alone, "lazy_seconds": lazy},
-        text=f"JAX alone {jax_alone:.2f} s; `import jpo_lib`, which loads its parts on first use, {1000 * lazy:.1f} ms",
+        text=f"JAX alone {jax_alone:.2f} s; `import jpo_lib`, which loads its parts on first use, "
+        f"{1000 * lazy:.1f} ms",
     )
 
 
@@ -73,8 +74,23 @@ def _second_run(notebook: str, empty_row) -> dict[str, Any]:
                 os.environ, JPO_STUDIES=str(Path(folder, f"studies-{number}")), **compilation.settings(cache)
             )
             begin = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "jpo_book.cli", "run", notebook, "--profile", "smoke", "--output", folder],
-                           cwd=ROOT, env=env, check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+            subprocess.run(
+                [
+                    sys.executable,
+                    "-m",
+                    "jpo_book.cli",
+                    "run",
+                    notebook,
+                    "--profile",
+                    "smoke",
+                    "--output",
+                    folder,
+                ],
+                cwd=ROOT,
+                env=env,
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
             seconds.append(time.perf_counter() - begin)
             entries.append(len(list(cache.glob("*-cache"))))
     new = entries[1] - entries[0]
@@ -85,5 +101,6 @@ def _second_run(notebook: str, empty_row) -> dict[str, Any]:
         target={"new_programs": 0},
         reached=new == 0,
         numbers={"first_seconds": seconds[0], "programs": entries[0], "new_programs": new},
-        text=f"first run {seconds[0]:.0f} s and {entries[0]} compiled programs kept, second run {seconds[1]:.0f} s and {new} more",
+        text=f"first run {seconds[0]:.0f} s and {entries[0]} compiled programs kept, "
+        f"second run {seconds[1]:.0f} s and {new} more",
     )

@@ -32,13 +32,13 @@ def prepared(name: str, num_problems: int):
 
 
 def ours(problem: str, num_problems: int) -> Side:
-    problem, data, solver, batch = prepared(problem, num_problems)
+    family, data, solver, batch = prepared(problem, num_problems)
     short, long = (dataclasses.replace(solver, num_steps=number) for number in STEPS)
-    first = jpo.solve(problem, data, short)
-    compile_seconds = first.compile_seconds + jpo.solve(problem, data, long).compile_seconds
+    first = jpo.solve(family, data, short)
+    compile_seconds = first.compile_seconds + jpo.solve(family, data, long).compile_seconds
 
     def step() -> float:
-        few, many = (jpo.solve(problem, data, s).run_seconds for s in (short, long))
+        few, many = (jpo.solve(family, data, s).run_seconds for s in (short, long))
         return (many - few) / (STEPS[1] - STEPS[0])
 
     return Side(step, 1, compile_seconds, text=f"minibatch of {batch}", timed=True, whole=False)
@@ -61,13 +61,13 @@ def network_program(problem, data):
 
 
 def parts(problem: str, num_problems: int) -> Side:
-    problem, data, solver, batch = prepared(problem, num_problems)
+    family, data, _, batch = prepared(problem, num_problems)
     data = data[:batch]
-    with problem.precision():
-        simulate, seconds = evaluation(problem, training=True).compiled(data.x0, data.context, data.y)
-        loss, gradient = simulate(data.x0, data.context, data.y)
+    with family.precision():
+        simulate, seconds = evaluation(family, training=True).compiled(data.x0, data.context, data.y)
+        _, gradient = simulate(data.x0, data.context, data.y)
         begin = time.perf_counter()
-        train, weights = network_program(problem, data)
+        train, weights = network_program(family, data)
         seconds += time.perf_counter() - begin
 
     def one_of_each():

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SVG = "<svg xmlns='http://www.w3.org/2000/svg'/>"
 
 
-# --- the ledger -----------------------------------------------------------------------------------
+# --- the ledger ---------------------------------------------------------------------------------------------
 
 
 def figure_cell(label, image=True):
@@ -194,7 +194,7 @@ def test_a_damaged_notebook_is_refused_in_one_sentence(tmp_path):
         ledger.build_ledger(tmp_path, lambda root: [])
 
 
-# --- the built book -------------------------------------------------------------------------------
+# --- the built book -----------------------------------------------------------------------------------------
 
 
 class PageParser(html.parser.HTMLParser):

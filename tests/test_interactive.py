@@ -99,7 +99,7 @@ def move_slider(page, label, value):
     )
 
 
-# --- aim the cue ball -----------------------------------------------------------------------------
+# --- aim the cue ball ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +230,7 @@ def test_balls_roll_only_when_asked_and_jump_under_reduced_motion(aim, open_figu
     assert still.get_by_role("button", name="Stop").count() == 0
 
 
-# --- move the packet ------------------------------------------------------------------------------
+# --- move the packet ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -337,7 +337,7 @@ def test_the_packet_moves_with_pointer_and_keyboard(packet, open_figure):
     assert float(slider.input_value()) == pytest.approx(packet.data["start"], abs=0.03)
 
 
-# --- turn up chaos --------------------------------------------------------------------------------
+# --- turn up chaos ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -419,7 +419,7 @@ def test_a_descent_leads_to_a_valley_by_pointer_and_keyboard(chaos, open_figure)
     assert float(slider.input_value()) == 1.0 and number(page, "horizon") == 20
 
 
-# --- the training player --------------------------------------------------------------------------
+# --- the training player ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -485,7 +485,7 @@ def test_the_player_plays_stops_and_steps(training, open_figure):
     assert still.get_by_label("Training step", exact=True).input_value() == "5"
 
 
-# --- all figures ----------------------------------------------------------------------------------
+# --- all figures --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", params=list(PAGES))
