@@ -61,11 +61,14 @@ def noise_alignment(signal_to_noise, dimension):
     Evaluated as lam sqrt(2/pi) * integral over phi in (0, pi/2) of cos(phi)^d exp(-lam^2 sin(phi)^2 / 2):
     all terms are positive, so that nothing cancels for any lam or d.
 
-    Args:
+    Arguments:
         signal_to_noise: lam = sqrt(n) mu / sigma >= 0, any shape, dimensionless.
         dimension: d >= 1, the number of unknowns, one whole number.
-    Returns: alignment in [0, 1], shape of signal_to_noise.
-    Raises: ValueError for a negative or non-finite lam, or d < 1.
+    Returns:
+        alignment in [0, 1], shape of signal_to_noise.
+    Raises:
+        ValueError: for a negative or non-finite lam, or d < 1.
+
     Source: Holl & Thuerey (2024), arXiv:2408.08119, Figure 2a, for the setting; the proof is ours.
     """
     lam = check_numbers("signal_to_noise", signal_to_noise, zero_allowed=True)[..., None]
@@ -82,8 +85,12 @@ def noise_alignment_expansion(signal_to_noise, dimension, regime):
     """small lam: c_d lam (1 - lam^2/(2(d+2)) + 3 lam^4/(8(d+2)(d+4))), c_d = Gamma((d+1)/2)/(sqrt(2)
     Gamma(d/2+1)); large lam: 1 - (d-1)/(2 lam^2) + 3 (d-1)(d-3)/(8 lam^4).
 
-    Args: signal_to_noise and dimension as in noise_alignment; regime "small" or "large".
-    Raises: ValueError for bad numbers or another regime; lam = 0 with "large".
+    Arguments:
+        signal_to_noise, dimension: as in noise_alignment.
+        regime: "small" or "large".
+    Raises:
+        ValueError: for bad numbers or another regime; lam = 0 with "large".
+
     Source: the book's page of proofs.
     """
     check_one_of("regime", regime, ("small", "large"))
@@ -99,10 +106,12 @@ def noise_alignment_expansion(signal_to_noise, dimension, regime):
 def majority_correct(prob, num_votes):
     """P = sum over k > n/2 of C(n, k) p^k (1-p)^(n-k) = I_p((n+1)/2, (n+1)/2), n odd   (Theorem 3).
 
-    Args:
+    Arguments:
         prob: p, chance that one vote is right, in [0, 1], any shape, dimensionless.
         num_votes: n, odd, broadcast against prob. (An even n with ties counted half equals n - 1.)
-    Raises: ValueError for p outside [0, 1], even n or n < 1.
+    Raises:
+        ValueError: for p outside [0, 1], even n or n < 1.
+
     Source: the regularized incomplete beta function, DLMF 8.17.5.
     """
     p = np.asarray(prob, dtype=float)
@@ -118,10 +127,12 @@ def vote_efficiency(density_at_zero, variance):
     """e = 4 f(0)^2 sigma^2: as the signal vanishes, n votes are worth e n examples of a sum of losses
     (Theorem 3).
 
-    Args:
+    Arguments:
         density_at_zero: f(0) of the symmetric noise, unit 1/noise.
         variance: sigma^2 of the noise, unit noise^2; infinity is allowed and gives infinity.
-    Raises: ValueError for a non-positive value or NaN.
+    Raises:
+        ValueError: for a non-positive value or NaN.
+
     Source: Hodges & Lehmann (1956), Ann. Math. Statist. 27.
     """
     density = check_numbers("density_at_zero", density_at_zero)
@@ -157,14 +168,18 @@ def landscape_alignment(
     with delta = |sin 2x - sin 2x*|, s = +1 where the noise-free descent direction points to x* and -1
     elsewhere, and x, x* independent and uniform on (-R, R).
 
-    Args:
+    Arguments:
         num_examples: n, whole numbers >= 1, odd for "vote", dimensionless.
         noise_scale: sigma > 0, deviation (normal) or half width at half maximum (Cauchy), unit of the output.
-        estimator: "sum" (of losses) or "vote".  law: "normal" or "cauchy".
+        estimator: "sum" (of losses) or "vote".
+        law: "normal" or "cauchy".
         noise_only: set s = 1, which leaves the landscape out.
         half_width: R in (0, pi/2], unit of x.
-    Returns: alignment in [-1, 1], shape (number of n,).
-    Raises: ValueError for input outside these ranges.
+    Returns:
+        alignment in [-1, 1], shape (number of n,).
+    Raises:
+        ValueError: for input outside these ranges.
+
     Source: Holl & Thuerey (2024), arXiv:2408.08119, Figure 2c,d, for the setting; the proof is ours.
     """
     check_one_of("estimator", estimator, ESTIMATORS)
@@ -194,7 +209,12 @@ def landscape_alignment(
 def landscape_limit(half_width=1.0):
     """E[s] = (pi / (4R))^2 for pi/4 <= R <= pi/2, and 1 for smaller R: the alignment left as n -> infinity.
 
-    Args: half_width: R in (0, pi/2], unit of x.   Raises: ValueError outside.   Source: Theorem 2.
+    Arguments:
+        half_width: R in (0, pi/2], unit of x.
+    Raises:
+        ValueError: outside of it.
+
+    Source: Theorem 2.
     """
     if not 0 < half_width <= np.pi / 2:
         raise ValueError(
@@ -210,8 +230,13 @@ def relu_kernels(gammas):
     with t = |arctan g - arctan g'|, the angle between the inputs (g, 1) and (g', 1): the tangent kernel K and
     the covariance Sigma of the output at the start, for one hidden ReLU layer of infinite width.
 
-    Args: gammas: identifiers, shape (..., n), dimensionless.   Returns: K, Sigma, each (..., n, n).
-    Raises: ValueError for an empty or non-finite input.
+    Arguments:
+        gammas: identifiers, shape (..., n), dimensionless.
+    Returns:
+        K, Sigma, each (..., n, n).
+    Raises:
+        ValueError: for an empty or non-finite input.
+
     Source: Cho & Saul (2009) for Sigma; Jacot, Gabriel & Hongler (2018) for K.
     """
     g = check_gammas(gammas)
@@ -243,11 +268,15 @@ def _step(gammas, start=0.0) -> tuple[np.ndarray, np.ndarray]:
 def network_alignment(gammas, start=0.0):
     """A = <K r, r> / (|K r| |r|),  r = 10 gamma - start   (Theorem 4, infinite width).
 
-    Args:
+    Arguments:
         gammas: identifiers, shape (..., n), dimensionless, not all zero.
         start: output x of the network before the step, broadcast to (..., n); 0 where it is subtracted.
-    Returns: alignment of each draw, shape (...).
-    Raises: ValueError for a non-finite input.   Source: the book's page of proofs.
+    Returns:
+        alignment of each draw, shape (...).
+    Raises:
+        ValueError: for a non-finite input.
+
+    Source: the book's page of proofs.
     """
     r, u = _step(gammas, start)
     return np.sum(u * r, -1) / (np.linalg.norm(u, axis=-1) * np.linalg.norm(r, axis=-1))
@@ -256,8 +285,14 @@ def network_alignment(gammas, start=0.0):
 def sample_network_start(rng, gammas):
     """start ~ N(0, Sigma): the output of the infinitely wide network before the step, a Gaussian process.
 
-    Args: rng: numpy Generator.  gammas: identifiers, shape (..., n), dimensionless.
-    Returns: one draw for each row, shape (..., n).   Raises: ValueError for a non-finite input.
+    Arguments:
+        rng: numpy Generator.
+        gammas: identifiers, shape (..., n), dimensionless.
+    Returns:
+        one draw for each row, shape (..., n).
+    Raises:
+        ValueError: for a non-finite input.
+
     Source: Lee et al. (2018), arXiv:1711.00165.
     """
     covariance = relu_kernels(gammas)[1]
@@ -274,11 +309,15 @@ def network_width_term(gammas, num_angles=720):
     C is the covariance of one neuron's part of K r, u the unit vector along K r, e that along r, c = <u, e>,
     and C_ue uses the part of e across u. C needs one integral over the angle of the neuron's weights.
 
-    Args:
+    Arguments:
         gammas: identifiers, shape (..., n), dimensionless, not all zero.
         num_angles: nodes of the midpoint rule for that angle.
-    Returns: B of each draw, shape (...), dimensionless.
-    Raises: ValueError for a non-finite input or num_angles < 1.   Source: the book's page of proofs.
+    Returns:
+        B of each draw, shape (...), dimensionless.
+    Raises:
+        ValueError: for a non-finite input or num_angles < 1.
+
+    Source: the book's page of proofs.
     """
     (num,) = check_counts("num_angles", num_angles)
     r, step = _step(gammas)

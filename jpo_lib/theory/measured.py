@@ -37,11 +37,15 @@ def _noise_samples(key, signal_to_noise, num_seeds, sizes, dimensions):
 def sample_noise_alignment(key, num_seeds, num_examples, dimensions, signal_to_noise):
     """Cosine between e and the mean of n draws of mu e + sigma N(0, I_d), for each seed, d and n.
 
-    Args: key: JAX key.  num_seeds: whole number >= 1.  num_examples, dimensions: whole numbers >= 1, one or
-    several.
+    Arguments:
+        key: JAX key.
+        num_seeds: whole number >= 1.
+        num_examples, dimensions: whole numbers >= 1, one or several.
         signal_to_noise: mu / sigma of one example, > 0.
-    Returns: float32 array (num_seeds, number of d, number of n); different d and n share draws.
-    Raises: ValueError for bad numbers.
+    Returns:
+        float32 array (num_seeds, number of d, number of n); different d and n share draws.
+    Raises:
+        ValueError: for bad numbers.
     """
     (num_seeds,) = check_counts("num_seeds", num_seeds)
     n, d = check_counts("num_examples", num_examples), check_counts("dimensions", dimensions)
@@ -73,9 +77,12 @@ def _landscape_samples(key, noise_scale, half_width, heavy, num_seeds, sizes):
 def sample_landscape_alignment(key, num_seeds, num_examples, noise_scale, law="normal", half_width=1.0):
     """sign(u) sign(x* - x) for fitting sin(2x), u from n automatic gradients, for each seed and n.
 
-    Args: as in landscape_alignment, with a JAX key and the number of seeds.
-    Returns: {"sum": array (num_seeds, number of n), "vote": the same shape}.   Raises: ValueError for bad
-    input.
+    Arguments:
+        as in landscape_alignment, with a JAX key and the number of seeds.
+    Returns:
+        {"sum": array (num_seeds, number of n), "vote": the same shape}.
+    Raises:
+        ValueError: for bad input.
     """
     check_one_of("law", law, LAWS)
     (num_seeds,), sizes = (
@@ -119,12 +126,16 @@ def sample_network_alignment(key, gammas, width, num_examples=None, start="zero"
     One hidden ReLU layer x(gamma) = m^(-1/2) sum_j a_j relu(w_j . (gamma, 1)), standard normal weights; the
     gradient of sum_i (x_i - 10 gamma_i)^2 / 2 is taken over all weights and pushed forward to the outputs.
 
-    Args:
-        key: JAX key.  gammas: identifiers, shape (num_seeds, n_max).  width: m >= 1, hidden units.
+    Arguments:
+        key: JAX key.
+        gammas: identifiers, shape (num_seeds, n_max).
+        width: m >= 1, hidden units.
         num_examples: n <= n_max, one or several; the first n gammas are used. By default n_max.
         start: "zero" subtracts the output at the start, as Theorem 4 does; "random" keeps it.
-    Returns: float32 array (num_seeds, number of n); different n share the weights.
-    Raises: ValueError for bad input.
+    Returns:
+        float32 array (num_seeds, number of n); different n share the weights.
+    Raises:
+        ValueError: for bad input.
     """
     g, (m,) = check_gammas(gammas), check_counts("width", width)
     check_one_of("start", start, ("zero", "random"))
@@ -164,13 +175,15 @@ class Agreement(NamedTuple):
 def agreement(samples, theory, sign_valued=False):
     """z = mean(samples - theory) / max(std(samples - theory) / sqrt(num_seeds), 1e-6).
 
-    Args:
+    Arguments:
         samples: measured cosines, shape (num_seeds,) or (num_seeds, k).
         theory: expected value, shape () or (k,); or, for a paired comparison, one value for each sample.
         sign_valued: samples are +1 or -1; z then uses the deviation sqrt(1 - theory^2) that theory implies,
             which stays meaningful when all samples agree.
-    Returns: Agreement of float64 arrays; standard_error is that of the plain mean.
-    Raises: ValueError for fewer than two samples or a NaN.
+    Returns:
+        Agreement of float64 arrays; standard_error is that of the plain mean.
+    Raises:
+        ValueError: for fewer than two samples or a NaN.
     """
     samples, theory = np.asarray(samples, float), np.asarray(theory, float)
     if (
