@@ -5,7 +5,6 @@ The book hides the cell, and where the library is installed it does nothing. The
 """
 
 import json
-import re
 import tomllib
 from pathlib import Path
 
@@ -34,28 +33,10 @@ REFUSE = """\
 """  # noqa: E501
 
 
-def module_of(requirement):
-    return re.split(r"[^\w-]", requirement)[0].replace("-", "_")
-
-
-def extra_requirements(notebook):
-    """Packages that the notebook imports and that the library alone does not bring, such as diffrax."""
-    code = "\n".join(
-        "".join(cell["source"])
-        for cell in notebook["cells"]
-        if cell["cell_type"] == "code" and cell.get("id") != CELL_ID
-    )
-    imported = set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE))
-    always = {module_of(line) for line in PROJECT["dependencies"]}
-    optional = (line for lines in PROJECT["optional-dependencies"].values() for line in lines)
-    return sorted({line for line in optional if module_of(line) in imported - always})
-
-
-def launch_cell(notebook, address, branch):
+def launch_cell(address, branch):
     """The cell as JSON; without a known address it says what to do."""
-    library = f"{PROJECT['name']} @ git+{address.rstrip('/')}@{branch}"
-    requirements = ", ".join(json.dumps(one) for one in [library, *extra_requirements(notebook)])
-    source = START + (INSTALL.format(requirements=requirements) if address else REFUSE)
+    library = f"{PROJECT['name']}[notebooks] @ git+{address.rstrip('/')}@{branch}"
+    source = START + (INSTALL.format(requirements=json.dumps(library)) if address else REFUSE)
     return {
         "cell_type": "code",
         "execution_count": None,
@@ -73,7 +54,7 @@ def with_launch_cell(text, repository):
     notebook["cells"] = [cell for cell in notebook["cells"] if cell.get("id") != CELL_ID]
     first = next(k for k, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code")
     notebook["cells"].insert(
-        first, launch_cell(notebook, repository.get("url") or "", repository.get("branch") or "main")
+        first, launch_cell(repository.get("url") or "", repository.get("branch") or "main")
     )
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 

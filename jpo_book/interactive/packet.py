@@ -86,7 +86,7 @@ def move_packet(
         "start": round(float(data.x0[first, 0]), 3),
         "unit_noise": rounded((np.asarray(data.y[first], np.float64) - clean) / noise, 3),
         "num_problems": num_problems,
-        "descent": {"rate": descent.learning_rate, "evaluations": GradientDescent().max_evaluations},
+        "descent": {"rate": descent.learning_rate, "evaluations": descent.max_evaluations},
         "bfgs": {"evaluations": bfgs.max_evaluations, "steps": 200, "tolerance": bfgs.gradient_tolerance},
         "network": network_weights(trained_network(joint)),
     }
