@@ -60,15 +60,15 @@ def networks_rows() -> tuple[list[str], list[list[str]]]:
         network = eqx.filter_eval_shape(network_for(make()), jax.random.key(0))
         leaves = eqx.filter(jax.tree.leaves(network), lambda leaf: hasattr(leaf, "shape"))
         shapes = [leaf.shape for leaf in leaves if leaf is not None]
-        summary = (inspect.getdoc(type(network)) or "").splitlines()[0].rstrip(".")
+        summary = (inspect.getdoc(type(network)) or "").partition("\n\n")[0].replace("\n", " ").rstrip(".")
         words = [f"`{type(network).__name__}`", f"`{summary}`", "; ".join(map(_shape, shapes))]
         rows.append([EXPERIMENTS[name].title, *words, f"{sum(map(math.prod, shapes)):,}"])
     return ["experiment", "network", "what it computes", "trained arrays", "weights"], rows
 
 
 def optimizers_rows() -> tuple[list[str], list[list[str]]]:
-    """Header and rows: the hyperparameters of every solver
-    with each experiment's recommendations filled in."""
+    """Header and rows: the hyperparameters of every solver with each experiment's recommendations filled
+    in."""
     rows = []
     for solver_name, cls in SOLVERS.items():
         for name, make in PROBLEMS.items():
