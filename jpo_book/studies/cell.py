@@ -16,8 +16,8 @@ from jpo_lib.problems import PROBLEMS
 
 FORMAT = "jpo-study-1"
 
-# What computes the cells of each kind: a module, whose code and imports decide the numbers, and a function in
-# it, (problem, cell) -> (results, seconds of each part).
+# What computes the cells of each kind: a module and a function in it, (problem, cell) -> (results, seconds of
+# each part). What it reaches decides the numbers.
 RUNNERS = {
     "classical": ("jpo_book.studies.run_solvers", "run_classical_cell"),
     "joint": ("jpo_book.studies.run_solvers", "run_joint_cell"),
@@ -56,7 +56,6 @@ class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
 
 
 def source_hash(problem: str, kind: str = "joint") -> str:
-    """Hash of all code of ours that decides the numbers of a problem's cells
-    of a kind, see `source_identity`."""
+    """Hash of all code of ours that decides the numbers of a problem's cells of a kind, see `identity`."""
     family = inspect.unwrap(PROBLEMS[problem])
     return hash_of_code(RUNNERS[kind], (family.__module__, family.__qualname__))
