@@ -98,9 +98,8 @@ class Place:
         # One more than there are cores: while one waits,
         # for files or for a kernel to start, another computes.
         self.num_processes = usable_cores() + 1 if self.here else None
-        self.studies_at_once = (
-            1 if self.here and self.gpus else self.num_processes
-        )  # None where this is not known
+        # None where this is not known.
+        self.studies_at_once = 1 if self.here and self.gpus else self.num_processes
 
     def options(self):
         """Arguments for Snakemake. Here, studies that need a GPU take turns on those of this machine."""
@@ -229,10 +228,8 @@ def plan_studies(profile, place):
     one each where nothing is known of them.
     """
     command = [sys.executable, "-m", "jpo_book.cli", "study", "--profile", profile, "--list", "--json"]
-    if profile in (
-        "paper",
-        "published",
-    ):  # their results are in git as far as they have been computed; other profiles start from scratch
+    # Their results are in git as far as they have been computed; other profiles start from scratch.
+    if profile in ("paper", "published"):
         command.append("--adopt")
     done = subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
     if done.returncode:

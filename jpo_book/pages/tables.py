@@ -105,8 +105,8 @@ LEDGER_HEADER = [
     "better than BFGS, %",
     "tie, %",
     "worse, %",
+    "evaluations",
 ]
-LEDGER_HEADER += ["evaluations"]
 
 
 def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[dict[str, Any]]:

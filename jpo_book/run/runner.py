@@ -153,9 +153,8 @@ def execute(job: Job) -> float:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         with open(Path(folder) / "stderr.txt", "w") as noise:
-            os.dup2(
-                noise.fileno(), 2
-            )  # kernels chat there; what a notebook writes to its stderr is in its page
+            # Kernels chat there; what a notebook writes to its stderr is in its page.
+            os.dup2(noise.fileno(), 2)
         log = Path(folder) / "results.jsonl"
         log.touch()
         os.environ["JPO_RESULTS_LOG"] = str(log)
