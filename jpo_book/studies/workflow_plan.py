@@ -16,8 +16,9 @@ from jpo_book.studies.store import check
 
 TIME_FACTOR = 2  # so many times what the same cell took
 MINUTES = 120  # where the cell has not been computed yet
-MEMORY_MB = {"navier_stokes": 20_000}  # all other problems:
-USUAL_MEMORY_MB = 4_000
+# Requests, not measurements: the flow's largest studies hold the fields of many simulations at once.
+MEMORY_MB = {"navier_stokes": 20_000}
+USUAL_MEMORY_MB = 4_000  # of all other problems
 
 
 def batch(cell: Cell, profile: str) -> str:
