@@ -247,6 +247,26 @@ def test_equal_runs_give_equal_bits():
             lambda: jpo.solve(QUADRATIC, QUADRATIC.sample_dataset(2, 0), jpo.BFGS(), x0=np.zeros((3, 2))),
             "x0: expected shape (2, 2), got (3, 2)",
         ),
+        (
+            lambda: jpo.solve(QUADRATIC, QUADRATIC.sample_dataset(2, 0), jpo.BFGS(), x0=np.zeros((3, 2, 2))),
+            "x0: expected shape with 2 axes for a single seed, got (3, 2, 2)",
+        ),
+        (
+            lambda: jpo.solve(QUADRATIC, QUADRATIC.sample_dataset(2, 0), jpo.BFGS(), x0=np.zeros((1, 2, 2))),
+            "x0: expected shape with 2 axes for a single seed, got (1, 2, 2)",
+        ),
+        (
+            lambda: jpo.solve(
+                QUADRATIC, QUADRATIC.sample_dataset(2, 0), jpo.BFGS(), x0=np.zeros((3, 2, 2)), seed=[0, 1]
+            ),
+            "x0: expected shape (2, 2, 2), got (3, 2, 2)",
+        ),
+        (
+            lambda: jpo.solve(
+                QUADRATIC, QUADRATIC.sample_dataset(2, 0), jpo.MultiStart(), restarts=np.zeros((2, 2, 3, 2))
+            ),
+            "restarts: expected shape with 3 axes for a single seed, got (2, 2, 3, 2)",
+        ),
         (lambda: jpo.solve(QUADRATIC, None, jpo.BFGS()), "data: expected a Dataset"),
     ],
 )

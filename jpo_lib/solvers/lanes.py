@@ -349,12 +349,9 @@ class LaneSolver(Solver):
 
 def _for_all_seeds(name: str, values, shape: tuple[int, ...], num_seeds: int, dtype):
     """Starting points given once, or for each of S seeds, as an array (S, ...)."""
-    values = jnp.asarray(values, dtype)
-    if values.ndim == len(shape) or num_seeds == 1:
-        check_array(name, values.reshape(values.shape[values.ndim > len(shape) :]), shape, finite=False)
-        values = jnp.broadcast_to(values, (num_seeds, *shape))
-    check_array(name, values, (num_seeds, *shape), finite=False)
-    return values
+    values, for_each = jnp.asarray(values, dtype), (num_seeds, *shape)
+    check_array(name, values, for_each if values.ndim > len(shape) else shape, finite=False)
+    return jnp.broadcast_to(values, for_each)
 
 
 def _dealt(index: np.ndarray, width: int) -> list[np.ndarray]:

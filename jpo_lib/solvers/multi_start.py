@@ -61,9 +61,8 @@ class MultiStart(LaneSolver):
             not isinstance(self.solver, LaneSolver) or isinstance(self.solver, MultiStart)
         ):
             raise ValueError(
-                "solver: expected a solver of single problems such as BFGS(), got "
-                f"{type(self.solver).__name__}; "
-                "pass one of those."
+                "solver: expected a solver of single problems such as BFGS(), "
+                f"got {type(self.solver).__name__}; pass one of those."
             )
 
     def recommended(self, problem):

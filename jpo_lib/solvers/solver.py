@@ -109,6 +109,12 @@ def solve(
                 f"seed: expected at least one seed and no seed twice, got {list(seeds)}; pass different "
                 "seeds."
             )
+        for name, values, axes in (("x0", x0, 2), ("restarts", restarts, 3)):
+            if not several and np.ndim(values) > axes:
+                raise ValueError(
+                    f"{name}: expected shape with {axes} axes for a single seed, got {np.shape(values)}; "
+                    "pass a sequence of seeds to give each its own."
+                )
         solver = complete(problem, solver, data.num_problems)
         result = solver.run(problem, data, seeds, x0, restarts, mesh_for(devices))
         return result if several else of_first_seed(result)
