@@ -21,7 +21,7 @@ help:
 	@echo "               on a cluster: EXECUTOR=slurm, or kubernetes, or the folder of a Snakemake profile; with GPU=1 for each study"
 	@echo "make pdf     the same, and the whole book as one PDF (needs Chromium)"
 	@echo "make check   format, lint and type check all code, in seconds"
-	@echo "make test    run all tests, a small build of the book included"
+	@echo "make test    check, then run all tests, a small build of the book included"
 	@echo "make bench   measure speed beside other software    (QUICK=1: in three minutes; MACHINE=name-of-the-results)"
 	@echo "make links   try all links of the book that leave the site, after make book (needs a network)"
 	@echo "make lock    resolve the dependencies of pyproject.toml anew (UPGRADE=1: to their newest versions)"
@@ -36,7 +36,7 @@ book: env
 pdf: book
 	@exec $(RUN) workflow/pdf.py
 
-test: env
+test: check
 	@exec $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # All Python: the format, common mistakes, and types. JavaScript: the format.

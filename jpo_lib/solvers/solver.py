@@ -67,8 +67,8 @@ def solve(
     solver: Solver,
     *,
     seed: int | Sequence[int] = 0,
-    x0=None,
-    restarts=None,
+    x0: Any = None,
+    restarts: Any = None,
     devices=None,
 ) -> Result:
     """Solve min_x L(F(x, c_i), y_i) for all problems i of a data set.
