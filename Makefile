@@ -10,8 +10,9 @@ export PYTHON
 # Containers often forbid Python to keep compiled modules. Each of our many processes would then compile all libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Programs are called as modules of this Python: their scripts name the folder in which they were installed.
-RUN := .venv/bin/python
+# Programs are called as modules of this Python: their scripts name the folder in which they were installed. It ignores the
+# variables of other Pythons (-E) and packages of the home (-s); what else runs may see is in jpo_book/hermetic.py.
+RUN := .venv/bin/python -E -s
 
 
 .PHONY: help env book pdf check test bench links lock clean

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from inputs import ROOT, all_sources, content_hash, studies_folder
 
+from jpo_book import hermetic
 from jpo_book.files import write_atomically
 from jpo_book.run import compilation
 from jpo_lib._processors import usable_cores
@@ -216,7 +217,8 @@ def clean_up(profile, unfinished):
 
 def snakemake(*arguments, place=None):
     """Run Snakemake; its own reports go to the log, those of the steps to stdout."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--nolock", *arguments]
+    start = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--profile", "none"]
+    command = [*start, "--nolock", *arguments]
     with open(LOG, "a") as log:
         return subprocess.run(command, cwd=ROOT, env=environment(place), stderr=log).returncode
 
@@ -367,6 +369,7 @@ def main(arguments):
 
 if __name__ == "__main__":
     try:
+        hermetic.seal("make book")
         main(sys.argv[1:])
     except Failure as failure:
         sys.exit(f"make book: {failure}")

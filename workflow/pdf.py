@@ -19,6 +19,7 @@ import time
 
 from build import BUILD, PAGES, ROOT, STAMP, Failure, only_build, state_of_outputs
 
+from jpo_book import hermetic
 from jpo_book.files import write_atomically
 
 TARGET = PAGES / "book.pdf"
@@ -139,6 +140,7 @@ def main():
 
 if __name__ == "__main__":
     try:
+        hermetic.seal("make pdf")
         main()
     except Failure as failure:
         sys.exit(f"make pdf: {failure}")
