@@ -309,7 +309,7 @@ HOSTILE = {
     },
     "no session": lambda _: {"LOGNAME": "", "USER": "", "SHELL": "/nonexistent", "DISPLAY": ":99", "CI": "1"},
 }
-VOLATILE = re.compile(r"\(\d+\.\d s\)|\| Run time \|[^|]*\||\"seconds\": [\d.]+")
+VOLATILE = re.compile(r"""\d+\.\d(?= s\))|(?<=\| Run time \| )[\d.]+|(?<="seconds": )[\d.]+""")
 
 
 def run(folder, variables):
@@ -329,7 +329,7 @@ def run(folder, variables):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     page = (pages / "03_wave_packet.ipynb").read_text(encoding="utf-8")
-    return VOLATILE.sub("", page), {path.name: path.read_bytes() for path in results.rglob("*.nc")}
+    return VOLATILE.sub("0", page), {path.name: path.read_bytes() for path in results.rglob("*.nc")}
 
 
 @pytest.fixture(scope="module")
