@@ -14,7 +14,7 @@ from conftest import ROOT
 from packaging.requirements import Requirement
 
 from jpo_book.files import PACKAGE
-from jpo_book.run import parameters, runner
+from jpo_book.run import parameters, runner, sources
 from jpo_book.run.parameters import InputError, check_parameters, read_parameters
 from jpo_book.run.runner import run_notebooks
 
@@ -129,7 +129,7 @@ def test_files_that_are_no_notebooks_are_refused(tmp_path):
 
 
 def test_all_notebooks_follow_the_conventions():
-    paths = parameters.list_notebooks()
+    paths = sources.list_notebooks()
     assert paths
     for path in paths:
         names = [parameter.name for parameter in read_parameters(path)]
@@ -143,7 +143,7 @@ def test_all_notebooks_follow_the_conventions():
 # The first code cell, for Colab
 
 
-@pytest.mark.parametrize("path", parameters.list_notebooks(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sources.list_notebooks(), ids=lambda path: path.stem)
 def test_the_first_code_cell_follows_the_settings_and_does_nothing_here(path, monkeypatch):
     text = path.read_text(encoding="utf-8")
     assert text == launch_cell.with_launch_cell(text, launch_cell.repository_setting()), (
@@ -193,7 +193,7 @@ def test_where_the_library_is_missing_it_is_installed_from_the_repository(stem, 
 
 
 def test_unknown_notebook_names_the_nearest():
-    known = parameters.list_notebooks()[0].stem
+    known = sources.list_notebooks()[0].stem
     with pytest.raises(InputError, match=f"did you mean '{known}'"):
         parameters.find_notebook(known + "x")
     assert parameters.find_notebook(known) == parameters.find_notebook(f"notebooks/{known}.ipynb")
