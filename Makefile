@@ -37,7 +37,7 @@ pdf: book
 	@exec $(RUN) workflow/pdf.py
 
 test: check
-	@exec $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@exec $(RUN) -m pytest -m "not long" -n 3 --dist loadfile --no-loadscope-reorder
 
 # All Python: the format, common mistakes, and types. JavaScript: the format.
 check: env
