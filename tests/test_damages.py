@@ -33,7 +33,7 @@ PLACES = {
     ".cache": "**/*",
 }
 KINDS = ("remove", "cut", "change", "future", "past", "remove folder")
-# What differs from run to run: how long something took, where an object lay, and hashes over files that say so.
+# What differs from run to run: how long something took, where an object lay, hashes over files that say so.
 VOLATILE = (
     r"(Run time</p></td>\s*<td><p>)[^<]*",
     r"(Run time \| )[^|]*",

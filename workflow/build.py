@@ -243,9 +243,8 @@ def clean_up(unfinished):
     for path in [*EXECUTED.glob(".*.tmp"), *BUILD.glob(".*.tmp")]:
         path.unlink(missing_ok=True)
     shutil.rmtree(BUILD / "html.old", ignore_errors=True)
-    for path in (ROOT / ".snakemake").glob("*"):
-        if not path.name.startswith("tmp."):  # there are the scripts of jobs that a cluster may have
-            path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
+    for name in ("metadata", "incomplete", "locks"):
+        shutil.rmtree(ROOT / ".snakemake" / name, ignore_errors=True)
     JAX_CACHE.mkdir(parents=True, exist_ok=True)
     if unfinished is not None:  # JAX never replaces an entry, so one that was cut off by a kill would stay
         for path in JAX_CACHE.glob("*"):
