@@ -22,7 +22,7 @@ from typer import Argument, Option
 
 from jpo_book import hermetic
 from jpo_book.files import root_folder
-from jpo_book.run import compilation, parameters, runner
+from jpo_book.run import compilation, parameters, runner, sources
 
 app = typer.Typer(
     help="Solve inverse problems together: notebooks, studies and claims of the companion.",
@@ -112,7 +112,9 @@ def run(
             )
         given["profile"] = parameters.check_profile(profile)
     compilation.prepare(given.get("profile", "laptop"))
-    paths = [parameters.find_notebook(name) for name in names] if names else parameters.list_notebooks()
+    paths = [parameters.find_notebook(name) for name in names] if names else sources.list_notebooks()
+    if not names:
+        print("".join(f"{line}\n" for line in sources.left_out()), end="")
     if not paths:
         raise parameters.InputError("Expected notebooks in notebooks/, got none: run jpo inside the clone.")
     folder = output or root_folder() / "book" / "_executed"
@@ -133,7 +135,7 @@ def list_notebooks() -> None:
     from rich.table import Table
 
     table = Table("notebook", "parameter", "type", "default", "meaning", box=None, pad_edge=False)
-    for path in parameters.list_notebooks():
+    for path in sources.list_notebooks():
         for row, parameter in enumerate(parameters.read_parameters(path)):
             told = (parameter.name, parameter.annotation, repr(parameter.default), parameter.help)
             table.add_row("" if row else path.stem, *told)
@@ -210,7 +212,6 @@ def claims() -> None:
 
     started = time.monotonic()
     path = ledger.write_ledger(root_folder())
-    path.touch()  # newer than all pages: the build of the book need not judge again
     items = json.loads(path.read_text(encoding="utf-8"))["items"]
     for item in items:
         if item["kind"] == "claim":

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 
 import pytest
 import yaml
@@ -43,35 +44,40 @@ def test_a_second_build_does_nothing(clone):
     assert (index.stat().st_mtime_ns, studies(clone)) == before
 
 
-def test_what_was_removed_after_a_build_is_asked_for_again(clone):
-    """Of what Snakemake plans, without running it: the study that is gone, and nothing where nothing is."""
-    command = [
-        clone / ".venv/bin/python",
-        "-m",
-        "snakemake",
-        "--snakefile",
-        "workflow/Snakefile",
-        "--nolock",
-        "--dry-run",
-        "--cores",
-        "1",
-        "--config",
-        "profile=smoke",
-        "plan=_build/plan.json",
-    ]
-    result = clone / next(name for name in studies(clone) if "/wave_packet_ablations/" in name)
-
-    def plan():
-        done = subprocess.run(command, cwd=clone, env=SETTINGS, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
-
-    assert "Nothing to be done" in plan()
-    aside = result.rename(result.with_suffix(".aside"))
+def test_what_was_spoilt_after_a_build_is_made_again_and_nothing_else(clone):
+    """Times, Snakemake's own records and left-overs mean nothing; a page that was changed or cut does.
+    A notebook that the table of contents does not name stays outside."""
+    pages, later = clone / "_build" / "html", time.time() + 5 * 3600
+    good = (pages / "claims.html").read_bytes()
+    page = clone / "book" / "_executed" / "12_settings.ipynb"
+    stray = clone / "notebooks" / "scratch.ipynb"
+    stray.write_text("{}")
+    for path in [*(clone / "notebooks").glob("0*.ipynb"), *(clone / "_build" / "studies").glob("*/*"), page]:
+        os.utime(path, (later, later))
+    shutil.rmtree(clone / ".snakemake")
+    (clone / "_build" / "build.lock").write_bytes(b"\xff\x00")
+    (clone / "_build" / "html.old").mkdir()
     try:
-        assert str(result.relative_to(clone)) in plan()
+        out, _ = book(clone)
+        assert "notebook  scratch is not in book/_toc.yml: left out" in out and "nothing has changed" in out
+        page.write_text(page.read_text().replace("The networks", "The nets"))
+        (pages / "claims.html").write_bytes(good[:100])
+        (clone / "_build" / "plan.json").write_text("[")
+        out, _ = book(clone)
     finally:
-        aside.rename(result)
+        stray.unlink()
+    assert "page 12_settings is made again (it was changed by hand)" in out
+    assert re.findall(r"^(?:notebook|study) +(\S+) .* s$", out, re.MULTILINE) == ["12_settings"]
+    assert (pages / "claims.html").read_bytes() == good and "The networks" in page.read_text()
+    assert not (clone / "_build" / "html.old").exists()
+    assert "nothing has changed" in book(clone)[0]
+
+
+def test_of_the_pages_alone_only_these_are_made_again(clone):
+    (clone / "_build" / "html" / "claims.html").unlink()
+    out, _ = book(clone)
+    assert "book is made again (claims.html has changed)" in out
+    assert "notebook " not in out and "ledger " not in out
 
 
 def test_a_killed_build_is_completed_and_nothing_finished_is_lost(clone):

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from jpo_book import cli
-from jpo_book.run import parameters
+from jpo_book.run import parameters, sources
 
-FIRST = parameters.list_notebooks()[0].stem
+FIRST = sources.list_notebooks()[0].stem
 
 
 def jpo(monkeypatch, capsys, *arguments):
@@ -83,7 +83,7 @@ def test_notebooks_are_listed(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     code, out, _ = jpo(monkeypatch, capsys, "notebooks")
     assert code == 0
-    for path in parameters.list_notebooks():
+    for path in sources.list_notebooks():
         assert path.stem in out
         assert all(parameter.help in out for parameter in parameters.read_parameters(path))
 

@@ -14,7 +14,7 @@ from conftest import ROOT
 from packaging.requirements import Requirement
 
 from jpo_book.files import PACKAGE
-from jpo_book.run import parameters, runner
+from jpo_book.run import parameters, runner, sources
 from jpo_book.run.parameters import InputError, check_parameters, read_parameters
 from jpo_book.run.runner import run_notebooks
 
@@ -129,7 +129,7 @@ def test_files_that_are_no_notebooks_are_refused(tmp_path):
 
 
 def test_all_notebooks_follow_the_conventions():
-    paths = parameters.list_notebooks()
+    paths = sources.list_notebooks()
     assert paths
     for path in paths:
         names = [parameter.name for parameter in read_parameters(path)]
@@ -143,7 +143,7 @@ def test_all_notebooks_follow_the_conventions():
 # The first code cell, for Colab
 
 
-@pytest.mark.parametrize("path", parameters.list_notebooks(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sources.list_notebooks(), ids=lambda path: path.stem)
 def test_the_first_code_cell_follows_the_settings_and_does_nothing_here(path, monkeypatch):
     text = path.read_text(encoding="utf-8")
     assert text == launch_cell.with_launch_cell(text, launch_cell.repository_setting()), (
@@ -193,7 +193,7 @@ def test_where_the_library_is_missing_it_is_installed_from_the_repository(stem, 
 
 
 def test_unknown_notebook_names_the_nearest():
-    known = parameters.list_notebooks()[0].stem
+    known = sources.list_notebooks()[0].stem
     with pytest.raises(InputError, match=f"did you mean '{known}'"):
         parameters.find_notebook(known + "x")
     assert parameters.find_notebook(known) == parameters.find_notebook(f"notebooks/{known}.ipynb")
@@ -237,7 +237,7 @@ def test_read_only_and_full_output_folders_are_refused(page, tmp_path, options, 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Three notebooks at the same time: one works, one fails, one takes too long."""
+    """Notebooks at the same time: one works, one fails, one takes too long, one draws nothing."""
     folder = tmp_path_factory.mktemp("a folder")
     log = 'open(__import__("os").environ["JPO_RESULTS_LOG"], "a").write({!r})'
     entry = json.dumps({"path": "_build/studies/x.nc", "sha256": "ab" * 32}) + "\n"
@@ -252,11 +252,18 @@ def runs(tmp_path_factory):
         folder / "fails.ipynb", "print('fine')", "raise ValueError('two\\nlines')", "print('never')"
     )
     slow = write_notebook(folder / "slow.ipynb", "print('fine')", "import time; time.sleep(600)")
+    empty = write_notebook(folder / "empty.ipynb", "'no picture'")
+    notebook = nbformat.read(empty, 4)
+    notebook.cells[-1].metadata["mystnb"] = {"figure": {"caption": "A figure", "name": "figure-s99"}}
+    nbformat.write(notebook, empty)
     out = folder / "out"
     out.mkdir()
+    (out / "empty.ipynb").write_text("the page of an earlier run")
     (out / "fails.ipynb").write_text("the page of an earlier run")
     found = {}
-    for path, seconds, error in run_notebooks([works, fails, slow], {"seed": "7"}, out, jobs=3, timeout=20):
+    for path, seconds, error in run_notebooks(
+        [works, fails, slow, empty], {"seed": "7"}, out, jobs=4, timeout=20
+    ):
         found[path.stem] = (seconds, error)
     return out, found
 
@@ -277,6 +284,7 @@ def test_errors_name_notebook_cell_and_cause(runs):
         == "fails: cell 4 ('raise ValueError('two\\nlines')') failed with ValueError: two lines"
     )
     assert "slow: the cell 'import time; time.sleep(600)' took longer than 20 s" in found["slow"][1]
+    assert found["empty"][1].startswith("empty: figure-s99 has no picture")
 
 
 def test_the_page_is_run_by_this_python_with_the_given_values(runs):

@@ -3,15 +3,15 @@ Standard library only, so that it starts at once.
 
     .venv/bin/python workflow/build.py [PROFILE] [EXECUTOR] [GPUs]
 
-Snakemake decides what has to run (workflow/Snakefile). This driver adds what it lacks: one build at a time in
-a folder, one line for each finished step, no processes left behind by a killed build, and an answer within a
-second when nothing has changed.
+This driver judges by content what has to be made, and Snakemake runs it (workflow/Snakefile): times of files
+mean nothing, and whatever was removed or spoilt is made again. It also sees to it that there is one build at
+a time in a folder, one line for each finished step, no processes left behind by a killed build, and an answer
+within a second when nothing has changed.
 """
 
 import contextlib
 import difflib
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -23,16 +23,19 @@ import threading
 import time
 from pathlib import Path
 
-from inputs import ROOT, all_sources, content_hash, studies_folder
+from inputs import ROOT, all_sources, studies_of
 
 from jpo_book import hermetic
-from jpo_book.files import write_atomically
-from jpo_book.run import compilation
+from jpo_book.files import sha256, studies_folder, write_atomically
+from jpo_book.run import compilation, page_state
+from jpo_book.run.sources import left_out, list_notebooks
 from jpo_lib._processors import usable_cores
 
 BUILD = ROOT / "_build"
 PAGES = BUILD / "html"
-STAMP = BUILD / "book.json"  # written last: what the finished book was made from
+LEDGER = BUILD / "ledger.json"
+STAMP = BUILD / "book.json"  # written last: what the finished book consists of, and what it was made from
+PARTS = ("sources", "studies", "executed", "ledger", "pages")  # of this record
 PLAN = BUILD / "plan.json"
 LOG = BUILD / "workflow.log"
 EXECUTED = ROOT / "book" / "_executed"
@@ -120,7 +123,7 @@ def only_build():
     a build began that never finished, or None.
     """
     BUILD.mkdir(exist_ok=True)
-    with open(BUILD / "build.lock", "a+") as lock:
+    with open(BUILD / "build.lock", "a+", errors="replace") as lock:
         give_up = time.monotonic() + 5
         while True:
             try:
@@ -138,7 +141,7 @@ def only_build():
         lock.truncate()
         lock.write(str(time.time()))
         lock.flush()
-        yield float(unfinished) if unfinished else None
+        yield float(unfinished) if re.fullmatch(r"\d+\.\d+", unfinished) else None
         lock.seek(0)
         lock.truncate()
 
@@ -165,53 +168,88 @@ def end_with_parent(parent):
     os._exit(1)
 
 
-def state_of_outputs(profile):
-    """A hash over everything that the book consists of. Study files by size and time of change:
-    they may be large."""
-    total = hashlib.sha256(profile.encode())
-    for folder in (PAGES, EXECUTED, ROOT / "book" / "_generated"):
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                total.update(
-                    str(path.relative_to(ROOT)).encode() + hashlib.sha256(path.read_bytes()).digest()
-                )
-    total.update((BUILD / "ledger.json").read_bytes())
-    for path in sorted(studies_folder().rglob("*")):
-        status = path.stat()
-        if not path.is_dir():
-            total.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
-    return total.hexdigest()
+def digests(folder, paths=None):
+    """{path below the folder: SHA-256} of these files, or of all; None where one is missing."""
+    if paths is None:
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = {}
+    for path in paths:
+        try:
+            found[os.path.relpath(folder / path, folder)] = sha256(folder / path)
+        except OSError:
+            found[os.path.relpath(folder / path, folder)] = None
+    return found
 
 
-def is_current(profile, sources):
+def contents(profile, studies):
+    """What the book consists of and what it was made from: {part: {path: SHA-256}}.
+
+    studies: the names of the study files.
+    """
+    return {
+        "profile": profile,
+        "sources": digests(ROOT, all_sources()),
+        "studies": digests(studies_folder(), studies),
+        "executed": digests(EXECUTED, [path.name for path in list_notebooks()]),
+        "ledger": {**digests(BUILD, [LEDGER]), **digests(ROOT / "book" / "_generated")},
+        "pages": digests(PAGES),
+    }
+
+
+def read_stamp():
+    """`contents` of the book that was finished last; empty where there is none or its record is damaged."""
     try:
-        stamp = json.loads(STAMP.read_text())
-        return (
-            stamp["sources"] == sources
-            and (PAGES / "index.html").is_file()
-            and stamp["outputs"] == state_of_outputs(profile)
-        )
+        stamp = json.loads(STAMP.read_bytes())
+        return {"profile": stamp["profile"], **{part: dict(stamp[part]) for part in PARTS}}
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return {}
 
 
-def clean_up(profile, unfinished):
-    """Remove what a build that was killed, another profile or a removed notebook has left."""
+def why_again(profile, cells, stamp, now):
+    """What has to be made beside studies, and why: {stem of a notebook, "ledger" or "book": reason}."""
+
+    def differs(part, *beginnings):
+        old, new = stamp.get(part, {}), now[part]
+        changed = (path for path in sorted({*old, *new}) if old.get(path) != new.get(path))
+        return next((f"{path} has changed" for path in changed if path.startswith(beginnings or "")), None)
+
+    redo, library = {}, page_state.made_from_library()
+    for notebook in list_notebooks():
+        state = page_state.check(EXECUTED / notebook.name, {"profile": profile}, library)
+        loaded = studies_of(notebook, sorted({cell["study"] for cell in cells}))
+        renewed = (cell["name"] for cell in cells if cell["state"] != "valid" and cell["study"] in loaded)
+        if state == "valid" and (study := next(renewed, None)):
+            state = f"{study} is computed"
+        if state != "valid":
+            redo[notebook.stem] = state
+    upstream = "the pages of notebooks are" if redo else None
+    library_of_ledger = ("jpo_", "results/", "benchmarks/", "book/proofs.md", "book/_toc.yml")
+    if any(cell["state"] != "valid" for cell in cells):
+        upstream = upstream or "studies are computed"
+    if why := upstream or (
+        differs("sources", *library_of_ledger)
+        or differs("executed")
+        or differs("studies")
+        or differs("ledger")
+    ):
+        redo["ledger"] = why
+    if why := redo.get("ledger") or differs("sources", "book/", "_config.yml") or differs("pages"):
+        redo["book"] = why
+    return redo
+
+
+def clean_up(unfinished):
+    """Remove what a build that was killed has left, and Snakemake's records, which decide nothing."""
     compilation.remove_unfinished(JAX_CACHE)
-    for path in EXECUTED.glob(".*.tmp"):
+    for path in [*EXECUTED.glob(".*.tmp"), *BUILD.glob(".*.tmp")]:
         path.unlink(missing_ok=True)
-    made_with = BUILD / "profile.txt"
-    if not made_with.is_file() or made_with.read_text() != profile:
-        shutil.rmtree(EXECUTED, ignore_errors=True)  # all pages are from one profile
-        made_with.write_text(profile)
-    EXECUTED.mkdir(exist_ok=True)
-    for path in EXECUTED.glob("*.ipynb"):
-        if not (ROOT / "notebooks" / path.name).is_file():
-            path.unlink()
+    shutil.rmtree(BUILD / "html.old", ignore_errors=True)
+    for name in ("metadata", "incomplete", "locks"):
+        shutil.rmtree(ROOT / ".snakemake" / name, ignore_errors=True)
     JAX_CACHE.mkdir(parents=True, exist_ok=True)
     if unfinished is not None:  # JAX never replaces an entry, so one that was cut off by a kill would stay
         for path in JAX_CACHE.glob("*"):
-            if path.stat().st_mtime >= unfinished - 1:
+            if path.is_file() and path.stat().st_mtime >= unfinished - 1:
                 path.unlink(missing_ok=True)
 
 
@@ -226,8 +264,7 @@ def snakemake(*arguments, place=None):
 def plan_studies(profile, place):
     """List the cells of the profile's studies in a file for Snakemake, with a summary.
 
-    Returns {path without ending: state}, and {the same: minutes to ask for},
-    one each where nothing is known of them.
+    Returns the cells as studies.workflow_plan describes them.
     """
     command = [sys.executable, "-m", "jpo_book.cli", "study", "--profile", profile, "--list", "--json"]
     # Their results are in git as far as they have been computed; other profiles start from scratch.
@@ -250,9 +287,7 @@ def plan_studies(profile, place):
             raise Failure(f"expected a study file of this library at {name}, got a {state}: move it away.")
         if state not in counts:
             print(f"          {name} is computed again ({state})", flush=True)
-    folder = os.path.relpath(studies_folder(), ROOT)
-    minutes = {os.path.join(folder, cell["name"]): cell["minutes"] for cell in cells}
-    return {os.path.join(folder, name): state for name, state in states.items()}, minutes
+    return cells
 
 
 def in_words(seconds):
@@ -285,15 +320,20 @@ def progress(expected, took, seconds, num_at_once=None):
 @contextlib.contextmanager
 def reports(expected, num_at_once=None):
     """Print `progress` now and then, while studies are computed."""
-    began, clock, ended = time.time(), time.monotonic(), threading.Event()
+    clock, ended = time.monotonic(), threading.Event()
+
+    def read(path):
+        """The manifest of a study, which is written last; None where there is none."""
+        with contextlib.suppress(OSError):
+            return (ROOT / f"{path}.json").read_bytes()
+
+    before = {path: read(path) for path in expected}
 
     def took(path):
         """Seconds of a study that was computed since; None of others."""
-        manifest = ROOT / f"{path}.json"  # written last
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            if manifest.stat().st_mtime >= began - 1:
-                return json.loads(manifest.read_text(encoding="utf-8"))["seconds"]["total"]
-        return None
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            if (manifest := read(path)) != before[path]:
+                return json.loads(manifest or "")["seconds"]["total"]
 
     def report():
         while not ended.wait(EVERY):
@@ -310,29 +350,35 @@ def reports(expected, num_at_once=None):
         ended.set()
 
 
-def update_book(profile, place, unfinished):
-    states, minutes = plan_studies(profile, place)
+def update_book(profile, place, stamp):
+    """Make what is missing or not valid. Returns the names of the study files."""
+    cells = plan_studies(profile, place)
+    studies = [f"{cell['name']}{ending}" for cell in cells for ending in (".nc", ".json")]
+    redo = why_again(profile, cells, stamp, contents(profile, studies))
+    for name, why in redo.items():
+        if stamp or "missing" not in why:  # a first build makes all
+            kind = {"ledger": "ledger", "book": "book"}.get(name, f"page {name}")
+            print(f"          {kind} is made again ({why})", flush=True)
+    if not redo:
+        return studies
     LOG.unlink(missing_ok=True)
-    config = ["--config", f"profile={profile}", f"plan={PLAN.relative_to(ROOT)}", f"gpus={place.gpus}"]
-    valid = [
-        f"{path}{ending}" for path, state in states.items() if state == "valid" for ending in (".nc", ".json")
+    options = [
+        *place.options(),
+        "--forceall",
+        "--drop-metadata",
+        "--ignore-incomplete",
+        *["--config", f"profile={profile}", f"plan={PLAN.relative_to(ROOT)}", f"gpus={place.gpus}"],
+        f"redo={','.join(redo)}",
     ]
-    if unfinished is not None and valid and (ROOT / ".snakemake").is_dir():
-        # The kill may have come between the end of a study and Snakemake's note of it:
-        # the study's own check counts.
-        snakemake("--cleanup-metadata", *valid, *config)
-    # Files that are there but not valid: Snakemake,
-    # which looks at times and its own records, would keep them.
-    redo = [f"{path}.nc" for path, state in states.items() if state not in ("valid", "missing")]
-    options = [*place.options(), *config, *(["--forcerun", *redo] if redo else [])]
     if not place.here:
         print(
             f"jobs      go to {place.folder.name}; Snakemake's reports are in {LOG.relative_to(ROOT)}",
             flush=True,
         )
-    with reports(
-        {path: minutes[path] for path, state in states.items() if state != "valid"}, place.studies_at_once
-    ):
+    expected = {
+        os.path.join(studies_folder(), c["name"]): c["minutes"] for c in cells if c["state"] != "valid"
+    }
+    with reports(expected, place.studies_at_once):
         failed = snakemake(
             *options, *(["--quiet", "progress", "rules", "host"] if place.here else []), place=place
         )
@@ -343,6 +389,7 @@ def update_book(profile, place, unfinished):
         raise Failure(
             f"the book is not complete because a step failed: see above, and {LOG.relative_to(ROOT)}."
         )
+    return studies
 
 
 def main(arguments):
@@ -355,14 +402,15 @@ def main(arguments):
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     started = time.monotonic()
     with only_build() as unfinished:
-        sources = content_hash(all_sources())
-        if is_current(profile, sources):
+        for line in left_out():
+            print(line)
+        stamp = read_stamp()
+        if stamp and stamp == contents(profile, stamp["studies"]):
             print(f"nothing has changed ({time.monotonic() - started:.1f} s)")
         else:
-            STAMP.unlink(missing_ok=True)
-            clean_up(profile, unfinished)
-            update_book(profile, place, unfinished)
-            write_atomically(STAMP, json.dumps({"sources": sources, "outputs": state_of_outputs(profile)}))
+            clean_up(unfinished)
+            studies = update_book(profile, place, stamp)
+            write_atomically(STAMP, json.dumps(contents(profile, studies)))
             print(f"{'book      complete':<64} {time.monotonic() - started:7.1f} s")
     print(PAGES / "index.html")
 

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 
-from build import BUILD, PAGES, ROOT, STAMP, Failure, only_build, state_of_outputs
+from build import BUILD, PAGES, ROOT, STAMP, Failure, digests, environment, only_build, read_stamp
 
 from jpo_book import hermetic
 from jpo_book.files import write_atomically
@@ -53,7 +53,8 @@ def single_page(scratch):
     given = ["--config", "_config.yml", "--builder", "singlehtml", "--quiet"]
     target = ["--path-output", str(scratch.relative_to(ROOT))]
     command = [sys.executable, "-c", start, "build", "book", *given, *target]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    kept = {"env": environment(), "cwd": ROOT, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(command, stdout=subprocess.PIPE, **kept)
     folder = scratch / "_build" / "singlehtml"
     if done.returncode or not (folder / "index.html").is_file():
         raise Failure(f"the chapters could not be put on one page:\n{done.stdout[-3000:]}")
@@ -118,15 +119,13 @@ def offer(target):
     if MARK in text:
         link = LINK.format(size=f"{target.stat().st_size / 1e6:.0f}")
         write_atomically(index, text.replace(MARK, link))
-    profile = (BUILD / "profile.txt").read_text()
-    stamp = json.loads(STAMP.read_text())
-    write_atomically(STAMP, json.dumps({**stamp, "outputs": state_of_outputs(profile)}))
+    write_atomically(STAMP, json.dumps({**read_stamp(), "pages": digests(PAGES)}))
 
 
 def main():
     started = time.monotonic()
     with only_build():
-        if not STAMP.is_file() or not (PAGES / "index.html").is_file():
+        if not read_stamp() or not (PAGES / "index.html").is_file():
             raise Failure("expected a complete book, got none: run make book first.")
         scratch = BUILD / "render-pdf"
         try:

@@ -1,6 +1,6 @@
 """What the companion owes, and what of it is built: the ledger and the pages made from it.
 
-The registry `items.yaml` names 25 figures, 5 tables, 4 theorems and 5 claims. This module looks
+The registry `run/items.yaml` names 25 figures, 5 tables, 4 theorems and 5 claims. This module looks
 for each of them in the executed notebooks (`book/_executed`), in the proofs (`book/proofs.md`) and
 in the verdicts of `jpo_book.analysis.claims`, and writes
 
@@ -17,46 +17,19 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from string import Template
 from typing import Any
 
-import yaml
-
 from jpo_book.files import write_if_changed
-from jpo_book.names import EXPERIMENTS
 from jpo_book.pages import ledger_pages, run_time
+from jpo_book.run.items import IMAGE_TYPES, labels, load_items
 
-ITEMS_FILE = Path(__file__).with_name("items.yaml")
-KINDS = {"figures": "figure", "tables": "table", "theorems": "theorem", "claims": "claim"}
 VERDICTS = ("reproduced", "partly", "not reproduced", "out of budget", "planned")
-LABEL_OPTION = re.compile(r"^\s*:(?:name|label):\s*([A-Za-z0-9_-]+)\s*$", re.MULTILINE)
 THEOREM_OPTION = re.compile(r"^\s*(?::label:|label:)\s*([A-Za-z0-9_-]+)\s*$", re.MULTILINE)
 TOC_ENTRY = re.compile(r"^[\s-]*(?:file|root):\s*(\S+?)(?:\.ipynb)?\s*$", re.MULTILINE)
-# For the gallery: figures carry a small PNG beside their SVG.
-IMAGE_TYPES = {"image/png": "png", "image/svg+xml": "svg"}
 # What a verdict says about its claim, beside the word and the files.
 FINDINGS = ("effect", "interval", "fair_baseline", "words", "note", "by_experiment")
 
 Verdicts = Callable[[Path], list[dict[str, Any]]]
-
-
-def load_items(path: Path | str = ITEMS_FILE) -> list[dict[str, Any]]:
-    """The registry as one flat list, in the order figures, tables, theorems, claims.
-
-    path: the YAML file. Raises ValueError when an item lacks its id, label, title or notebook.
-    """
-    titles = {name: experiment.title for name, experiment in EXPERIMENTS.items()}
-    titles |= {name.capitalize(): title[0].upper() + title[1:] for name, title in titles.items()}
-    groups = yaml.safe_load(Template(Path(path).read_text(encoding="utf-8")).substitute(titles))
-    items = [{**item, "kind": kind} for group, kind in KINDS.items() for item in groups.get(group, [])]
-    for item in items:
-        missing = {"id", "label", "title", "notebook"} - set(item)
-        if missing:
-            raise ValueError(
-                f"Expected id, label, title and notebook for every item of {path}, "
-                f"got {item} without {sorted(missing)}; add what is missing."
-            )
-    return items
 
 
 def build_ledger(root: Path | str, verdicts: Verdicts | None = None) -> dict[str, list[dict[str, Any]]]:
@@ -153,28 +126,15 @@ def scan_notebooks(root: Path) -> dict[str, dict[str, Any]]:
 def _scan_notebook(path: Path) -> dict[str, Any]:
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
-        cells, metadata = notebook["cells"], notebook.get("metadata", {})
+        found, metadata = labels(notebook), notebook.get("metadata", {})
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"Expected an executed notebook in {path.name}, got a file that cannot be read ({error}); "
             f"delete it and run the notebook again."
         ) from error
-    labels: dict[str, dict[str, Any]] = {}
-    for cell in cells:
-        shown = [output.get("data", {}) for output in cell.get("outputs", [])]
-        mystnb = cell.get("metadata", {}).get("mystnb", {})
-        name = (mystnb.get("figure") or {}).get("name")
-        image = next((data for data in shown if IMAGE_TYPES.keys() & data.keys()), None)
-        # A figure that is labelled but left no picture is not built.
-        if name and image is not None:
-            labels[name] = {"image": image, "alt": (mystnb.get("image") or {}).get("alt", "")}
-        source = cell.get("source", "") if cell.get("cell_type") == "markdown" else ""
-        for written in [source, *(data.get("text/markdown", "") for data in shown)]:
-            for label in LABEL_OPTION.findall("".join(written)):
-                labels.setdefault(label, {"image": None, "alt": ""})
     own = metadata.get("jpo", {})
     parameters = own.get("parameters") or metadata.get("papermill", {}).get("parameters") or {}
-    return {"labels": labels, "parameters": parameters, "results": _files(own.get("results", []))}
+    return {"labels": found, "parameters": parameters, "results": _files(own.get("results", []))}
 
 
 def _files(results: list[dict[str, str]] | None) -> list[dict[str, str]]:

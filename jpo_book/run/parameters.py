@@ -23,7 +23,8 @@ from pathlib import Path
 
 import pydantic
 
-from jpo_book.files import PACKAGE, InputError, root_folder
+from jpo_book.files import PACKAGE, InputError
+from jpo_book.run.sources import all_notebooks
 
 
 def _sizes(example: list[int]) -> tuple[Callable[[typing.Any], bool], str]:
@@ -53,11 +54,6 @@ class Parameter(typing.NamedTuple):
     help: str
 
 
-def list_notebooks() -> list[Path]:
-    """All notebooks of the repository, in the order of their numbers."""
-    return sorted((root_folder() / "notebooks").glob("*.ipynb"))
-
-
 def list_profiles() -> list[str]:
     """Names of the profiles, the least work first."""
     known = {path.stem: None for path in sorted((PACKAGE / "studies" / "profiles").glob("*.yaml"))}
@@ -82,7 +78,7 @@ def find_notebook(name: str) -> Path:
     raises InputError with the nearest stem otherwise."""
     if name.endswith(".ipynb") and Path(name).is_file():
         return Path(name).resolve()
-    stems = {path.stem: path for path in list_notebooks()}
+    stems = {path.stem: path for path in all_notebooks()}
     stem = Path(name).name.removesuffix(".ipynb")
     if stem in stems and name in (stem, f"{stem}.ipynb", f"notebooks/{stem}.ipynb"):
         return stems[stem]

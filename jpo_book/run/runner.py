@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from jpo_book import hermetic
 from jpo_book.files import PACKAGE, name_of, root_folder, write_atomically
+from jpo_book.run import items, page_state
 from jpo_book.run.parameters import InputError, check_parameters, read_notebook, read_parameters
 
 # Where files that git does not know can change a page.
@@ -156,11 +157,12 @@ def execute(job: Job) -> float:
     """In a worker: run a checked job and put the executed notebook at its place; returns the seconds it took.
 
     Returns only when the finished page, with its provenance block, stands there. Raises RunError, naming the
-    cell, when a cell fails or takes too long.
+    cell, when a cell fails or takes too long, and naming the figure or table that the page lacks.
     """
     import nbformat
 
     started = time.monotonic()
+    sources = page_state.made_from(job.path)
     with tempfile.TemporaryDirectory() as folder:
         with open(Path(folder) / "stderr.txt", "w") as noise:
             # Kernels chat there; what a notebook writes to its stderr is in its page.
@@ -181,11 +183,15 @@ def execute(job: Job) -> float:
         **facts,
         "seconds": round(seconds, 1),
         "results": [results[path] for path in sorted(results)],
+        "made_from": sources,
+        "seal": page_state.BLANK,
     }
     _tidy(notebook)
+    if lacking := items.missing(notebook, page_state.owner(job.path)):
+        raise RunError(f"{lacking[0]}: see to it that the notebook draws or prints it")
     notebook.metadata["jpo"] = record
     notebook.cells.append(nbformat.v4.new_markdown_cell(provenance_block(record), id="provenance"))
-    write_atomically(job.target, nbformat.writes(notebook), on_disk=True)
+    write_atomically(job.target, page_state.sealed(nbformat.writes(notebook)), on_disk=True)
     return seconds
 
 
