@@ -196,7 +196,7 @@ def is_current(profile, sources):
 
 def clean_up(profile, unfinished):
     """Remove what a build that was killed, another profile or a removed notebook has left."""
-    compilation.remove_unfinished(JAX_CACHE)
+    compilation.remove_damaged(JAX_CACHE)
     for path in EXECUTED.glob(".*.tmp"):
         path.unlink(missing_ok=True)
     made_with = BUILD / "profile.txt"
