@@ -111,8 +111,8 @@ def remove_damaged(folder: Path, *, everything: bool = True) -> int:
     processes. It does so under a lock: who holds the lock sees only entries that nobody will complete.
 
     A new entry is judged by the checksum that zlib keeps, and its hash is recorded; all others by that hash,
-    a tenth of the work. Zstd, which JAX takes from Python 3.14 on, keeps no checksum: there a bit that changes
-    before the entry is first judged stays unseen.
+    a tenth of the work. Zstd, which JAX takes from Python 3.14 on, keeps no checksum: there a bit that
+    changes before the entry is first judged stays unseen.
 
     everything: False takes recorded entries for whole, as within a build that has judged them.
     """
