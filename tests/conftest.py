@@ -139,7 +139,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="module", autouse=True)
 def whole_cache():
     """Some tests kill processes; what those left half written in the cache would stop all later writes."""
-    compilation.remove_unfinished(compilation.programs_folder(ROOT))
+    compilation.remove_damaged(compilation.programs_folder(ROOT), everything=False)
 
 
 @pytest.fixture(scope="session")
