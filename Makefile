@@ -10,6 +10,10 @@ export PYTHON
 # Containers often forbid Python to keep compiled modules. Each of our many processes would then compile all libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Nor does what a user has set for other Pythons reach ours.
+unexport PYTHONHOME PYTHONPATH PYTHONUSERBASE PYTHONWARNINGS PYTHONSTARTUP PYTHONOPTIMIZE PYTHONINSPECT PYTHONSAFEPATH
+export PYTHONNOUSERSITE = 1
+
 # Programs are called as modules of this Python: their scripts name the folder in which they were installed. It ignores the
 # variables of other Pythons (-E) and packages of the home (-s); what else runs may see is in jpo_book/hermetic.py.
 RUN := .venv/bin/python -E -s

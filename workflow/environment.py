@@ -7,7 +7,9 @@ them. A stamp in `.venv` is written last. It names what the environment was made
 one never looks finished, a changed lock is installed again, and a moved clone is repaired without a network.
 """
 
+import ast
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -16,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOLDER = ".venv-bench" if sys.argv[1:] == ["bench"] else ".venv"
@@ -30,21 +33,80 @@ NETWORK_TROUBLE = re.compile(
     r"|Max retries exceeded|error sending request|Failed to fetch|tunnel|\(from versions: none\)",
     re.IGNORECASE,
 )
+# Variables of the user that reach the commands below: where packages come from and how to get there.
+# All others (PIP_USER, PIP_TARGET, UV_SYSTEM_PYTHON, PYTHONPATH ...) are meant for other environments.
+KEPT = re.compile(
+    r"PATH|HOME|USER|LOGNAME|TMPDIR|TZ|LANG|LC_\w+|LD_LIBRARY_PATH|XDG_\w+|NETRC|SSL_\w+|\w+_CA_BUNDLE"
+    r"|(?i:\w+_PROXY)|(?:PIP|UV)_(?:INDEX\w*|DEFAULT_INDEX|EXTRA_INDEX_URL|FIND_LINKS|NO_INDEX|TRUSTED_HOST"
+    r"|INSECURE_HOST|CERT|CLIENT_CERT|NATIVE_TLS|SYSTEM_CERTS|PROXY|KEYRING_PROVIDER|CACHE_DIR|LINK_MODE"
+    r"|TIMEOUT|DEFAULT_TIMEOUT|HTTP_TIMEOUT|RETRIES|OFFLINE)"
+)
 
 
 class Failure(Exception):
     pass
 
 
+@functools.cache
+def kept_variables():
+    """What is kept of the user's variables; caches go into the clone where the home cannot be written."""
+    kept = {name: value for name, value in os.environ.items() if KEPT.fullmatch(name)}
+    place = cache = kept.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    while not os.path.exists(place) and place:
+        place = os.path.dirname(place)
+    if not os.path.isabs(cache) or not os.path.isdir(place) or not os.access(place, os.W_OK):
+        kept["XDG_CACHE_HOME"] = os.path.join(ROOT, ".cache")
+    return kept
+
+
+@functools.cache
+def pip_sources():
+    """Of the user's configuration files of pip: where packages come from, as variables."""
+    file = {name: os.environ[name] for name in ("PIP_CONFIG_FILE",) if name in os.environ}
+    listed = subprocess.run(
+        [PYTHON, "-m", "pip", "config", "list"],
+        env={**kept_variables(), **file, "PIP_QUIET": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ).stdout
+    found = re.findall(r"^(?:global|install)\.([\w-]+)=(.+)$", listed, re.MULTILINE)  # the latter counts more
+    found = {"PIP_" + name.upper().replace("-", "_"): ast.literal_eval(value) for name, value in found}
+    return {name: value for name, value in found.items() if KEPT.fullmatch(name)}
+
+
+@functools.cache
+def uv_sources():
+    """The same of uv, which cannot list its settings."""
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    found = {}
+    for path in ("/etc/uv/uv.toml", os.environ.get("UV_CONFIG_FILE") or os.path.join(home, "uv", "uv.toml")):
+        try:
+            with open(path, "rb") as file:
+                settings = tomllib.load(file)
+        except (OSError, ValueError):
+            continue
+        settings.update(settings.pop("pip", {}))
+        for index in settings.pop("index", []):
+            names = "default-index" if index.get("default") else "index"
+            url = "=".join(index[key] for key in ("name", "url") if key in index)
+            settings[names] = [*settings.get(names, []), url]
+        for name, value in settings.items():
+            separator = "," if name == "find-links" else " "
+            text = separator.join(value) if isinstance(value, list) else str(value)
+            found["UV_" + name.removeprefix("allow-").upper().replace("-", "_")] = text
+    return {name: value for name, value in found.items() if KEPT.fullmatch(name)}
+
+
 def run(*command):
     """Run a command in the new environment; its output is shown only when it fails."""
-    variables = dict(os.environ, VIRTUAL_ENV=VENV, PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1")
-    variables.pop("PYTHONHOME", None)
-    variables.pop("PYTHONPATH", None)
+    ours = {"VIRTUAL_ENV": VENV, "PYTHONNOUSERSITE": "1", "UV_NO_CONFIG": "1"}
+    ours.update(PIP_CONFIG_FILE=os.devnull, PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1")
+    sources = {**pip_sources(), **uv_sources()} if os.path.exists(PYTHON) else {}
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env=variables,
+        env={**sources, **kept_variables(), **ours},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -74,7 +136,7 @@ def read_stamp():
         with open(STAMP, encoding="utf-8") as file:
             stamp = json.load(file)
         version = subprocess.check_output(
-            [PYTHON, "-c", "import platform; print(platform.python_version())"], text=True
+            [PYTHON, "-E", "-s", "-c", "import platform; print(platform.python_version())"], text=True
         )
         return stamp if version.strip() == stamp["python"] else None
     except (OSError, ValueError, KeyError, subprocess.CalledProcessError):
@@ -95,7 +157,7 @@ def create():
         if not os.path.exists(os.path.join(VENV, "pyvenv.cfg")):
             raise Failure(f"{FOLDER} is not a Python environment: move it away, then run {COMMAND} again.")
         shutil.rmtree(VENV)
-    run(sys.executable, "-m", "venv", VENV)
+    run(sys.executable, "-E", "-s", "-m", "venv", VENV)
     with open(os.path.join(VENV, "pyvenv.cfg"), "a", encoding="utf-8") as file:
         file.write("relocatable = true\n")  # uv then writes scripts that survive a move of the folder
     run(
