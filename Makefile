@@ -10,18 +10,20 @@ export PYTHON
 # Containers often forbid Python to keep compiled modules. Each of our many processes would then compile all libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Programs are called as modules of this Python: their scripts name the folder in which they were installed.
-RUN := .venv/bin/python
+# Programs are called as modules of this Python: their scripts name the folder in which they were installed. It ignores the
+# variables of other Pythons (-E) and packages of the home (-s); what else runs may see is in jpo_book/hermetic.py.
+RUN := .venv/bin/python -E -s
 
 
-.PHONY: help env book pdf check test bench links lock clean
+.PHONY: help env book pdf check test test-long bench links lock clean
 help:
 	@echo "make env     install the pinned environment into .venv     (ACCELERATOR=cpu, or cuda13 for NVIDIA GPUs)"
 	@echo "make book    run all studies and notebooks, build the book (PROFILE=laptop, or smoke, paper, published)"
 	@echo "               on a cluster: EXECUTOR=slurm, or kubernetes, or the folder of a Snakemake profile; with GPU=1 for each study"
 	@echo "make pdf     the same, and the whole book as one PDF (needs Chromium)"
 	@echo "make check   format, lint and type check all code, in seconds"
-	@echo "make test    check, then run all tests, a small build of the book included"
+	@echo "make test    check, then run the tests, a small build of the book included"
+	@echo "make test-long  run the tests that take long: the wheel, old readers of the results, other settings of a user"
 	@echo "make bench   measure speed beside other software    (QUICK=1: in three minutes; MACHINE=name-of-the-results)"
 	@echo "make links   try all links of the book that leave the site, after make book (needs a network)"
 	@echo "make lock    resolve the dependencies of pyproject.toml anew (UPGRADE=1: to their newest versions)"
@@ -36,8 +38,13 @@ book: env
 pdf: book
 	@exec $(RUN) workflow/pdf.py
 
+PYTEST = $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
 test: check
-	@exec $(RUN) -m pytest -m "not long" -n 3 --dist loadfile --no-loadscope-reorder
+	@exec $(PYTEST) -m "not long"
+
+test-long: env
+	@exec $(PYTEST) -m long
 
 # All Python: the format, common mistakes, and types. JavaScript: the format.
 check: env
@@ -65,6 +72,7 @@ lock: env
 	@$(LOCK) pyproject.toml requirements/build.in --extra notebooks --extra bench --constraints requirements/cpu.lock \
 		--output-file requirements/bench.lock >/dev/null
 	@$(LOCK) requirements/bootstrap.in --output-file requirements/bootstrap.lock >/dev/null
+	@$(LOCK) requirements/oldest.in --output-file requirements/oldest.lock >/dev/null
 	@$(RUN) workflow/environment_yml.py
 
 clean:

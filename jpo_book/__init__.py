@@ -4,7 +4,11 @@ import sys
 
 
 def main() -> None:
-    """The command `jpo`. The library alone does not bring what it needs: then one sentence says what does."""
+    """The command `jpo`, under the rules of `hermetic`, before anything else is imported. The library alone
+    does not bring what it needs: then one sentence says what does."""
+    from jpo_book import hermetic
+
+    hermetic.seal("jpo")
     try:
         from jpo_book import cli
     except ModuleNotFoundError as error:

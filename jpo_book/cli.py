@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
+from jpo_book import hermetic
 from jpo_book.files import root_folder
 from jpo_book.run import compilation, parameters, runner, sources
 
@@ -322,4 +323,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    hermetic.seal("jpo")
     main()

@@ -1,7 +1,8 @@
 """Where results lie, and how files are written: to a temporary name first, then renamed.
 
 All environment variables of the book. For users: JPO_STUDIES, the folder of study files; JPO_PROCESSES, how
-many processes compute the studies of one notebook; JPO_PROGRESS=0, no progress bars. Between processes of a
+many processes compute the studies of one notebook; JPO_PROGRESS=0, no progress bars; JPO_COMMIT, the commit
+to name on pages where git does not tell it. Between processes of a
 build, set by workflow/build.py: JPO_BUILD, "host:process" of the build, with which its commands end;
 JPO_EXECUTOR, the folder of a cluster's settings. From `jpo run` to the process of a notebook:
 JPO_RESULTS_LOG, a file in which the result files that it reads are noted. For tests: JPO_BOOK_HTML, the book
@@ -19,6 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+
+
+class InputError(ValueError):
+    """The request is wrong. The message is one sentence: what was expected, what came, what to do."""
 
 
 def repository_root() -> Path | None:

@@ -13,6 +13,7 @@ from typing import NoReturn
 import filelock
 import pytest
 
+from jpo_book import hermetic
 from jpo_book.run import compilation
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,10 +28,15 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
 ]
 
-# What the tests share with the build must not reach it: it has to find its own way.
+# Tests run under the rules of the book's runs, whatever the shell says; processes of xdist inherit them.
+SHELL = json.loads(os.environ.get("JPO_TEST_SHELL", "null")) or dict(os.environ)
+hermetic.enter()
+os.environ["JPO_TEST_SHELL"] = json.dumps(SHELL)
+
+# What tests run as a user would gets the shell, but nothing that they share with the build: it finds its way.
 SETTINGS = {
     name: value
-    for name, value in os.environ.items()
+    for name, value in SHELL.items()
     if not name.startswith(
         ("JPO_", "JAX_", "XLA_", "PYTEST_", "VIRTUAL_ENV", "MAKE", "MFLAGS")
     )  # `make test` itself is a make
@@ -133,7 +139,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="module", autouse=True)
 def whole_cache():
     """Some tests kill processes; what those left half written in the cache would stop all later writes."""
-    compilation.remove_unfinished(compilation.programs_folder(ROOT))
+    compilation.remove_damaged(compilation.programs_folder(ROOT), everything=False)
 
 
 @pytest.fixture(scope="session")

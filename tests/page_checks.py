@@ -42,6 +42,7 @@ CONTRAST = """() => {
   return poor.slice(0, 8);
 }"""
 
+SCROLLS_SIDEWAYS = "() => document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"
 # What reaches over the right edge and cannot be scrolled to by itself.
 TOO_WIDE = """() => [...document.querySelectorAll(".bd-article *")].filter(e => {
   const fits = box => box.getBoundingClientRect().right <= innerWidth + 1;

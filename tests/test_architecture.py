@@ -18,6 +18,7 @@ RANKS = {
     ],
     "jpo_book": [
         {"names", "words", "files"},
+        {"hermetic"},
         {"studies", "run", "measure"},
         {"analysis"},
         {"figures", "verification"},

@@ -22,7 +22,18 @@ from urllib.parse import unquote, urljoin, urlsplit
 import nbformat
 import pytest
 import yaml
-from page_checks import AXE, CONTRAST, READY, SCREENSHOTS, SHOWN, TO_THEME, TOO_WIDE, axe_script, look
+from page_checks import (
+    AXE,
+    CONTRAST,
+    READY,
+    SCREENSHOTS,
+    SCROLLS_SIDEWAYS,
+    SHOWN,
+    TO_THEME,
+    TOO_WIDE,
+    axe_script,
+    look,
+)
 
 from jpo_book.pages import ledger
 
@@ -330,9 +341,7 @@ def visits(browser, site, pages):
             page.set_viewport_size({"width": width, "height": 844 if width == 390 else 900})
             page.evaluate(TO_THEME, theme)
             visit.poor[width, theme] = page.evaluate(CONTRAST)
-            visit.overflow[width, theme] = page.evaluate(
-                "() => document.documentElement.scrollWidth - window.innerWidth"
-            )
+            visit.overflow[width, theme] = page.evaluate(SCROLLS_SIDEWAYS)
             visit.wide[width, theme] = page.evaluate(TOO_WIDE)
             if width == 1440 or name in IN_ALL_STATES:
                 visit.axe[width, theme] = page.evaluate(
@@ -346,6 +355,9 @@ def visits(browser, site, pages):
                     "() => [...document.querySelectorAll('.bd-article figure img')]"
                     ".map(i => getComputedStyle(i).backgroundColor)"
                 )
+        page.set_viewport_size({"width": 320, "height": 640})  # small telephones, and text at 400 %
+        visit.overflow[320, theme] = page.evaluate(SCROLLS_SIDEWAYS)
+        visit.wide[320, theme] = page.evaluate(TOO_WIDE)
     context.close()
     return seen
 

@@ -65,7 +65,7 @@ def test_every_extra_is_in_a_lock():
     assert set(PROJECT["optional-dependencies"]) == set().union(*LOCKS.values())
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, "bootstrap.lock"])
+@pytest.mark.parametrize("lock", [*LOCKS, "bootstrap.lock", "oldest.lock"])
 def test_every_entry_has_hashes(lock):
     text = (REQUIREMENTS / lock).read_text()
     entries = re.split(r"\n(?=\S)", text.strip())

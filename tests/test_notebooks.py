@@ -329,22 +329,46 @@ def test_provenance_block(runs):
 
 def test_commit(tmp_path):
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
-    assert runner.commit(tmp_path) is None
+    assert runner.commit(tmp_path) == "unknown (not run in a git clone)"
     subprocess.run([*git, "init", "-q"], check=True)
     (tmp_path / "inside").mkdir()
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
     clean = runner.commit(tmp_path)
-    assert clean is not None and len(clean) == 40
-    (tmp_path / "new.txt").write_text("new")
+    assert re.fullmatch("[0-9a-f]{40}", clean)
+    (tmp_path / "notes.txt").write_text("no run sees it")
+    assert runner.commit(tmp_path) == clean
+    (tmp_path / "jpo_lib").mkdir()
+    (tmp_path / "jpo_lib" / "new.py").write_text("new")
     assert runner.commit(tmp_path) == f"{clean} with uncommitted changes"
-    assert runner.commit(tmp_path / "inside") is None  # the clone of something else
+    # the clone of something else
+    assert runner.commit(tmp_path / "inside") == "unknown (not run in a git clone)"
+
+
+def test_commit_in_a_clone_of_somebody_else_and_without_git(tmp_path, monkeypatch):
+    """Containers of CI services hand over clones of another user; git then refuses to look."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    clean = runner.commit(tmp_path)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    refused = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+    assert "dubious ownership" in refused.stderr
+    monkeypatch.setenv("GIT_DIR", "/nonexistent")
+    if os.getuid() == 0:
+        for path in (tmp_path, *tmp_path.rglob("*")):
+            os.chown(path, 12345, 12345)
+    assert runner.commit(tmp_path) == clean
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert runner.commit(tmp_path) == "unknown (git is not installed)"
+    monkeypatch.setenv("JPO_COMMIT", "ab" * 20)
+    assert runner.commit(tmp_path) == f"{'ab' * 20} (told by JPO_COMMIT)"
 
 
 def test_tables_survive_any_value():
     record = {
         "notebook": "x.ipynb",
         "parameters": {"profile": "a|b`c\nd"},
-        "commit": None,
+        "commit": "unknown (not run in a git clone)",
         "versions": {},
         "device": "CPU",
         "seconds": 1.0,

@@ -10,6 +10,8 @@ import zipfile
 import pytest
 from conftest import ROOT, SETTINGS
 
+pytestmark = pytest.mark.long
+
 # Settings of a user that are meant for other environments, and the folder of this clone, must not
 # reach the new one.
 ALONE = {name: value for name, value in SETTINGS.items() if not name.startswith("PYTHON")}

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from inputs import ROOT, all_sources, studies_of
 
+from jpo_book import hermetic
 from jpo_book.files import sha256, studies_folder, write_atomically
 from jpo_book.run import compilation, page_state
 from jpo_book.run.sources import left_out, list_notebooks
@@ -118,11 +119,10 @@ class Place:
 def only_build():
     """Hold the folder's build lock, which the system releases however this process ends.
 
-    Waits some seconds, because the processes of a killed build need a moment to end. Yields the time at which
-    a build began that never finished, or None.
+    Waits some seconds, because the processes of a killed build need a moment to end.
     """
     BUILD.mkdir(exist_ok=True)
-    with open(BUILD / "build.lock", "a+", errors="replace") as lock:
+    with open(BUILD / "build.lock", "a") as lock:
         give_up = time.monotonic() + 5
         while True:
             try:
@@ -134,15 +134,7 @@ def only_build():
                         "another build is running in this folder: wait until it ends, then try again."
                     ) from None
                 time.sleep(0.2)
-        lock.seek(0)
-        unfinished = lock.read().strip()
-        lock.seek(0)
-        lock.truncate()
-        lock.write(str(time.time()))
-        lock.flush()
-        yield float(unfinished) if re.fullmatch(r"\d+\.\d+", unfinished) else None
-        lock.seek(0)
-        lock.truncate()
+        yield
 
 
 def environment(place=None):
@@ -237,24 +229,21 @@ def why_again(profile, cells, stamp, now):
     return redo
 
 
-def clean_up(unfinished):
+def clean_up():
     """Remove what a build that was killed has left, and Snakemake's records, which decide nothing."""
-    compilation.remove_unfinished(JAX_CACHE)
+    compilation.remove_damaged(JAX_CACHE)
     for path in [*EXECUTED.glob(".*.tmp"), *BUILD.glob(".*.tmp")]:
         path.unlink(missing_ok=True)
     shutil.rmtree(BUILD / "html.old", ignore_errors=True)
     for name in ("metadata", "incomplete", "locks"):
         shutil.rmtree(ROOT / ".snakemake" / name, ignore_errors=True)
     JAX_CACHE.mkdir(parents=True, exist_ok=True)
-    if unfinished is not None:  # JAX never replaces an entry, so one that was cut off by a kill would stay
-        for path in JAX_CACHE.glob("*"):
-            if path.is_file() and path.stat().st_mtime >= unfinished - 1:
-                path.unlink(missing_ok=True)
 
 
 def snakemake(*arguments, place=None):
     """Run Snakemake; its own reports go to the log, those of the steps to stdout."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--nolock", *arguments]
+    start = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--profile", "none"]
+    command = [*start, "--nolock", *arguments]
     with open(LOG, "a") as log:
         return subprocess.run(command, cwd=ROOT, env=environment(place), stderr=log).returncode
 
@@ -399,14 +388,14 @@ def main(arguments):
     place = Place(executor, gpus)
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     started = time.monotonic()
-    with only_build() as unfinished:
+    with only_build():
         for line in left_out():
             print(line)
         stamp = read_stamp()
         if stamp and stamp == contents(profile, stamp["studies"]):
             print(f"nothing has changed ({time.monotonic() - started:.1f} s)")
         else:
-            clean_up(unfinished)
+            clean_up()
             studies = update_book(profile, place, stamp)
             write_atomically(STAMP, json.dumps(contents(profile, studies)))
             print(f"{'book      complete':<64} {time.monotonic() - started:7.1f} s")
@@ -415,6 +404,7 @@ def main(arguments):
 
 if __name__ == "__main__":
     try:
+        hermetic.seal("make book")
         main(sys.argv[1:])
     except Failure as failure:
         sys.exit(f"make book: {failure}")

@@ -19,6 +19,7 @@ import time
 
 from build import BUILD, PAGES, ROOT, STAMP, Failure, digests, environment, only_build, read_stamp
 
+from jpo_book import hermetic
 from jpo_book.files import write_atomically
 
 TARGET = PAGES / "book.pdf"
@@ -138,6 +139,7 @@ def main():
 
 if __name__ == "__main__":
     try:
+        hermetic.seal("make pdf")
         main()
     except Failure as failure:
         sys.exit(f"make pdf: {failure}")

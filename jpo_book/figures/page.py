@@ -31,6 +31,9 @@ class Page:
             self.html = self.html.replace(f"@{name}@", str(value))
         self._png = encoded(still, "PNG", optimize=True)
 
+    def __repr__(self) -> str:  # the usual one names an address in memory, another one in each run
+        return self.alt
+
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         return {"text/html": self.html, "image/png": self._png}
 

@@ -39,8 +39,10 @@ SHARED = ("NetworkStart", "Joint", "JointRefined", "JointRestarted")
 
 def use_book_style() -> None:
     """Settings of all figures of the book: equal SVG in equal runs, readable type, data attached."""
+    plt.rcdefaults()  # not those of a matplotlibrc
     plt.style.use(Path(__file__).with_name("book.mplstyle"))
     if get_ipython() is not None:  # outside a notebook the caller chooses the format
+        plt.switch_backend("module://matplotlib_inline.backend_inline")  # MPLBACKEND may say another one
         set_matplotlib_formats("svg", metadata={"Date": None})
         attach_thumbnails()
         attach_figure_data()

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pydantic
 
-from jpo_book.files import PACKAGE
+from jpo_book.files import PACKAGE, InputError
 from jpo_book.run.sources import all_notebooks
 
 
@@ -41,10 +41,6 @@ RANGES: dict[str, tuple[Callable[[typing.Any], bool], str]] = {
     "group_sizes": _sizes([1, 16]),
     "widths": _sizes([128, 4096]),
 }
-
-
-class InputError(ValueError):
-    """The request is wrong. The message is one sentence: what was expected, what came, what to do."""
 
 
 class Parameter(typing.NamedTuple):

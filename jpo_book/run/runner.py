@@ -8,6 +8,7 @@ import multiprocessing.connection
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -19,10 +20,13 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
+from jpo_book import hermetic
 from jpo_book.files import PACKAGE, name_of, root_folder, write_atomically
 from jpo_book.run import items, page_state
 from jpo_book.run.parameters import InputError, check_parameters, read_notebook, read_parameters
 
+# Where files that git does not know can change a page.
+WATCHED = ("jpo_lib", "jpo_book", "workflow", "book", "_config.yml")
 NEEDED_SPACE = 50_000_000  # bytes; an executed notebook takes 1 to 10 MB
 
 # Runs in the notebook's own process after its last cell, so that it reports what the notebook really used.
@@ -37,6 +41,10 @@ for _name in ("jpo_lib", "jax", "jaxlib", "numpy", "scipy"):
 if "jax" in sys.modules and sys.modules["jax"].default_backend() != "cpu":
     _devices = sys.modules["jax"].devices()
     _facts["device"] = f"{len(_devices)} x {_devices[0].device_kind}"
+from jpo_book import hermetic
+if "jax" in sys.modules:
+    _facts["numerics"] = {_name: getattr(sys.modules["jax"].config, _name) for _name in hermetic.NUMERICS}
+_facts["compiler_flags"] = os.environ.get("XLA_FLAGS", "")
 print(json.dumps(_facts))
 """
 
@@ -131,7 +139,9 @@ def _run(work: list[Job], jobs: int) -> Iterator[tuple[Path, float, str | None]]
 
 
 def _begin(alone: bool) -> None:
-    """In a worker: end when a killed `jpo run` is gone; alone: no second process for studies."""
+    """In a worker: see only what a run may see, and end when a killed `jpo run` is gone; alone: no second
+    process for studies."""
+    hermetic.enter()
     if alone:
         os.environ.setdefault("JPO_PROCESSES", "1")
 
@@ -161,8 +171,8 @@ def execute(job: Job) -> float:
         log.touch()
         os.environ["JPO_RESULTS_LOG"] = str(log)
         # Else every kernel prints a debugger's warning.
-        os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-        notebook, facts = _run_cells(job)
+        os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+        notebook, facts = _run_cells(job, Path(noise.name))
         seconds = time.monotonic() - started
         results = {entry["path"]: entry for entry in map(json.loads, log.read_text("utf-8").splitlines())}
     record = {
@@ -185,10 +195,12 @@ def execute(job: Job) -> float:
     return seconds
 
 
-def _run_cells(job: Job) -> tuple[Any, dict[str, Any]]:
+def _run_cells(job: Job, noise: Path) -> tuple[Any, dict[str, Any]]:
     import nbformat
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    from jpo_book.run.kernel import OwnKernelManager
 
     notebook = read_notebook(job.path)
     notebook.cells.append(nbformat.v4.new_code_cell(FACTS_CELL))
@@ -200,7 +212,8 @@ def _run_cells(job: Job) -> tuple[Any, dict[str, Any]]:
                 notebook,
                 None,  # Papermill would write a page after every cell; ours is written once, when it is whole
                 parameters=job.values,
-                kernel_name="python3",
+                kernel_name="python3",  # for Papermill; what is started is our own
+                kernel_manager_class=OwnKernelManager,
                 cwd=str(job.path.parent),
                 progress_bar=False,
                 execution_timeout=job.timeout,
@@ -213,12 +226,25 @@ def _run_cells(job: Job) -> tuple[Any, dict[str, Any]]:
         first = re.search(r"^-+\n(.*)$", str(error), re.MULTILINE)
         cell = f"the cell '{first[1]}'" if first else "a cell"
         cause = f"{cell} took longer than {job.timeout:g} s: allow more time with --timeout"
-    except DeadKernelError:
-        cause = "the process of the notebook died, most likely for lack of memory: use less work"
+    except (DeadKernelError, RuntimeError):  # RuntimeError: before the first cell
+        said = noise.read_text("utf-8", errors="replace")
+        cause = _cause_of_death(OwnKernelManager.status, said)
     else:
         facts = json.loads("".join(output.get("text", "") for output in done.cells.pop().outputs))
         return done, facts
     raise RunError(cause)
+
+
+def _cause_of_death(status: int | None, said: str) -> str:
+    """Why the process of a notebook ended, from its exit status and from what it wrote to stderr."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    if status == -signal.SIGKILL:
+        return "its process was killed, as a system does when memory runs short: use less work or free memory"
+    fatal = [
+        line for line in lines if re.match(r"F\d{4}|Fatal|terminate called|\w*Error\b|.*bad_alloc", line)
+    ]
+    ended = f"by signal {-status}" if status and status < 0 else f"with exit status {status}"
+    return f"its process ended {ended}" + (f", with the words '{fatal[-1]}'" if fatal else "")
 
 
 def _tidy(notebook: Any) -> None:
@@ -238,19 +264,36 @@ def _tidy(notebook: Any) -> None:
             cell["id"] = "injected-parameters"
 
 
-def commit(root: Path) -> str | None:
-    """The commit of the clone, with a remark where files differ from it; None outside a clone of its own."""
+def commit(root: Path) -> str:
+    """The commit of the clone, with a remark where files of git differ from it; else why it is not known.
+
+    Files that git does not know count where a run could import or load them. JPO_COMMIT says the commit where
+    git cannot: on a service that hands over files without their history, say.
+    """
+    if told := os.environ.get("JPO_COMMIT"):
+        return f"{told} (told by JPO_COMMIT)"
+    if not (root / ".git").exists():
+        return "unknown (not run in a git clone)"
+    # The clone may belong to somebody else, as it does in the containers of many services.
+    trusted = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        settings = hermetic.environment(os.environ) | trusted
+        return subprocess.run(
+            command, env=settings, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
-        folder, found = git("rev-parse", "--show-toplevel", "HEAD").splitlines()
-        changed = " with uncommitted changes" if git("status", "--porcelain") else ""
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found + changed if Path(folder).resolve() == root.resolve() else None
+        found = git("rev-parse", "--verify", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        changed += git("ls-files", "--others", "--exclude-standard", "--", *WATCHED)
+    except FileNotFoundError:
+        return "unknown (git is not installed)"
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr.strip().splitlines() or ["git failed without a word"])[0]
+        return f"unknown (git says: {said})"
+    return found + (" with uncommitted changes" if changed else "")
 
 
 def provenance_block(record: dict[str, Any]) -> str:
@@ -266,12 +309,24 @@ def provenance_block(record: dict[str, Any]) -> str:
         "profile": _code(values.get("profile", "none")),
         "parameters": "<br>".join(shown.values()),
         "seeds": ", ".join(shown[name] for name in shown if "seed" in name) or "none",
-        "commit": _code(record["commit"]) if record["commit"] else "unknown (not run in a git clone)",
+        "commit": _code(record["commit"]) if record["commit"][0] != "u" else record["commit"],
+        "settings": _settings(record),
         "versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
         "files": "\n".join(["", "| Result file | SHA-256 |", "|---|---|", *files, ""]) if files else "",
     }
     template = Template((PACKAGE / "run" / "provenance.md").read_text(encoding="utf-8"))
     return template.substitute(record | fields).strip()
+
+
+def _settings(record: dict[str, Any]) -> str:
+    """What decided the numbers, beside versions: JAX's settings, where they differ from the book's, and the
+    flags of XLA."""
+    own = {
+        name: value for name, value in record.get("numerics", {}).items() if value != hermetic.NUMERICS[name]
+    }
+    differing = ", ".join(_code(f"{name} = {value}") for name, value in own.items())
+    flags = record.get("compiler_flags") or "none"
+    return f"{differing or 'those of the book'}; compiler flags: {_code(flags)}"
 
 
 def _code(value: object) -> str:

@@ -25,6 +25,7 @@ import jax
 import xarray as xr
 
 from jpo_book.files import cpu_model, name_of, reference_folder, sha256, studies_folder, write_atomically
+from jpo_book.hermetic import NUMERICS, foreign_flags, numerics
 from jpo_book.studies.arithmetic import fingerprint
 from jpo_book.studies.cell import FORMAT, Cell, source_hash
 from jpo_book.studies.manifest import manifest_in
@@ -53,6 +54,10 @@ def check(cell: Cell, folder: Path) -> str:
         return "damaged: the result file is missing"
     if manifest.get("sha256") != sha256(path):
         return "damaged: the bytes of the result file differ from its manifest"
+    if manifest.get("numerics") != NUMERICS:
+        return "stale: it was not computed under the settings of JAX that the book uses"
+    if foreign := foreign_flags(manifest.get("compiler_flags", "")):
+        return f"stale: it was computed with the compiler flags {' '.join(foreign)}"
     if manifest.get("source_hash") != source_hash(cell.problem, cell.kind):
         return "stale: the code that computes it has changed"
     return "valid"
@@ -73,7 +78,9 @@ def adopt(cells: Iterable[Cell], folder: Path) -> int:
 def run_cell(cell: Cell, folder: Path) -> Path:
     """Compute a cell and write its result file, then its manifest. Returns the path of the result file."""
     begin, begin_cpu = time.perf_counter(), time.process_time()
-    results, seconds = cell.run()
+    with numerics():
+        results, seconds = cell.run()
+        arithmetic = fingerprint()
     described = cell.model_dump(mode="json")
     results = rounded_histories(results).assign_attrs(
         format=FORMAT, cell=json.dumps(described, sort_keys=True)
@@ -96,7 +103,8 @@ def run_cell(cell: Cell, folder: Path) -> Path:
         },
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
         "machine": f"{cpu_model()}, {os.cpu_count()} cores",
-        "arithmetic": fingerprint(),
+        "arithmetic": arithmetic,
+        "numerics": NUMERICS,
         "compiler_flags": os.environ.get("XLA_FLAGS", ""),
         "versions": {
             "python": platform.python_version(),
