@@ -6,7 +6,8 @@ to name on pages where git does not tell it. Between processes of a
 build, set by workflow/build.py: JPO_BUILD, "host:process" of the build, with which its commands end;
 JPO_EXECUTOR, the folder of a cluster's settings. From `jpo run` to the process of a notebook:
 JPO_RESULTS_LOG, a file in which the result files that it reads are noted. For tests: JPO_BOOK_HTML, the book
-to look at; JPO_REQUIRE_BROWSER=1, fail without a browser.
+to look at; JPO_REQUIRE_BROWSER=1, fail without a browser; JPO_DAMAGES, JPO_DAMAGES_SEED and JPO_DAMAGED, see
+tests/test_damages.py.
 """
 
 from __future__ import annotations

@@ -39,6 +39,8 @@ VOLATILE = (
     r"(Run time \| )[^|]*",
     r'("(?:seconds|seal)": )[^,\n]*',
     r"( object at 0x)[0-9a-f]+",
+    r"()\b[0-9a-f]{40}\b",  # where a clone was built at several commits
+    r"(>commit )[0-9a-f]{8}",
 )
 MEASURED = ("11_runtime", "figure-25", "table-5")  # times are what they show
 NUMBERS = rb'"\d+": (\d+|\[[^\]]*\])'  # of that page in the search index
