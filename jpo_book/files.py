@@ -15,11 +15,14 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+SEAL = re.compile(r'(?<="seal": ")[0-9a-f]{64}')
+BLANK = "0" * 64  # the seal while its text is hashed
 
 
 class InputError(ValueError):
@@ -60,6 +63,17 @@ def sha256(content: Path | bytes | str) -> str:
     """Hash, as 64 hexadecimal digits, of the bytes of a file, of bytes, or of a text as UTF-8."""
     data = content.read_bytes() if isinstance(content, Path) else content
     return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+
+
+def sealed(text: str) -> str:
+    """A JSON text with its SHA-256, but for these digits, as its "seal"; one without stays as it is."""
+    blank = SEAL.sub(BLANK, text)
+    return SEAL.sub(sha256(blank), blank)
+
+
+def is_sealed(text: str) -> bool:
+    """Whether a JSON text is still as `sealed` has left it."""
+    return bool(SEAL.search(text)) and sealed(text) == text
 
 
 def write_atomically(

@@ -211,9 +211,12 @@ def spoil(folder, cell, how):
     elif how == "torn manifest":
         manifest.write_text(manifest.read_text()[:50])
     elif how == "other code":
-        manifest.write_text(json.dumps({**content, "source_hash": "0" * 64}))
+        manifest.write_text(files.sealed(json.dumps({**content, "source_hash": "0" * 64})))
     elif how == "other settings":
-        manifest.write_text(json.dumps({**content, "cell": {**content["cell"], "num_problems": 7}}))
+        other = {**content, "cell": {**content["cell"], "num_problems": 7}}
+        manifest.write_text(files.sealed(json.dumps(other)))
+    elif how == "changed manifest":
+        manifest.write_text(manifest.read_text().replace('"num_problems": ', '"num_problems": 1'))
     elif how == "other format":
         manifest.write_text(json.dumps({"hello": 1}))
 
@@ -223,6 +226,7 @@ def spoil(folder, cell, how):
     [
         ("truncated", "damaged"),
         ("one byte", "damaged"),
+        ("changed manifest", "damaged"),
         ("no manifest", "damaged"),
         ("no result", "damaged"),
         ("torn manifest", "damaged"),

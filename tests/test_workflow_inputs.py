@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jpo_book import studies
-from jpo_book.files import sha256
+from jpo_book.files import sealed, sha256
 from jpo_book.run import items, page_state, sources
 
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -107,7 +107,7 @@ def made(tmp_path, monkeypatch):
     def state(change=lambda page: None, **given):
         new = json.loads(json.dumps(page))
         change(new)
-        path.write_text(page_state.sealed(json.dumps(new, indent=1)))
+        path.write_text(sealed(json.dumps(new, indent=1)))
         return page_state.check(path, given or {"profile": "smoke"}, page_state.made_from_library())
 
     return tmp_path, path, state

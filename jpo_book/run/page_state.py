@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
-from jpo_book.files import root_folder, sha256, studies_folder
+from jpo_book.files import is_sealed, root_folder, sha256, studies_folder
 from jpo_book.run import items
 from jpo_book.run.sources import content_hash, list_notebooks, notebook_library_sources
-
-SEAL = re.compile(r'(?<="seal": ")[0-9a-f]{64}')
-BLANK = "0" * 64  # the seal while its page is hashed
 
 
 def made_from_library() -> str:
@@ -23,12 +19,6 @@ def made_from_library() -> str:
 def made_from(notebook: Path) -> dict[str, str]:
     """What a page is made from beside its results: SHA-256 of its notebook and of the library."""
     return {"notebook": sha256(notebook), "library": made_from_library()}
-
-
-def sealed(text: str) -> str:
-    """The text of an executed notebook with its SHA-256, but for these digits, in metadata.jpo.seal."""
-    blank = SEAL.sub(BLANK, text)
-    return SEAL.sub(sha256(blank), blank)
 
 
 def owner(notebook: Path) -> str | None:
@@ -50,7 +40,7 @@ def check(page: Path, given: dict[str, Any], library: str) -> str:
         notebook = json.loads(text)
         record = notebook["metadata"]["jpo"]
         made, used, results = record["made_from"], record["given"], record["results"]
-        if not SEAL.search(text) or sealed(text) != text:
+        if not is_sealed(text):
             return "it was changed by hand"
     except FileNotFoundError:
         return "it is missing"

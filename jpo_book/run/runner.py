@@ -21,7 +21,7 @@ from string import Template
 from typing import Any, NamedTuple
 
 from jpo_book import hermetic
-from jpo_book.files import PACKAGE, name_of, root_folder, write_atomically
+from jpo_book.files import BLANK, PACKAGE, name_of, root_folder, sealed, write_atomically
 from jpo_book.run import items, page_state
 from jpo_book.run.parameters import InputError, check_parameters, read_notebook, read_parameters
 
@@ -184,14 +184,14 @@ def execute(job: Job) -> float:
         "seconds": round(seconds, 1),
         "results": [results[path] for path in sorted(results)],
         "made_from": sources,
-        "seal": page_state.BLANK,
+        "seal": BLANK,
     }
     _tidy(notebook)
     if lacking := items.missing(notebook, page_state.owner(job.path)):
         raise RunError(f"{lacking[0]}: see to it that the notebook draws or prints it")
     notebook.metadata["jpo"] = record
     notebook.cells.append(nbformat.v4.new_markdown_cell(provenance_block(record), id="provenance"))
-    write_atomically(job.target, page_state.sealed(nbformat.writes(notebook)), on_disk=True)
+    write_atomically(job.target, sealed(nbformat.writes(notebook)), on_disk=True)
     return seconds
 
 

@@ -24,7 +24,17 @@ from pathlib import Path
 import jax
 import xarray as xr
 
-from jpo_book.files import cpu_model, name_of, reference_folder, sha256, studies_folder, write_atomically
+from jpo_book.files import (
+    BLANK,
+    cpu_model,
+    is_sealed,
+    name_of,
+    reference_folder,
+    sealed,
+    sha256,
+    studies_folder,
+    write_atomically,
+)
 from jpo_book.hermetic import NUMERICS, foreign_flags, numerics
 from jpo_book.studies.arithmetic import fingerprint
 from jpo_book.studies.cell import FORMAT, Cell, source_hash
@@ -41,11 +51,14 @@ def check(cell: Cell, folder: Path) -> str:
     """State of a cell's files: "valid", "missing", "stale: ...", "damaged: ..." or "foreign: ..."."""
     path = Path(folder) / f"{cell.name}.nc"
     try:
-        manifest = manifest_in(folder, cell)
+        text = path.with_suffix(".json").read_text(encoding="utf-8")
+        manifest = json.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         return "damaged: the result file has no manifest" if path.exists() else "missing"
     except (ValueError, OSError):
         return "damaged: the manifest cannot be read"
+    if '"seal"' in text and not is_sealed(text):  # reference results of older versions have none
+        return "damaged: the manifest was changed"
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         return f"foreign: the manifest does not say {FORMAT}"
     if manifest.get("cell") != cell.model_dump(mode="json"):
@@ -93,6 +106,7 @@ def run_cell(cell: Cell, folder: Path) -> Path:
         "sha256": sha256(path),
         "source_hash": source_hash(cell.problem, cell.kind),
         "library_version": importlib.metadata.version("jpo-lib"),
+        "seal": BLANK,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         # The CPU time of all cores together is what tells how long others take: on the clock, studies that
         # run at once delay each other.
@@ -111,7 +125,7 @@ def run_cell(cell: Cell, folder: Path) -> Path:
             **{name: importlib.metadata.version(name) for name in VERSIONS},
         },
     }
-    write_atomically(path.with_suffix(".json"), json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    write_atomically(path.with_suffix(".json"), sealed(json.dumps(manifest, indent=1, sort_keys=True) + "\n"))
     return path
 
 
