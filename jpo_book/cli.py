@@ -317,6 +317,11 @@ def main() -> None:
     except OSError as error:
         what = f"{error.strerror or error}: {error.filename or 'unknown file'}"
         code, message = 1, f"{what}; make it possible and try again."
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        what = " ".join(str(error).split())[:200] or "memory ran out"
+        code, message = 1, f"{what}; free memory, or use less work, such as --profile smoke."
     if message:
         print(f"jpo: {message}", file=sys.stderr)
     sys.exit(code)

@@ -373,6 +373,11 @@ def update_book(profile, place, stamp):
         own = re.sub(r"\x1b\[[0-9;]*m", "", LOG.read_text(errors="replace")).strip().splitlines()
         if not any("CalledProcessError" in line for line in own):  # then no step has said what is wrong
             print("\n".join(own[-15:]), file=sys.stderr)
+        if any(
+            re.search("SIGKILL|exit status 137|-9\\b", line) for line in own if "CalledProcessError" in line
+        ):
+            what = "a step was killed, as a system does when memory runs short"
+            raise Failure(f"{what}: free memory, or use a smaller PROFILE, then run make book again.")
         raise Failure(
             f"the book is not complete because a step failed: see above, and {LOG.relative_to(ROOT)}."
         )
