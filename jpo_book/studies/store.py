@@ -57,12 +57,12 @@ def check(cell: Cell, folder: Path) -> str:
         return "damaged: the result file has no manifest" if path.exists() else "missing"
     except (ValueError, OSError):
         return "damaged: the manifest cannot be read"
-    if '"seal"' in text and not is_sealed(text):  # reference results of older versions have none
-        return "damaged: the manifest was changed"
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        return f"foreign: the manifest does not say {FORMAT}"
-    if manifest.get("cell") != cell.model_dump(mode="json"):
-        return "foreign: the manifest describes other settings"
+    described = isinstance(manifest, dict) and manifest.get("format") == FORMAT
+    if not described or manifest.get("cell") != cell.model_dump(mode="json"):
+        if '"seal"' in text and not is_sealed(text):  # ours, but spoilt since
+            return "damaged: the manifest was changed"
+        what = "describes other settings" if described else f"does not say {FORMAT}"
+        return f"foreign: the manifest {what}"
     if not path.exists():
         return "damaged: the result file is missing"
     if manifest.get("sha256") != sha256(path):
