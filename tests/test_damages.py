@@ -42,7 +42,7 @@ VOLATILE = (
     r"(>commit )[0-9a-f]{8}",
 )
 MEASURED = ("11_runtime", "figure-25", "table-5")  # times are what they show
-NUMBERS = rb'"\d+": (\d+|\[[^\]]*\])'  # of that page in the search index
+NUMBERS = rb'"\d+": ?(\d+|\[[^\]]*\]),? ?'  # of that page in the search index
 
 
 def below(root, pattern="**/*"):
