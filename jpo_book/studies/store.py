@@ -16,7 +16,9 @@ import importlib.metadata
 import json
 import os
 import platform
+import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -177,11 +179,17 @@ def load_or_run(
             wanted[cell.name] = cell
         states[cell.name] = state
 
+    told, finished, one_at_a_time = deque(wanted.values()), set(), threading.Lock()
+
     def say(cell: Cell) -> None:
-        if not quiet:
-            state, seconds = states[cell.name], manifest_in(folder, cell)["seconds"]["total"]
-            again = "" if state == "missing" else f" again, since it was {state}"
-            print(f"computed {cell.name}{again} ({seconds:.1f} s)")
+        """In the order of the cells, so that pages are the same whatever is ready first."""
+        with one_at_a_time:
+            finished.add(cell.name)
+            while not quiet and told and told[0].name in finished:
+                cell = told.popleft()
+                state, seconds = states[cell.name], manifest_in(folder, cell)["seconds"]["total"]
+                again = "" if state == "missing" else f" again, since it was {state}"
+                print(f"computed {cell.name}{again} ({seconds:.1f} s)")
 
     share(functools.partial(run_cell, folder=folder), list(wanted.values()), say)
     if not quiet:
