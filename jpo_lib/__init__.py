@@ -40,6 +40,7 @@ _HOMES = {
             "BFGS",
             "GradientDescent",
             "JointOptimization",
+            "LBFGS",
             "MultiStart",
             "Supervised",
             "solve",

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from jpo_lib.problem import Dataset, InverseProblem, Result, check_integer, check_positive
-from jpo_lib.solvers.bfgs import BFGS
+from jpo_lib.solvers.lbfgs import quasi_newton
 from jpo_lib.solvers.multi_start import MultiStart
 from jpo_lib.solvers.solver import ARRAYS, solve
 
@@ -69,7 +69,7 @@ def refine(
     seed: int = 0,
     devices=None,
 ) -> Result:
-    """BFGS from joint.x until a problem is solved; where a run fails, again from `refinement_starts`. In
+    """BFGS (from 100 unknowns on, LBFGS) from joint.x until a problem is solved; where a run fails, again from `refinement_starts`. In
     short:
 
         solve(problem, data, MultiStart(BFGS(max_evaluations=25), num_starts=3), x0=joint.x,
@@ -97,7 +97,7 @@ def refine(
         if num_starts > 1
         else None
     )
-    solver = MultiStart(BFGS(max_evaluations=max_evaluations), num_starts=num_starts)
+    solver = MultiStart(quasi_newton(problem, max_evaluations=max_evaluations), num_starts=num_starts)
     return solve(problem, data, solver, x0=joint.x, restarts=restarts, seed=joint.seed, devices=devices)
 
 
