@@ -30,7 +30,15 @@ _HOMES = {
         "jpo_lib.problem",
     ),
     **dict.fromkeys(
-        ["PROBLEMS", "billiards", "kuramoto_sivashinsky", "navier_stokes", "simulate_shot", "wave_packet"],
+        [
+            "PROBLEMS",
+            "billiards",
+            "kuramoto_sivashinsky",
+            "lorenz96",
+            "navier_stokes",
+            "simulate_shot",
+            "wave_packet",
+        ],
         "jpo_lib.problems",
     ),
     **dict.fromkeys(

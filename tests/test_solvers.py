@@ -307,7 +307,7 @@ def test_open_hyperparameters_are_those_that_the_problem_recommends(name):
         complete = jpo.solvers.complete(problem, jpo.SOLVERS[solver](), 1 << 12)
         assert recommended == {key: getattr(complete, key) for key in recommended}
         open_ones = [key for key, value in dataclasses.asdict(complete).items() if value is None]
-        assert set(open_ones) <= {"group_size", "network", "batch_size", "run_evaluations"}
+        assert set(open_ones) <= {"group_size", "network", "batch_size", "run_evaluations", "training_loss"}
     own = jpo.solvers.complete(problem, jpo.MultiStart(jpo.Adam(), num_starts=2))
     assert (own.num_starts, own.max_evaluations, own.run_evaluations) == (2, 1000, None), (
         "recommended for runs of BFGS"

@@ -19,10 +19,11 @@ def refinement_starts(
     perturbed copies.
 
     A copy is x + s w z with the width w of the prior box, spread s and standard normal z, clipped to the box.
+    Without a box w is twice the spread of the problem's scale, and nothing is clipped.
     It also takes the place of a final output that is joint.x itself.
 
     Arguments:
-        problem: the family of problems; needs bounds.
+        problem: the family of problems; needs bounds or a scale.
         joint: result of a joint optimization.
         num_restarts: K, number of points per problem.
         spread: s, dimensionless.
@@ -30,16 +31,16 @@ def refinement_starts(
     Returns:
         points (..., N, K, d), unit of x, for `solve(..., restarts=)`.
     Raises:
-        ValueError: if the problem has no bounds, the result comes from another solver, or a number is out of
+        ValueError: if the problem has neither, the result comes from another solver, or a number is out of
         range.
     """
     check_integer("num_restarts", num_restarts, 1)
     check_integer("seed", seed, 0)
     check_positive(spread=spread)
-    if problem.bounds is None:
+    if problem.bounds is None and problem.scale is None:
         raise ValueError(
-            f"problem: expected one with bounds, got {problem.name!r} without; pass restarts of your own to "
-            "solve."
+            f"problem: expected one with bounds or a scale, got {problem.name!r} without; pass restarts of "
+            "your own to solve."
         )
     if "x_final" not in joint.extras:
         raise ValueError(
@@ -47,11 +48,12 @@ def refinement_starts(
             f"{joint.solver.partition('(')[0]}; "
             "train a network first."
         )
-    lower, upper = (np.asarray(bound) for bound in problem.bounds)
+    lower, upper = (np.asarray(bound) for bound in problem.bounds or (-np.inf, np.inf))
+    width = upper - lower if problem.bounds else 2 * np.asarray(problem.scale[1])
     noise = np.random.default_rng([seed, 2]).standard_normal(
         (*joint.x.shape[:-1], num_restarts, joint.x.shape[-1])
     )
-    points = np.clip(joint.x[..., None, :] + spread * (upper - lower) * noise, lower, upper)
+    points = np.clip(joint.x[..., None, :] + spread * width * noise, lower, upper)
     final = joint.extras["x_final"]
     new = np.any(final != joint.x, axis=-1, keepdims=True)
     points[..., 0, :] = np.where(new, final, points[..., 0, :])

@@ -271,10 +271,13 @@ def visiting_order(seeds, num_groups: int, size: int, batch: int, num_steps: int
 
 
 def describe(solver: NetworkTraining) -> str:
-    """The solver as text; a network function is named, since its address would differ between runs."""
+    """The solver as text; functions are named, since their addresses would differ between runs."""
     values = {field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)}
-    if callable(values["network"]):
-        values["network"] = getattr(values["network"], "__qualname__", type(values["network"]).__name__)
+    if values.get("training_loss", 0) is None:
+        del values["training_loss"]
+    for name, value in values.items():
+        if callable(value):
+            values[name] = getattr(value, "__qualname__", type(value).__name__)
     return (
         f"{type(solver).__name__}(" + ", ".join(f"{name}={value!r}" for name, value in values.items()) + ")"
     )
