@@ -163,6 +163,9 @@ class InverseProblem:
             logarithm of a density it is |x - m|^2 / (2 s^2).
         residuals: r, (x, output, y) -> (m,) with |r|^2 / 2 = L + R, for methods of least squares; None where
             the loss is no sum of squares.
+        window: k -> the problem of which only the first k entries of each target are known, for
+            `GrowingWindows`; None where targets do not grow with time. One of its evaluations costs the share
+            k / K of one of all K entries.
         settings: the settings that define this family, for manifests; plain numbers and texts.
         starts: where classical solvers begin, see `Starts`.
         recommended: network and hyperparameters, see `Recommended`.
@@ -187,6 +190,7 @@ class InverseProblem:
     training_loss: Callable | None = None
     prior_loss: Callable | None = None
     residuals: Callable | None = None
+    window: Callable | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     starts: Starts = Starts()
     recommended: Recommended = Recommended()

@@ -199,6 +199,7 @@ def lorenz96(
         loss=loss,
         prior_loss=prior_loss,
         residuals=residuals,
+        window=lambda count: lorenz96(**{**settings, "num_times": count}),
         training_loss=lambda output, y, prior: jnp.log(loss(output, y) + prior),
         sample_x=sample_x,
         observe=lambda key, output: output + noise * jax.random.normal(key, output.shape, output.dtype),

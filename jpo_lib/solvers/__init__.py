@@ -2,14 +2,16 @@
 
 from jpo_lib.solvers.bfgs import BFGS
 from jpo_lib.solvers.first_order import Adam, GradientDescent
+from jpo_lib.solvers.gauss_newton import GaussNewton
 from jpo_lib.solvers.joint import JointOptimization
 from jpo_lib.solvers.lbfgs import LBFGS
 from jpo_lib.solvers.multi_start import MultiStart
 from jpo_lib.solvers.solver import Solver, complete, solve
 from jpo_lib.solvers.supervised import Supervised
+from jpo_lib.solvers.windows import GrowingWindows
 
 SOLVERS = {
-    cls.__name__: cls for cls in (BFGS, LBFGS, GradientDescent, Adam, MultiStart, JointOptimization, Supervised)
+    cls.__name__: cls for cls in (BFGS, LBFGS, GaussNewton, GradientDescent, Adam, MultiStart, GrowingWindows, JointOptimization, Supervised)
 }
 
 __all__ = [
@@ -17,7 +19,9 @@ __all__ = [
     "LBFGS",
     "SOLVERS",
     "Adam",
+    "GaussNewton",
     "GradientDescent",
+    "GrowingWindows",
     "JointOptimization",
     "MultiStart",
     "Solver",

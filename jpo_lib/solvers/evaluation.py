@@ -143,3 +143,25 @@ def _evaluation(problem: InverseProblem, training_loss: Callable | None) -> Eval
         return jnp.where(finite, loss, jnp.inf), jnp.where(finite, gradient, 0.0)
 
     return Evaluation(problem, jax.vmap(evaluate_one))
+
+
+@functools.lru_cache(maxsize=64)
+def least_squares_evaluation(problem: InverseProblem) -> Evaluation:
+    """(x (B, d), v (B, d)), context, y -> |r|^2 / 2 (B,), and J' r (B, d) or, where v is not zero, J' J v.
+
+    r are the problem's residuals at x and J their derivative in x. Where a value is not finite, the loss is
+    infinite and the product zero.
+    """
+
+    def evaluate_one(asked, context, y):
+        x, v = asked
+        residuals, tangent = jax.linearize(
+            lambda x: problem.residuals(x, problem.simulate(x, context), y),  # pyright: ignore[reportOptionalCall]
+            x,
+        )
+        loss = 0.5 * jnp.sum(jnp.square(residuals))
+        (product,) = jax.linear_transpose(tangent, x)(jnp.where(jnp.any(v != 0.0), tangent(v), residuals))
+        finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(product))
+        return jnp.where(finite, loss, jnp.inf), jnp.where(finite, product, 0.0)
+
+    return Evaluation(problem, jax.vmap(evaluate_one))

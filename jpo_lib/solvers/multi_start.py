@@ -82,6 +82,12 @@ class MultiStart(LaneSolver):
                 f"got {shape}; give fewer points or allow more starts."
             )
 
+    def evaluation(self, problem):
+        return self.solver.evaluation(problem)
+
+    def asked(self, state: MultiStartState):
+        return self.solver.asked(state.inner)
+
     def begin(self, x0, environment) -> MultiStartState:
         inner = self.solver.begin(x0, environment)
         zero = jnp.int32(0)
