@@ -46,6 +46,7 @@ _HOMES = {
             "SOLVERS",
             "Adam",
             "BFGS",
+            "EnsembleSmoother",
             "GaussNewton",
             "GradientDescent",
             "GrowingWindows",

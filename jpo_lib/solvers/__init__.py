@@ -6,12 +6,13 @@ from jpo_lib.solvers.gauss_newton import GaussNewton
 from jpo_lib.solvers.joint import JointOptimization
 from jpo_lib.solvers.lbfgs import LBFGS
 from jpo_lib.solvers.multi_start import MultiStart
+from jpo_lib.solvers.smoother import EnsembleSmoother
 from jpo_lib.solvers.solver import Solver, complete, solve
 from jpo_lib.solvers.supervised import Supervised
 from jpo_lib.solvers.windows import GrowingWindows
 
 SOLVERS = {
-    cls.__name__: cls for cls in (BFGS, LBFGS, GaussNewton, GradientDescent, Adam, MultiStart, GrowingWindows, JointOptimization, Supervised)
+    cls.__name__: cls for cls in (BFGS, LBFGS, GaussNewton, GradientDescent, Adam, MultiStart, GrowingWindows, EnsembleSmoother, JointOptimization, Supervised)
 }
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "LBFGS",
     "SOLVERS",
     "Adam",
+    "EnsembleSmoother",
     "GaussNewton",
     "GradientDescent",
     "GrowingWindows",

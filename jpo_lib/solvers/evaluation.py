@@ -145,6 +145,15 @@ def _evaluation(problem: InverseProblem, training_loss: Callable | None) -> Eval
     return Evaluation(problem, jax.vmap(evaluate_one))
 
 
+def check_residuals(problem: InverseProblem) -> None:
+    """Refuse a problem that is not one of least squares."""
+    if problem.residuals is None:
+        raise ValueError(
+            f"problem: expected one with residuals, got {problem.name!r} without; give it `residuals` or use "
+            "BFGS."
+        )
+
+
 @functools.lru_cache(maxsize=64)
 def least_squares_evaluation(problem: InverseProblem) -> Evaluation:
     """(x (B, d), v (B, d)), context, y -> |r|^2 / 2 (B,), and J' r (B, d) or, where v is not zero, J' J v.

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jpo_lib.problem import InverseProblem, Status, check_integer, check_positive
 from jpo_lib.solvers.bfgs import BFGS, BFGSState, _begin_search, _choose
-from jpo_lib.solvers.evaluation import Program, least_squares_evaluation
+from jpo_lib.solvers.evaluation import Program, check_residuals, least_squares_evaluation
 
 
 class ConjugateGradients(NamedTuple):
@@ -65,11 +65,7 @@ class GaussNewton(BFGS):
         check_positive(inner_tolerance=self.inner_tolerance)
 
     def evaluation(self, problem: InverseProblem) -> Program:
-        if problem.residuals is None:
-            raise ValueError(
-                f"problem: expected one with residuals, got {problem.name!r} without; give it `residuals` or "
-                "use BFGS."
-            )
+        check_residuals(problem)
         return least_squares_evaluation(problem)
 
     def asked(self, state: GaussNewtonState):

@@ -156,4 +156,5 @@ def stacked(results: Sequence[Result], solver: Solver) -> Result:
         run_seconds=sum(result.run_seconds for result in results),
         solver=repr(solver),
         seed=tuple(seed for result in results for seed in result.seeds),
+        extras={name: np.stack([result.extras[name] for result in results]) for name in results[0].extras},
     )
