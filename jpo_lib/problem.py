@@ -214,13 +214,24 @@ class InverseProblem:
         return self.loss_of(x, self.simulate(x, context), y)
 
     def loss_of(self, x, output, y):
-        """L(output, y) + R(x) for one problem that has been simulated. Arguments as for `objective`."""
+        """L(output, y) + R(x) for one problem that has been simulated.
+
+        Arguments:
+            x: parameters, shape (d,), unit of x.
+            output: F(x, c).
+            y: target, of the shape and unit of the output.
+        """
         loss = self.loss(output, y)
         return loss if self.prior_loss is None else loss + self.prior_loss(x)
 
     def judged(self, function: Callable, x, output, y):
         """A threshold or a training loss of one problem: function(output, y), or with a prior term
-        function(output, y, R(x))."""
+        function(output, y, R(x)).
+
+        Arguments:
+            function: the threshold or training loss.
+            x, output, y: see `loss_of`.
+        """
         return function(output, y) if self.prior_loss is None else function(output, y, self.prior_loss(x))
 
     def difference(self, x, other):

@@ -27,6 +27,7 @@ FROM_ELSEWHERE = (
     "JointOptimization",
     "billiards",
     "kuramoto_sivashinsky",
+    "lorenz96",
     "navier_stokes",
     "simulate_shot",
     "wave_packet",

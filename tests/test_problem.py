@@ -177,11 +177,13 @@ def test_a_prior_term_is_in_all_that_is_descended_and_reported():
     np.testing.assert_allclose(single.x, minimum, atol=1e-4)
     np.testing.assert_allclose(single.loss, lowest, rtol=1e-4)
     solver = jpo.JointOptimization(num_steps=400, learning_rate=1e-2)
-    losses = (None, lambda output, y, prior: jnp.log(problem.loss(output, y) + prior))
-    for training_loss in losses:
-        joint = jpo.solve(problem, data, dataclasses.replace(solver, training_loss=training_loss))
+    losses = None, lambda output, y, prior: jnp.log(problem.loss(output, y) + prior)
+    joints = [jpo.solve(problem, data, dataclasses.replace(solver, training_loss=loss)) for loss in losses]
+    for joint in joints:
         np.testing.assert_allclose(joint.x, minimum, atol=0.1)
         np.testing.assert_allclose(joint.loss, objective(joint.x, None, data.y), rtol=1e-4)
+    assert np.any(joints[0].x != joints[1].x)
+    joint = joints[0]
     starts = refinement_starts(problem, joint, 100, spread=0.5)  # no box: 0.5 times twice the scale
     assert abs((starts - joint.x[:, None])[:, 1:].std() - 1.0) < 0.03
     refined = jpo.refine(problem, data, joint)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import jpo_lib as jpo
 from jpo_book import studies
+from jpo_book.names import EXPERIMENTS
 from jpo_lib.problem import Status
 
 
@@ -278,7 +279,7 @@ def test_bad_input_is_refused_in_one_sentence(make, words):
 
 def reference_cells():
     """The classical cell of each problem in the smallest profile; others have larger simulations."""
-    for name in jpo.PROBLEMS:
+    for name in EXPERIMENTS:
         cells = [cell for cell in studies.plan(name, "smoke") if cell.kind == "classical"]
         yield pytest.param(cells[0], id=name)
 

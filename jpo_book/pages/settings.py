@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
@@ -39,10 +39,14 @@ def _one_problem(problem: InverseProblem):
     return context, target
 
 
+def _experiments() -> list[tuple[str, Callable[..., InverseProblem]]]:
+    return [(name, PROBLEMS[name]) for name in EXPERIMENTS]
+
+
 def experiments_rows() -> tuple[list[str], list[list[str]]]:
     """Header and rows: what is unknown, known and observed in each experiment, and its settings."""
     rows = []
-    for name, make in PROBLEMS.items():
+    for name, make in _experiments():
         problem = make()
         context, target = _one_problem(problem)
         known = ", ".join(_shape(leaf.shape) for leaf in jax.tree.leaves(context)) or "nothing"
@@ -56,7 +60,7 @@ def experiments_rows() -> tuple[list[str], list[list[str]]]:
 def networks_rows() -> tuple[list[str], list[list[str]]]:
     """Header and rows: class, trained arrays and number of trained weights of each experiment's network."""
     rows = []
-    for name, make in PROBLEMS.items():
+    for name, make in _experiments():
         network = eqx.filter_eval_shape(network_for(make()), jax.random.key(0))
         leaves = eqx.filter(jax.tree.leaves(network), lambda leaf: hasattr(leaf, "shape"))
         shapes = [leaf.shape for leaf in leaves if leaf is not None]
@@ -71,7 +75,7 @@ def optimizers_rows() -> tuple[list[str], list[list[str]]]:
     in."""
     rows = []
     for solver_name, cls in SOLVERS.items():
-        for name, make in PROBLEMS.items():
+        for name, make in _experiments():
             solver = complete(make(), cls())
             values = {field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)}
             if solver_name == "MultiStart":

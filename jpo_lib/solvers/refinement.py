@@ -37,7 +37,12 @@ def refinement_starts(
     check_integer("num_restarts", num_restarts, 1)
     check_integer("seed", seed, 0)
     check_positive(spread=spread)
-    if problem.bounds is None and problem.scale is None:
+    if problem.bounds is not None:
+        lower, upper = (np.asarray(bound) for bound in problem.bounds)
+        width = upper - lower
+    elif problem.scale is not None:
+        lower, upper, width = -np.inf, np.inf, 2 * np.asarray(problem.scale[1])
+    else:
         raise ValueError(
             f"problem: expected one with bounds or a scale, got {problem.name!r} without; pass restarts of "
             "your own to solve."
@@ -48,8 +53,6 @@ def refinement_starts(
             f"{joint.solver.partition('(')[0]}; "
             "train a network first."
         )
-    lower, upper = (np.asarray(bound) for bound in problem.bounds or (-np.inf, np.inf))
-    width = upper - lower if problem.bounds else 2 * np.asarray(problem.scale[1])
     noise = np.random.default_rng([seed, 2]).standard_normal(
         (*joint.x.shape[:-1], num_restarts, joint.x.shape[-1])
     )
