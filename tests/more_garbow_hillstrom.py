@@ -115,8 +115,7 @@ PROBLEMS = {
     "Wood (14)": (wood, [-3.0, -1.0, -3.0, -1.0], 0.0),
     "Kowalik and Osborne (15)": (
         lambda x: (
-            KOWALIK_Y
-            - x[0] * (KOWALIK_U**2 + KOWALIK_U * x[1]) / (KOWALIK_U**2 + KOWALIK_U * x[2] + x[3])
+            KOWALIK_Y - x[0] * (KOWALIK_U**2 + KOWALIK_U * x[1]) / (KOWALIK_U**2 + KOWALIK_U * x[2] + x[3])
         ),
         [0.25, 0.39, 0.415, 0.39],
         3.07505e-4,

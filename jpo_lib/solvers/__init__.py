@@ -12,7 +12,19 @@ from jpo_lib.solvers.supervised import Supervised
 from jpo_lib.solvers.windows import GrowingWindows
 
 SOLVERS = {
-    cls.__name__: cls for cls in (BFGS, LBFGS, GaussNewton, GradientDescent, Adam, MultiStart, GrowingWindows, EnsembleSmoother, JointOptimization, Supervised)
+    cls.__name__: cls
+    for cls in (
+        BFGS,
+        LBFGS,
+        GaussNewton,
+        GradientDescent,
+        Adam,
+        MultiStart,
+        GrowingWindows,
+        EnsembleSmoother,
+        JointOptimization,
+        Supervised,
+    )
 }
 
 __all__ = [

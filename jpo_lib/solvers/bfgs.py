@@ -326,7 +326,9 @@ class BFGS(LaneSolver):
         epsilon = jnp.finfo(loss.dtype).eps
         move = step * state.direction
         x = state.x_base + move
-        inverse_hessian, direction = self._aim(state.inverse_hessian, move, gradient - state.gradient, gradient)
+        inverse_hessian, direction = self._aim(
+            state.inverse_hessian, move, gradient - state.gradient, gradient
+        )
         slope = jnp.dot(gradient, direction)
         # SciPy's guess of the loss before the start makes the first step about one unit of x long.
         previous_loss = jnp.where(first, loss + 0.5 * jnp.linalg.norm(gradient), state.loss)

@@ -67,7 +67,9 @@ class LBFGS(BFGS):
             latest(inverse_hessian.moves, move),
             latest(inverse_hessian.changes, change),
             latest(inverse_hessian.rho, 1.0 / divisor),
-            jnp.where(usable, divisor / jnp.where(usable, jnp.dot(change, change), 1.0), inverse_hessian.scale),
+            jnp.where(
+                usable, divisor / jnp.where(usable, jnp.dot(change, change), 1.0), inverse_hessian.scale
+            ),
         )
         direction = -_applied(pairs, gradient)
         uphill = ~(jnp.dot(gradient, direction) < 0.0)

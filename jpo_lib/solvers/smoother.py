@@ -12,7 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jpo_lib._progress import progress_bar
-from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer, check_positive, random_stream
+from jpo_lib.problem import (
+    Dataset,
+    InverseProblem,
+    Result,
+    Status,
+    check_integer,
+    check_positive,
+    random_stream,
+)
 from jpo_lib.solvers.devices import check_shares, on_host, placed
 from jpo_lib.solvers.evaluation import Evaluation, check_residuals
 from jpo_lib.solvers.solver import Solver, for_all_seeds, stacked
