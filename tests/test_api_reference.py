@@ -23,8 +23,12 @@ CALLED = sorted(set(OBJECTS) - {"Status"})
 FROM_ELSEWHERE = (
     "Adam",
     "BFGS",
+    "EnsembleSmoother",
+    "GaussNewton",
+    "GrowingWindows",
     "InverseProblem",
     "JointOptimization",
+    "LBFGS",
     "billiards",
     "kuramoto_sivashinsky",
     "lorenz96",

@@ -115,7 +115,8 @@ def growing(count, calls=None, length=4):
 
     def simulate(x, context):
         if calls is not None:
-            jax.debug.callback(lambda _: calls.append(count / length), x[0])
+            append = calls.append
+            jax.debug.callback(lambda _: append(count / length), x[0])
         return jnp.sin(2.0 ** jnp.arange(count) * x[0])
 
     return jpo.InverseProblem(
@@ -191,6 +192,7 @@ def test_what_a_problem_lacks_is_said_in_one_sentence(solver, words):
         ),
         (lambda: jpo.EnsembleSmoother(num_members=1), "num_members: expected a whole number of at least 2"),
         (lambda: jpo.EnsembleSmoother(shrink=2.0), "shrink: expected at most 1, got 2.0"),
+        (lambda: jpo.GrowingWindows(jpo.JointOptimization()), "solver: expected a solver of single problems"),
         (lambda: jpo.GrowingWindows(windows=(5, 3)), "windows: expected growing numbers, got (5, 3)"),
         (
             lambda: jpo.GrowingWindows(num_starts=0),

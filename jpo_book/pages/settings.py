@@ -70,15 +70,22 @@ def networks_rows() -> tuple[list[str], list[list[str]]]:
     return ["experiment", "network", "what it computes", "trained arrays", "weights"], rows
 
 
+# What a solver asks of a problem, besides what all have.
+NEEDED = {"GaussNewton": "residuals", "EnsembleSmoother": "residuals", "GrowingWindows": "window"}
+
+
 def optimizers_rows() -> tuple[list[str], list[list[str]]]:
     """Header and rows: the hyperparameters of every solver with each experiment's recommendations filled
     in."""
     rows = []
     for solver_name, cls in SOLVERS.items():
         for name, make in _experiments():
-            solver = complete(make(), cls())
+            problem = make()
+            if getattr(problem, NEEDED.get(solver_name, "name")) is None:
+                continue
+            solver = complete(problem, cls())
             values = {field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)}
-            if solver_name == "MultiStart":
+            if "solver" in values:
                 inner = values["solver"]
                 most = f"at most {inner.max_evaluations} evaluations each"
                 values["solver"] = f"{type(inner).__name__}, {most}"

@@ -21,8 +21,8 @@ from jpo_lib.solvers.lanes import LaneSolver
 ARMIJO, CURVATURE = 1e-4, 0.9  # the constants of the strong Wolfe conditions
 MAX_TRIALS = 40  # evaluations per line search
 SMALL, LARGE = 1e-30, 1e30  # bounds of the step
-# Unknowns up to which the update is written as a product of matrices, O(d^3); the results of the book have its
-# round-off.
+# Unknowns up to which the update is written as a product of matrices, O(d^3), whose round-off the results of
+# the book have.
 LARGEST_PRODUCT = 16
 
 

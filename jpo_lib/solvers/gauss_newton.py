@@ -19,7 +19,7 @@ class ConjugateGradients(NamedTuple):
     step: jax.Array  # p so far
     rest: jax.Array  # -g - J' J p
     direction: jax.Array  # zero outside of the inner iteration
-    count: jax.Array
+    num_products: jax.Array
 
 
 class GaussNewtonState(NamedTuple):
@@ -71,13 +71,14 @@ class GaussNewton(BFGS):
     def asked(self, state: GaussNewtonState):
         return state.x, state.inner.direction
 
-    def begin(self, x0, environment) -> GaussNewtonState:
+    # The states are others than those of BFGS.
+    def begin(self, x0, environment) -> GaussNewtonState:  # pyright: ignore[reportIncompatibleMethodOverride]
         outer = super().begin(x0, environment)
         nothing = jnp.zeros_like(x0)
         inner = ConjugateGradients(nothing, nothing, nothing, jnp.int32(0))
         return GaussNewtonState(x0, outer.status, jnp.zeros((), bool), inner, outer)
 
-    def update(self, state: GaussNewtonState, loss, gradient, environment) -> GaussNewtonState:
+    def update(self, state, loss, gradient, environment) -> GaussNewtonState:  # pyright: ignore[reportIncompatibleMethodOverride]
         return _choose(
             state.inside, self._inside(state, gradient), self._outside(state, loss, gradient, environment)
         )
@@ -100,9 +101,9 @@ class GaussNewton(BFGS):
         length = jnp.where(curved, square / jnp.where(curved, curvature, 1.0), 0.0)
         step, rest = inner.step + length * inner.direction, inner.rest - length * product
         ratio = jnp.dot(rest, rest) / jnp.where(square > 0.0, square, 1.0)
-        count = inner.count + 1
+        num_products = inner.num_products + 1
         small = jnp.linalg.norm(rest) <= self.inner_tolerance * jnp.linalg.norm(outer.gradient)
-        ended = ~curved | small | (count >= self.max_inner)
+        ended = ~curved | small | (num_products >= self.max_inner)
 
         slope = jnp.dot(step, outer.gradient)
         downhill = slope < 0.0
@@ -114,7 +115,9 @@ class GaussNewton(BFGS):
             jnp.where(ended, aimed.x, state.x),
             jnp.full_like(state.status, Status.RUNNING),
             ~ended,
-            ConjugateGradients(step, rest, jnp.where(ended, 0.0, rest + ratio * inner.direction), count),
+            ConjugateGradients(
+                step, rest, jnp.where(ended, 0.0, rest + ratio * inner.direction), num_products
+            ),
             _choose(ended, aimed, outer),
         )
 

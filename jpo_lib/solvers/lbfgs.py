@@ -15,7 +15,7 @@ MANY_UNKNOWNS = 100  # from here on LBFGS is what is recommended
 
 
 class Pairs(NamedTuple):
-    """The last moves and changes of the gradient, the latest one last; rho is zero where there is none yet."""
+    """The last moves and changes of the gradient, the latest one last; rho is zero where there is none."""
 
     moves: jax.Array  # (memory, d)
     changes: jax.Array  # (memory, d)
@@ -25,8 +25,8 @@ class Pairs(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class LBFGS(BFGS):
-    """Quasi-Newton descent: x <- x + a p, p = -H grad L(x), with H made from the last m moves s and changes of
-    the gradient y alone.
+    """Quasi-Newton descent: x <- x + a p, p = -H grad L(x), with H made from the last m moves s and changes y
+    of the gradient alone.
 
     H is what m updates of BFGS make of (s.y / y.y) I, with the latest pair; it is applied by the recursion of
     two loops, in O(m d). Memory per problem is 2 m d numbers. All else is as in `BFGS`: line search, stopping

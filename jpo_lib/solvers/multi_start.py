@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jpo_lib.problem import Status, check_integer
-from jpo_lib.solvers.lbfgs import quasi_newton
 from jpo_lib.solvers.lanes import LaneSolver
+from jpo_lib.solvers.lbfgs import quasi_newton
 from jpo_lib.solvers.solver import left_open
 
 
@@ -32,8 +32,8 @@ class MultiStart(LaneSolver):
     same trip, so that no problem waits for another.
 
     Hyperparameters that are None are those that the problem recommends. A recommendation is for runs of
-    `BFGS(max_evaluations=60)`, the solver where none is given (from 100 unknowns on `LBFGS`); with another one what is open is 24 starts and
-    1000 evaluations.
+    `BFGS(max_evaluations=60)`, the solver where none is given (from 100 unknowns on `LBFGS`); with another
+    one what is open is 24 starts and 1000 evaluations.
 
     Arguments:
         solver: the solver of single runs.

@@ -74,8 +74,8 @@ def refine(
     seed: int = 0,
     devices=None,
 ) -> Result:
-    """BFGS (from 100 unknowns on, LBFGS) from joint.x until a problem is solved; where a run fails, again from `refinement_starts`. In
-    short:
+    """BFGS, from 100 unknowns on LBFGS, from joint.x until a problem is solved; where a run fails, again from
+    `refinement_starts`. In short:
 
         solve(problem, data, MultiStart(BFGS(max_evaluations=25), num_starts=3), x0=joint.x,
         restarts=refinement_starts(...))

@@ -58,7 +58,6 @@ def _programs(problem: InverseProblem, num_members: int) -> tuple[Evaluation, Ev
             jnp.where(better, candidates[best], x),
             jnp.where(better, losses[best], loss),
             jnp.where(better, tried[best], kept),
-            better,
         )
 
     return Evaluation(problem, jax.vmap(residuals)), Evaluation(problem, jax.vmap(iterate))
@@ -143,7 +142,7 @@ class EnsembleSmoother(Solver):
                 point = placed((x, loss, values, jax.random.key_data(keys), deviation, spread), mesh)
                 step, more = iterate.compiled(point, *known)
                 seconds += more
-                *new, better = on_host(step(point, *known))
+                new = on_host(step(point, *known))
                 x, loss, values = (
                     np.where(active.reshape(-1, *[1] * (old.ndim - 1)), one, old)
                     for one, old in zip(new, (x, loss, values))

@@ -29,18 +29,19 @@ class _Window(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class GrowingWindows(Solver):
-    """x <- the solution for the first k entries of the target, from x, for growing k: a descent on a landscape
-    that becomes rugged little by little.
+    """x <- the solution for the first k entries of the target, from x, for k = k_1 < k_2 < ... < K.
 
-    A short window of a chaotic motion has few local minima and a wide valley, whose bottom is a good start for
-    the next window. A window ends when its own problem is solved or its run has ended; the whole window, when
-    its loss is below the threshold. A problem that is not solved then starts again from a random point, drawn
-    as `MultiStart` draws it. An evaluation in a window of k of K entries counts as k / K evaluations, so that
-    counts are no whole numbers. The thresholds of the windows are known where data.x_true is; without it each
-    window is left when its run ends.
+    The landscape becomes rugged little by little: a short window of a chaotic motion has few local minima and
+    a wide valley, whose bottom is a good start for the next window. A window is left when its own problem is
+    solved or its run has ended. A problem that the whole window leaves unsolved starts again from a random
+    point, drawn as `MultiStart` draws it. The thresholds of the windows are known where data.x_true is;
+    without it each window is left when its run ends.
+
+    An evaluation in a window of k of K entries counts as k / K evaluations, so that counts are no whole
+    numbers.
 
     Arguments:
-        solver: what descends in each window, from a point; `BFGS(max_evaluations=100)` when None, from 100
+        solver: what descends in each window, from a point; `BFGS(max_evaluations=40)` when None, from 100
             unknowns on `LBFGS`.
         windows: lengths k of the windows before the whole one, growing; numbers of entries.
         num_starts: largest number of starts per problem, each with all windows.
@@ -66,9 +67,14 @@ class GrowingWindows(Solver):
             check_integer("windows", window, 1)
         if list(self.windows) != sorted(set(self.windows)):
             raise ValueError(f"windows: expected growing numbers, got {self.windows}; sort them.")
+        if self.solver is not None and not hasattr(self.solver, "stop_when_solved"):
+            raise ValueError(
+                "solver: expected a solver of single problems such as BFGS(), got "
+                f"{type(self.solver).__name__}; pass one of those."
+            )
 
     def completed(self, problem, num_problems=None):
-        solver = quasi_newton(problem, max_evaluations=100) if self.solver is None else self.solver
+        solver = quasi_newton(problem, max_evaluations=40) if self.solver is None else self.solver
         solver = dataclasses.replace(solver.completed(problem, num_problems), stop_when_solved=True)
         return dataclasses.replace(self, solver=solver)
 
