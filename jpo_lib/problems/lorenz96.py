@@ -211,7 +211,7 @@ def lorenz96(
             ),
             solvers={
                 "JointOptimization": {
-                    "learning_rate": 2e-3,
+                    "learning_rate": 8e-3,
                     "num_steps": 640,
                     "batch_size": 64,
                     "clip_problem": 5.0,
