@@ -58,6 +58,7 @@ _HOMES = {
         ],
         "jpo_lib.solvers",
     ),
+    **dict.fromkeys(["TrainedNetworks", "load_networks"], "jpo_lib.solvers.trained"),
     **dict.fromkeys(["continued", "refine"], "jpo_lib.solvers.refinement"),
 }
 __all__ = sorted(_HOMES)

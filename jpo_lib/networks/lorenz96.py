@@ -19,9 +19,8 @@ class CircularConvolution(eqx.Module):
     weight: jax.Array
     bias: jax.Array
 
-    def __init__(self, key, in_channels: int, out_channels: int, scale: float = 1.0):
-        shape = (3 * in_channels, out_channels)
-        self.weight = scale * he_normal(key, shape, 3 * in_channels)
+    def __init__(self, key, in_channels: int, out_channels: int):
+        self.weight = 0.5 * he_normal(key, (3 * in_channels, out_channels), 3 * in_channels)
         self.bias = jnp.zeros(out_channels)
 
     def __call__(self, u):
@@ -32,12 +31,14 @@ class CircularConvolution(eqx.Module):
 
 
 class ResidualRing(eqx.Module):
-    """x = m + S W h_D,  h_{k + 1} = h_k + silu(W_k h_k),  h_0 = silu(W_in (y - m) / S), all W circular
-    convolutions.
+    """x = m + 3 S tanh(W silu(h_D) / 3),  h_{k + 1} = h_k + W_k silu(h_k),  h_0 = W_in (y - m) / S, all W
+    circular convolutions.
 
     A place of the ring is an observed variable with its values at all times as channels; the answer of a
     place is the state of that variable and of the unobserved ones behind it. So a shift of the observations
     by one place shifts the answer by one place, for any weights: the network has the symmetry of the problem.
+    The bound of three deviations keeps states in the range in which time steps are stable: without it, twice
+    the recommended learning rate sends all answers where nothing is finite, and no gradient leads back.
 
     Arguments:
         num_times: number of times of observation.
@@ -66,13 +67,14 @@ class ResidualRing(eqx.Module):
     ):
         first, last, *keys = jax.random.split(key, depth + 2)
         self.first = CircularConvolution(first, num_times, width)
-        self.layers = [CircularConvolution(k, width, width, 0.5) for k in keys]
-        self.last = CircularConvolution(last, width, stride, 0.3)
+        self.layers = [CircularConvolution(k, width, width) for k in keys]
+        self.last = CircularConvolution(last, width, stride)
         self.middle, self.spread = middle, spread
 
     def __call__(self, y, context=None, identifier=None):
         del context, identifier
-        h = jax.nn.silu(self.first((y.T - self.middle) / self.spread))
+        h = self.first((y.T - self.middle) / self.spread)
         for layer in self.layers:
-            h = h + jax.nn.silu(layer(h))
-        return self.middle + self.spread * jnp.ravel(self.last(h))
+            h = h + layer(jax.nn.silu(h))
+        answer = jnp.ravel(self.last(jax.nn.silu(h)))
+        return self.middle + 3.0 * self.spread * jnp.tanh(answer / 3.0)

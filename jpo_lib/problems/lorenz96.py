@@ -212,12 +212,12 @@ def lorenz96(
             ),
             solvers={
                 "JointOptimization": {
-                    "learning_rate": 2e-3,
+                    "learning_rate": 8e-3,
                     "num_steps": 640,
                     "batch_size": 64,
                     "clip_problem": 5.0,
                 },
-                "MultiStart": {"run_evaluations": 100, "num_starts": 24, "max_evaluations": 2400},
+                "MultiStart": {"run_evaluations": 120, "num_starts": 24, "max_evaluations": 2880},
             },
             refinement={"max_evaluations": 500, "num_starts": 1},
         ),

@@ -12,6 +12,7 @@ import numpy as np
 from jpo_lib._progress import progress_bar
 from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer
 from jpo_lib.solvers.evaluation import evaluation
+from jpo_lib.solvers.trained import TrainedNetworks
 from jpo_lib.solvers.training import (
     Networks,
     NetworkTraining,
@@ -54,9 +55,8 @@ class JointOptimization(NetworkTraining):
         num_recorded: K, number of evenly spaced steps at which the outputs for all problems are recorded.
     Result extras: x_initial and x_final (N, d), the first and last outputs of the network; num_diverged (N,),
         how many evaluations were not finite; network, the trained networks stacked along their leading axes
-        (groups), and solver, from which `jpo_lib.solvers.training.predict` answers further problems. With
-        num_recorded: recorded_steps (K,), x_recorded and x_recorded_next (K, N, d), the outputs before and
-        after each of these steps.
+        (groups), see `Result.network`. With num_recorded: recorded_steps (K,), x_recorded and x_recorded_next
+        (K, N, d), the outputs before and after each of these steps.
     Raises:
         ValueError: if a number is out of range or sizes do not divide.
 
@@ -150,7 +150,8 @@ def run_joint(
                 ],
                 axis=1,
             )
-    extras |= {"network": stacked_networks(trained, len(seeds)), "solver": solver}
+    network = stacked_networks(trained, len(seeds))
+    extras |= {"network": network, "trained": TrainedNetworks(network, problem, solver)}
     return Result(
         x=x,
         loss=loss,
