@@ -63,6 +63,13 @@ def _programs(problem: InverseProblem, num_members: int) -> tuple[Evaluation, Ev
     return Evaluation(problem, jax.vmap(residuals)), Evaluation(problem, jax.vmap(iterate))
 
 
+@functools.lru_cache(maxsize=64)
+def _deviation(problem: InverseProblem, dtype) -> np.ndarray:
+    """The standard deviation of each unknown under the prior, shape (d,)."""
+    keys = jax.random.split(random_stream(0, "deviation"), NUM_DRAWS)
+    return np.std(jax.jit(jax.vmap(problem.sample_x))(keys), axis=0).astype(dtype)
+
+
 @dataclasses.dataclass(frozen=True)
 class EnsembleSmoother(Solver):
     """x <- x + A' w,  w = argmin |r(x) + S' w|^2 / 2 + l |w|^2 / 2, for a loss |r(x)|^2 / 2 with residuals r.
@@ -119,8 +126,7 @@ class EnsembleSmoother(Solver):
         count, begun = data.num_problems, time.perf_counter()
         threshold = np.asarray(data.threshold)
         stream = random_stream(seed, "ensemble")
-        drawn = jax.vmap(problem.sample_x)(jax.random.split(stream, NUM_DRAWS))
-        deviation = jnp.broadcast_to(jnp.std(drawn, axis=0).astype(x.dtype), x.shape)
+        deviation = jnp.broadcast_to(_deviation(problem, x.dtype), x.shape)
         known = placed((data.context, data.y), mesh)
         first, iterate = _programs(problem, self.num_members)
         start, seconds = first.compiled(placed(x, mesh), *known)
