@@ -138,7 +138,12 @@ def test_windows_lead_to_the_minimum_that_one_descent_misses():
     windows = jpo.solve(problem, data, jpo.GrowingWindows(windows=(1, 2), num_starts=1))
     assert windows.solved.mean() > plain.solved.mean() + 0.2
     np.testing.assert_allclose(windows.x[windows.solved], data.x_true[windows.solved], atol=1e-3)
-    again = jpo.solve(problem, data, jpo.GrowingWindows(windows=(1, 2), num_starts=8), seed=[0, 1])
+    half = jpo.solve(problem, data, jpo.GrowingWindows(num_starts=1))
+    same = jpo.solve(problem, data, jpo.GrowingWindows(windows=(2,), num_starts=1))
+    np.testing.assert_array_equal(half.x, same.x)
+    with pytest.raises(ValueError, match="less than its 4 entries"):
+        jpo.solve(problem, data, jpo.GrowingWindows(windows=(2, 4)))
+    again = jpo.solve(problem, data, jpo.GrowingWindows(windows=(1, 2), num_starts=6), seed=[0, 1])
     assert again.solved.shape == (2, 64) and (again.solved.mean(axis=1) >= windows.solved.mean()).all()
     assert (again.solved == (again.status == Status.SOLVED)).all()
     # The first start is the same; who was solved by it pays no more.
@@ -172,7 +177,7 @@ def test_an_evaluation_in_a_window_counts_as_its_share(solver):
         (jpo.GaussNewton(), "problem: expected one with residuals, got 'linear' without"),
         (jpo.MultiStart(jpo.GaussNewton()), "problem: expected one with residuals, got 'linear' without"),
         (jpo.EnsembleSmoother(), "problem: expected one with residuals, got 'linear' without"),
-        (jpo.GrowingWindows(), "windows: expected a problem with windows"),
+        (jpo.GrowingWindows(), "windows: expected a problem with windows of less than its 12 entries, got"),
     ],
 )
 def test_what_a_problem_lacks_is_said_in_one_sentence(solver, words):

@@ -43,7 +43,8 @@ class GrowingWindows(Solver):
     Arguments:
         solver: what descends in each window, from a point; `BFGS(max_evaluations=40)` when None, from 100
             unknowns on `LBFGS`.
-        windows: lengths k of the windows before the whole one, growing; numbers of entries.
+        windows: lengths k of the windows before the whole one, growing; numbers of entries. One of half of
+            them when None.
         num_starts: largest number of starts per problem, each with all windows.
         max_evaluations: no start is begun when this many evaluations are spent.
     Raises:
@@ -56,16 +57,16 @@ class GrowingWindows(Solver):
     fallbacks: ClassVar = {}
 
     solver: Any = left_open()
-    windows: tuple[int, ...] = (5,)
+    windows: tuple[int, ...] | None = None
     num_starts: int = 24
     max_evaluations: int = 1000
 
     def __post_init__(self):
         for name in ("num_starts", "max_evaluations"):
             check_integer(name, getattr(self, name), 1)
-        for window in self.windows:
+        for window in self.windows or ():
             check_integer("windows", window, 1)
-        if list(self.windows) != sorted(set(self.windows)):
+        if list(self.windows or ()) != sorted(set(self.windows or ())):
             raise ValueError(f"windows: expected growing numbers, got {self.windows}; sort them.")
         if self.solver is not None and not hasattr(self.solver, "stop_when_solved"):
             raise ValueError(
@@ -89,13 +90,14 @@ class GrowingWindows(Solver):
 
     def _windows(self, problem: InverseProblem, data: Dataset) -> list[_Window]:
         length = data.y.shape[1] if data.y.ndim > 1 else 1
-        if problem.window is None or max((0, *self.windows)) >= length:
+        sizes = (length // 2,) if self.windows is None else self.windows
+        if problem.window is None or max((0, *sizes)) >= length:
             raise ValueError(
                 f"windows: expected a problem with windows of less than its {length} entries, got "
-                f"{problem.name!r} and {self.windows}; give it `window` or shorten them."
+                f"{problem.name!r} and {sizes}; give it `window` or shorten them."
             )
         found = []
-        for size in self.windows:
+        for size in sizes:
             family = problem.window(size)
             part = family.dataset(data.y[:, :size], data.x0, data.context, x_true=data.x_true)
             found.append(_Window(family, part, size / length))
