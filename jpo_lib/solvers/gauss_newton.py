@@ -78,7 +78,9 @@ class GaussNewton(BFGS):
         inner = ConjugateGradients(nothing, nothing, nothing, jnp.int32(0))
         return GaussNewtonState(x0, outer.status, jnp.zeros((), bool), inner, outer)
 
-    def update(self, state, loss, gradient, environment) -> GaussNewtonState:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def update(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, state: GaussNewtonState, loss, gradient, environment
+    ) -> GaussNewtonState:
         return _choose(
             state.inside, self._inside(state, gradient), self._outside(state, loss, gradient, environment)
         )
