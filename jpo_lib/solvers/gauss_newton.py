@@ -107,10 +107,8 @@ class GaussNewton(BFGS):
         small = jnp.linalg.norm(rest) <= self.inner_tolerance * jnp.linalg.norm(outer.gradient)
         ended = ~curved | small | (num_products >= self.max_inner)
 
-        slope = jnp.dot(step, outer.gradient)
-        downhill = slope < 0.0
-        direction = jnp.where(downhill, step, outer.direction)
-        slope = jnp.where(downhill, slope, jnp.dot(outer.direction, outer.gradient))
+        direction = jnp.where(jnp.dot(step, outer.gradient) < 0.0, step, outer.direction)
+        slope = jnp.dot(direction, outer.gradient)
         search = _begin_search(outer.loss, slope, jnp.ones_like(slope))
         aimed = outer._replace(direction=direction, search=search, x=outer.x_base + direction)
         return GaussNewtonState(

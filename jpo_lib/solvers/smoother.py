@@ -142,9 +142,7 @@ class EnsembleSmoother(Solver):
                 if not active.any():
                     break
                 report(number)
-                keys = jax.vmap(jax.random.fold_in, (None, 0))(
-                    jax.random.fold_in(stream, number), jnp.arange(count)
-                )
+                keys = jax.random.split(jax.random.fold_in(stream, number), count)
                 point = placed((x, loss, values, jax.random.key_data(keys), deviation, spread), mesh)
                 step, more = iterate.compiled(point, *known)
                 seconds += more
@@ -158,11 +156,10 @@ class EnsembleSmoother(Solver):
                 spread = spread * self.shrink
                 active &= ~(self.stop_when_solved & (loss < threshold))
         solved = loss < threshold
-        longest = int(spent.max())
         return Result(
             x=x,
             loss=loss,
-            loss_history=np.minimum.accumulate(history[:, :longest], axis=1),
+            loss_history=np.minimum.accumulate(history[:, : spent.max()], axis=1),
             num_evaluations=spent,
             solved=solved,
             status=np.where(solved & self.stop_when_solved, Status.SOLVED, status),

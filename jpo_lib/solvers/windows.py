@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -53,8 +53,6 @@ class GrowingWindows(Solver):
 
     Source: Pires, Vautard & Talagrand (1996), doi:10.1034/j.1600-0870.1996.00006.x.
     """
-
-    fallbacks: ClassVar = {}
 
     solver: Any = left_open()
     windows: tuple[int, ...] | None = None
