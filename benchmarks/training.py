@@ -64,7 +64,7 @@ def parts(problem: str, num_problems: int) -> Side:
     family, data, _, batch = prepared(problem, num_problems)
     data = data[:batch]
     with family.precision():
-        simulate, seconds = evaluation(family, training=True).compiled(data.x0, data.context, data.y)
+        simulate, seconds = evaluation(family, family.training_loss).compiled(data.x0, data.context, data.y)
         _, gradient = simulate(data.x0, data.context, data.y)
         begin = time.perf_counter()
         train, weights = network_program(family, data)

@@ -30,7 +30,15 @@ _HOMES = {
         "jpo_lib.problem",
     ),
     **dict.fromkeys(
-        ["PROBLEMS", "billiards", "kuramoto_sivashinsky", "navier_stokes", "simulate_shot", "wave_packet"],
+        [
+            "PROBLEMS",
+            "billiards",
+            "kuramoto_sivashinsky",
+            "lorenz96",
+            "navier_stokes",
+            "simulate_shot",
+            "wave_packet",
+        ],
         "jpo_lib.problems",
     ),
     **dict.fromkeys(
@@ -38,14 +46,19 @@ _HOMES = {
             "SOLVERS",
             "Adam",
             "BFGS",
+            "EnsembleSmoother",
+            "GaussNewton",
             "GradientDescent",
+            "GrowingWindows",
             "JointOptimization",
+            "LBFGS",
             "MultiStart",
             "Supervised",
             "solve",
         ],
         "jpo_lib.solvers",
     ),
+    **dict.fromkeys(["TrainedNetworks", "load_networks"], "jpo_lib.solvers.trained"),
     **dict.fromkeys(["continued", "refine"], "jpo_lib.solvers.refinement"),
 }
 __all__ = sorted(_HOMES)

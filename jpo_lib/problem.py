@@ -2,10 +2,11 @@
 
 An inverse problem asks for the parameters x of a simulator F that explain an observed target y:
 
-    x* = argmin_x L(F(x, c), y)
+    x* = argmin_x L(F(x, c), y) + R(x)
 
-with a loss L and a known context c (an initial state, say; None where there is none). Everything is
-written for one problem; batches come from `jax.vmap`.
+with a loss L, a known context c (an initial state, say; None where there is none), and a term R of what is
+known about x before any measurement (0 where there is none). Everything is written for one problem; batches
+come from `jax.vmap`.
 """
 
 from __future__ import annotations
@@ -135,7 +136,11 @@ def _in_groups(cls: type[Family]) -> type[Family]:
 @_in_groups
 @dataclasses.dataclass(frozen=True, eq=False)
 class InverseProblem:
-    """A family of inverse problems: min_x L(F(x, c), y).
+    """A family of inverse problems: min_x L(F(x, c), y) + R(x).
+
+    Where there is a prior term R, it is in all that descends or reports the loss. `threshold` and
+    `training_loss` are then called with a third argument, the number R(x), so that they can be about the sum:
+    "solved" may mean below 1.05 (L + R) at the truth, and training may descend log(L + R).
 
     Arguments (the first six are needed, the last three say how to solve it):
         name: short name, used in files and messages.
@@ -143,14 +148,24 @@ class InverseProblem:
         simulate: F, (x (d,), context) -> output, of any shape and unit. JAX must be able to differentiate it.
         loss: L, (output, y) -> scalar.
         sample_x: prior of x, key -> (d,). Problems are drawn from it.
-        threshold: (output at the truth, y) -> loss below which a problem counts as solved.
+        threshold: (output at the truth, y) -> L + R below which a problem counts as solved; with a prior term
+            (output, y, R at the truth).
         sample_context: key -> context; None when the simulator needs none.
         observe: measurement, (key, output) -> y; the output itself when None.
         bounds: (lower (d,), upper (d,)), the box of the prior; None when it has none.
         periods: period of each parameter, shape (d,), infinity where it has none: x and x + period are the
             same parameters. None if no parameter is periodic.
-        training_loss: (output, y) -> scalar, what joint optimization descends instead of L; L when None.
-            Results always report L.
+        scale: (middle (d,), spread (d,)) of x, by which networks and perturbations are scaled where there are
+            no bounds; unit of x.
+        training_loss: (output, y) -> scalar, what joint optimization descends instead of L; L + R when None.
+            With a prior term (output, y, R(x)), instead of L + R. Results always report L + R.
+        prior_loss: R, x -> scalar, unit of the loss; none when None. For x ~ N(m, s^2) and L minus the
+            logarithm of a density it is |x - m|^2 / (2 s^2).
+        residuals: r, (x, output, y) -> (m,) with |r|^2 / 2 = L + R, for methods of least squares; None where
+            the loss is no sum of squares.
+        window: k -> the problem of which only the first k entries of each target are known, for
+            `GrowingWindows`; None where targets do not grow with time. One of its evaluations costs the share
+            k / K of one of all K entries.
         settings: the settings that define this family, for manifests; plain numbers and texts.
         starts: where classical solvers begin, see `Starts`.
         recommended: network and hyperparameters, see `Recommended`.
@@ -171,7 +186,11 @@ class InverseProblem:
     observe: Callable | None = None
     bounds: tuple[Any, Any] | None = None
     periods: tuple[float, ...] | None = None
+    scale: tuple[Any, Any] | None = None
     training_loss: Callable | None = None
+    prior_loss: Callable | None = None
+    residuals: Callable | None = None
+    window: Callable | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     starts: Starts = Starts()
     recommended: Recommended = Recommended()
@@ -183,7 +202,7 @@ class InverseProblem:
         return contextlib.nullcontext() if float64 is None else jax.enable_x64(float64)
 
     def objective(self, x, context, y):
-        """L(F(x, c), y) for one problem.
+        """L(F(x, c), y) + R(x) for one problem.
 
         Arguments:
             x: parameters, shape (d,), unit of x.
@@ -192,7 +211,28 @@ class InverseProblem:
         Returns:
             a scalar, unit of the loss.
         """
-        return self.loss(self.simulate(x, context), y)
+        return self.loss_of(x, self.simulate(x, context), y)
+
+    def loss_of(self, x, output, y):
+        """L(output, y) + R(x) for one problem that has been simulated.
+
+        Arguments:
+            x: parameters, shape (d,), unit of x.
+            output: F(x, c).
+            y: target, of the shape and unit of the output.
+        """
+        loss = self.loss(output, y)
+        return loss if self.prior_loss is None else loss + self.prior_loss(x)
+
+    def judged(self, function: Callable, x, output, y):
+        """A threshold or a training loss of one problem: function(output, y), or with a prior term
+        function(output, y, R(x)).
+
+        Arguments:
+            function: the threshold or training loss.
+            x, output, y: see `loss_of`.
+        """
+        return function(output, y) if self.prior_loss is None else function(output, y, self.prior_loss(x))
 
     def difference(self, x, other):
         """x - other; for a parameter with period p the shortest such way, x - other - p round((x - other) /
@@ -257,8 +297,8 @@ class InverseProblem:
             y: targets, shape (N, ...), as the simulator's output.
             x0: starting points, shape (N, d).
             context: pytree of arrays (N, ...), or None.
-            threshold: losses below which problems count as solved, shape (N,) or a number; without it nothing
-                counts as solved.
+            threshold: losses below which problems count as solved, shape (N,) or a number; without it what
+                the problem says where x_true is known, else nothing counts as solved.
             x_true: the true parameters where known, shape (N, d).
             seed: draws the identifiers.
         Returns:
@@ -273,12 +313,17 @@ class InverseProblem:
                     f"x0: expected shape (N, {self.dimension}), N >= 1, got {x0.shape}; reshape it."
                 )
             count = x0.shape[0]
-            threshold = jnp.asarray(-jnp.inf if threshold is None else threshold, x0.dtype)
+            given = jnp.asarray(-jnp.inf if threshold is None else threshold, x0.dtype)
             key = random_stream(seed, "identifiers")
             identifiers = jax.random.normal(key, (count, IDENTIFIER_SIZE), x0.dtype)
-            data = Dataset(y, context, x0, x_true, jnp.broadcast_to(threshold, (count,)), identifiers)
+            data = Dataset(y, context, x0, x_true, jnp.broadcast_to(given, (count,)), identifiers)
             check_dataset(self, data)
+            if threshold is None and x_true is not None:
+                data = dataclasses.replace(data, threshold=jax.vmap(self._threshold_at)(x_true, context, y))
             return data
+
+    def _threshold_at(self, x, context, y):
+        return self.judged(self.threshold, x, self.simulate(x, context), y)
 
     def _as_array(self, values):
         """An array; of the problem's precision if it has one."""
@@ -302,7 +347,7 @@ def _sampler(problem: InverseProblem):
             context=context,
             x0=problem.draw_start(key_x0),
             x_true=x,
-            threshold=problem.threshold(output, y),
+            threshold=problem.judged(problem.threshold, x, output, y),
             identifiers=jax.random.normal(key_identifier, (IDENTIFIER_SIZE,)),
         )
 

@@ -57,6 +57,8 @@ class Result:
         solver: name and hyperparameters of the solver.
         seed: seed or seeds that it ran with.
         extras: further arrays of the solver (see its docstring).
+    Raises:
+        ValueError: if the property `network` is asked of a result without networks.
     """
 
     x: np.ndarray
@@ -75,6 +77,21 @@ class Result:
     def seeds(self) -> tuple[int, ...]:
         """The seeds, also where a single one was asked for."""
         return self.seed if isinstance(self.seed, tuple) else (self.seed,)
+
+    @property
+    def network(self) -> Any:
+        """The trained networks, callable on data sets: `result.network(data)`. See `TrainedNetworks`.
+
+        Raises:
+            ValueError: if the solver trains none.
+        """
+        if "trained" not in self.extras:
+            raise ValueError(
+                "result: expected that of a solver that trains networks, got that of "
+                f"{self.solver.partition('(')[0]}; "
+                "train a network first."
+            )
+        return self.extras["trained"]
 
     @property
     def status_text(self) -> np.ndarray:

@@ -11,7 +11,6 @@ import xarray as xr
 import jpo_lib as jpo
 from jpo_book.analysis import generalization
 from jpo_book.studies.run_generalization import SOLVERS, run_generalization, unseen_problems
-from jpo_lib.solvers.training import predict
 
 PROBLEM = jpo.InverseProblem(
     name="bend",
@@ -64,12 +63,12 @@ def test_the_numbers_are_those_of_the_solvers(studies, n):
     value = jax.vmap(jax.vmap(PROBLEM.objective, (0, None, 0)), (0, None, None))
     for name, x, data in (
         ("JointLast", joint.extras["x_final"][:, :8], everything[:8]),
-        ("JointUnseen", predict(PROBLEM, joint, unseen), unseen),
+        ("JointUnseen", joint.network(unseen), unseen),
     ):
         np.testing.assert_allclose(
             study.loss.sel(solver=name), value(jnp.asarray(x), None, data.y), rtol=1e-3, atol=1e-6
         )
-    assert (predict(PROBLEM, joint, unseen)[0] != predict(PROBLEM, joint, unseen)[1]).all()
+    assert (joint.network(unseen)[0] != joint.network(unseen)[1]).all()
 
 
 def test_training_is_counted_for_known_problems_and_reported_apart_for_unseen_ones(studies):

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("jpo_lib", "jpo_book")
-PROBLEMS = ("wave_packet", "billiards", "kuramoto_sivashinsky", "navier_stokes")
+PROBLEMS = ("wave_packet", "billiards", "kuramoto_sivashinsky", "navier_stokes", "lorenz96")
 KINDS = {
     "classical": ("jpo_book.studies.run_solvers", "run_classical_cell"),
     "joint": ("jpo_book.studies.run_solvers", "run_joint_cell"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import jpo_lib as jpo
 from jpo_book.verification.wave_packet import gradient_errors
 from jpo_lib.problem import GROUPED
+from jpo_lib.solvers.refinement import refinement_starts
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +144,47 @@ def test_arguments_that_have_moved_into_groups_say_where(name, where):
     with pytest.raises(TypeError, match="expected inside of its group") as caught:
         jpo.InverseProblem(name="own", **{name: None})
     assert where in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_prior_term_is_in_all_that_is_descended_and_reported():
+    """y = x + noise with the prior N(0, 1): L + R has the minimum y / (1 + s^2), for classical and joint
+    methods, whatever is trained on; and half the square of its residuals is its value."""
+    s = 0.5
+    problem = jpo.InverseProblem(
+        name="shrunk",
+        dimension=3,
+        simulate=lambda x, context: x,
+        loss=lambda output, y: 0.5 * jnp.sum(jnp.square(output - y)) / s**2,
+        prior_loss=lambda x: 0.5 * jnp.sum(jnp.square(x)),
+        residuals=lambda x, output, y: jnp.concatenate([(output - y) / s, x]),
+        sample_x=lambda key: jax.random.normal(key, (3,)),
+        observe=lambda key, output: output + s * jax.random.normal(key, output.shape),
+        threshold=lambda output, y, prior: 0.5 * jnp.sum(jnp.square(output - y)) / s**2 + prior,
+        scale=(np.zeros(3), np.ones(3)),
+    )
+    data = problem.sample_dataset(64, 0)
+    minimum = np.asarray(data.y) / (1 + s**2)
+    objective = jax.vmap(problem.objective)
+    lowest = objective(minimum, None, data.y)
+    np.testing.assert_allclose(data.threshold, objective(data.x_true, None, data.y), rtol=1e-5)
+    own = problem.dataset(data.y, data.x0, x_true=data.x_true)
+    np.testing.assert_allclose(own.threshold, data.threshold, rtol=1e-5)
+    residuals = jax.vmap(problem.residuals)(data.x0, data.x0, data.y)
+    half = 0.5 * jnp.sum(jnp.square(residuals), axis=1)
+    np.testing.assert_allclose(half, objective(data.x0, None, data.y), rtol=1e-5)
+
+    single = jpo.solve(problem, data, jpo.BFGS())
+    np.testing.assert_allclose(single.x, minimum, atol=1e-4)
+    np.testing.assert_allclose(single.loss, lowest, rtol=1e-4)
+    solver = jpo.JointOptimization(num_steps=400, learning_rate=1e-2)
+    losses = None, lambda output, y, prior: jnp.log(problem.loss(output, y) + prior)
+    joints = [jpo.solve(problem, data, dataclasses.replace(solver, training_loss=loss)) for loss in losses]
+    for joint in joints:
+        np.testing.assert_allclose(joint.x, minimum, atol=0.1)
+        np.testing.assert_allclose(joint.loss, objective(joint.x, None, data.y), rtol=1e-4)
+    assert np.any(joints[0].x != joints[1].x)
+    joint = joints[0]
+    starts = refinement_starts(problem, joint, 100, spread=0.5)  # no box: 0.5 times twice the scale
+    assert abs((starts - joint.x[:, None])[:, 1:].std() - 1.0) < 0.03
+    refined = jpo.refine(problem, data, joint)
+    assert refined.solved.all() and (refined.num_evaluations < single.num_evaluations.mean()).all()

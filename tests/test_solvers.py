@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import jpo_lib as jpo
 from jpo_book import studies
+from jpo_book.names import EXPERIMENTS
 from jpo_lib.problem import Status
 
 
@@ -278,7 +279,7 @@ def test_bad_input_is_refused_in_one_sentence(make, words):
 
 def reference_cells():
     """The classical cell of each problem in the smallest profile; others have larger simulations."""
-    for name in jpo.PROBLEMS:
+    for name in EXPERIMENTS:
         cells = [cell for cell in studies.plan(name, "smoke") if cell.kind == "classical"]
         yield pytest.param(cells[0], id=name)
 
@@ -307,7 +308,7 @@ def test_open_hyperparameters_are_those_that_the_problem_recommends(name):
         complete = jpo.solvers.complete(problem, jpo.SOLVERS[solver](), 1 << 12)
         assert recommended == {key: getattr(complete, key) for key in recommended}
         open_ones = [key for key, value in dataclasses.asdict(complete).items() if value is None]
-        assert set(open_ones) <= {"group_size", "network", "batch_size", "run_evaluations"}
+        assert set(open_ones) <= {"group_size", "network", "batch_size", "run_evaluations", "training_loss"}
     own = jpo.solvers.complete(problem, jpo.MultiStart(jpo.Adam(), num_starts=2))
     assert (own.num_starts, own.max_evaluations, own.run_evaluations) == (2, 1000, None), (
         "recommended for runs of BFGS"

@@ -13,7 +13,6 @@ from jpo_book.studies.named_networks import named_network
 from jpo_lib.problem import random_stream
 from jpo_lib.solvers import complete
 from jpo_lib.solvers.supervised import draw_pairs
-from jpo_lib.solvers.training import predict
 
 
 def circle(**changes):
@@ -97,12 +96,12 @@ def test_it_learns_the_inverse_map_and_answers_what_it_was_not_trained_on(data, 
         rtol=1e-3,
         atol=1e-6,
     )
-    np.testing.assert_array_equal(predict(PROBLEM, result, data), result.x)
+    np.testing.assert_array_equal(result.network(data), result.x)
     # Asked about their pairs, the stacked networks say what the training recorded.
     pairs = result.extras["pairs"]
     assert pairs.y.shape == (2, 40, 2) and not np.array_equal(pairs.y[0], pairs.y[1])
     one = jax.tree.map(lambda leaf: jnp.asarray(leaf[1]), pairs)
-    np.testing.assert_allclose(predict(PROBLEM, result, one)[1], result.extras["x_pairs"][1], atol=1e-6)
+    np.testing.assert_allclose(result.network(one)[1], result.extras["x_pairs"][1], atol=1e-6)
     assert np.abs(result.extras["x_pairs"] - pairs.x_true).max() < 0.1
 
 
@@ -121,7 +120,7 @@ def test_a_single_seed_gives_the_same_without_its_axis(data, result):
     alone = jpo.solve(PROBLEM, data, jpo.Supervised(group_size=8, num_pairs=20), seed=4)
     np.testing.assert_array_equal(alone.x, result.x[1])
     np.testing.assert_array_equal(alone.extras["pairs"].y, result.extras["pairs"].y[1])
-    np.testing.assert_array_equal(predict(PROBLEM, alone, data), alone.x)
+    np.testing.assert_array_equal(alone.network(data), alone.x)
 
 
 @pytest.mark.parametrize("array", [jnp.float32, np.float64])
@@ -168,7 +167,7 @@ def test_its_defaults_are_those_of_joint_optimization_but_for_the_clip_of_its_ot
         ),
         (lambda d: jpo.solve(PROBLEM, d, jpo.Supervised(), x0=d.x0), "x0: expected None for Supervised"),
         (
-            lambda d: predict(PROBLEM, jpo.solve(PROBLEM, d, jpo.BFGS(max_evaluations=1)), d),
+            lambda d: jpo.solve(PROBLEM, d, jpo.BFGS(max_evaluations=1)).network(d),
             "result: expected that of a solver that trains networks, got that of BFGS",
         ),
     ],
@@ -183,4 +182,4 @@ def test_networks_answer_only_what_can_be_shared_out(data, result):
     with pytest.raises(
         ValueError, match="data: expected a multiple of 2 problems, one share for each network, got 15"
     ):
-        predict(PROBLEM, result, data[:15])
+        result.network(data[:15])

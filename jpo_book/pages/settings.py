@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
@@ -39,10 +39,14 @@ def _one_problem(problem: InverseProblem):
     return context, target
 
 
+def _experiments() -> list[tuple[str, Callable[..., InverseProblem]]]:
+    return [(name, PROBLEMS[name]) for name in EXPERIMENTS]
+
+
 def experiments_rows() -> tuple[list[str], list[list[str]]]:
     """Header and rows: what is unknown, known and observed in each experiment, and its settings."""
     rows = []
-    for name, make in PROBLEMS.items():
+    for name, make in _experiments():
         problem = make()
         context, target = _one_problem(problem)
         known = ", ".join(_shape(leaf.shape) for leaf in jax.tree.leaves(context)) or "nothing"
@@ -56,7 +60,7 @@ def experiments_rows() -> tuple[list[str], list[list[str]]]:
 def networks_rows() -> tuple[list[str], list[list[str]]]:
     """Header and rows: class, trained arrays and number of trained weights of each experiment's network."""
     rows = []
-    for name, make in PROBLEMS.items():
+    for name, make in _experiments():
         network = eqx.filter_eval_shape(network_for(make()), jax.random.key(0))
         leaves = eqx.filter(jax.tree.leaves(network), lambda leaf: hasattr(leaf, "shape"))
         shapes = [leaf.shape for leaf in leaves if leaf is not None]
@@ -66,15 +70,22 @@ def networks_rows() -> tuple[list[str], list[list[str]]]:
     return ["experiment", "network", "what it computes", "trained arrays", "weights"], rows
 
 
+# What a solver asks of a problem, besides what all have.
+NEEDED = {"GaussNewton": "residuals", "EnsembleSmoother": "residuals", "GrowingWindows": "window"}
+
+
 def optimizers_rows() -> tuple[list[str], list[list[str]]]:
     """Header and rows: the hyperparameters of every solver with each experiment's recommendations filled
     in."""
     rows = []
     for solver_name, cls in SOLVERS.items():
-        for name, make in PROBLEMS.items():
-            solver = complete(make(), cls())
+        for name, make in _experiments():
+            problem = make()
+            if getattr(problem, NEEDED.get(solver_name, "name")) is None:
+                continue
+            solver = complete(problem, cls())
             values = {field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)}
-            if solver_name == "MultiStart":
+            if "solver" in values:
                 inner = values["solver"]
                 most = f"at most {inner.max_evaluations} evaluations each"
                 values["solver"] = f"{type(inner).__name__}, {most}"

@@ -21,7 +21,7 @@ def named_network(problem, spec: Mapping[str, Any]) -> Callable:
     share compiled programs.
 
     Arguments:
-        problem: an `InverseProblem` with bounds, or with a recommended network.
+        problem: an `InverseProblem` with bounds or a scale, or with a recommended network.
         spec: "architecture" is "recommended" (the problem's own network, the default), "dense" (a perceptron
             on all values of the target and its context) or "convolution" (convolutions and a dense head, for
             targets along one axis). All other names are options of that network, such as "width" and "depth".
@@ -91,7 +91,7 @@ def _recommended(problem) -> tuple[type, Callable]:
 
 
 def _general(problem, architecture: str) -> tuple[type, dict[str, Any]]:
-    if problem.bounds is None:
+    if problem.bounds is None and problem.scale is None:
         raise ValueError(
             f"network: expected a problem with bounds for the architecture {architecture!r}, got "
             f"{problem.name!r} without; "

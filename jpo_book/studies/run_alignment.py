@@ -188,7 +188,9 @@ def _kernels(
 
 def _own_gradients(problem: InverseProblem, data: Dataset, x) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of the training loss in x and the losses L at recorded points (S, K, N, d)."""
-    evaluate, _ = evaluation(problem, training=True).compiled(jnp.asarray(x[0, 0]), data.context, data.y)
+    evaluate, _ = evaluation(problem, problem.training_loss).compiled(
+        jnp.asarray(x[0, 0]), data.context, data.y
+    )
     losses, gradients = zip(
         *(evaluate(jnp.asarray(point), data.context, data.y) for point in x.reshape(-1, *x.shape[2:]))
     )

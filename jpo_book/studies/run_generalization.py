@@ -21,7 +21,6 @@ from jpo_lib.problem import Dataset, InverseProblem, Result, random_stream
 from jpo_lib.solvers import BFGS, JointOptimization, MultiStart, Supervised, solve
 from jpo_lib.solvers.evaluation import evaluation
 from jpo_lib.solvers.refinement import continued, first_problems
-from jpo_lib.solvers.training import predict
 
 # What each name in the dimension "solver" means. "Known" problems are the N problems of the data set. Joint
 # optimization was trained on them. Supervised networks were not: they know pairs of their own. "Unseen"
@@ -115,7 +114,7 @@ def run_generalization(
     for name, result in trained.items():
         first = first_problems(result, num_problems)
         refined = solve(problem, known, BFGS(), x0=first.x, seed=seeds)
-        answers = solve(problem, unseen, BFGS(), x0=predict(problem, result, unseen), seed=seeds)
+        answers = solve(problem, unseen, BFGS(), x0=result.network(unseen), seed=seeds)
         training = first.num_evaluations
         table.add(name, first, training)
         table.add(f"{name}Refined", continued(first, refined), training)

@@ -89,12 +89,13 @@ def network_for(problem, inputs: str = "targets") -> Callable:
         inputs: what the network sees: "targets" (y), "targets+identifiers" (y and gamma) or "identifiers"
             (gamma alone).
     Raises:
-        ValueError: if `inputs` is unknown, or the problem has neither a recommended network nor bounds.
+        ValueError: if `inputs` is unknown, or the problem has neither a recommended network nor bounds nor a
+            scale.
     """
     check_choice("inputs", inputs, INPUTS)
     if inputs == "targets" and problem.recommended.network is not None:
         return problem.recommended.network
-    if problem.bounds is None:
+    if problem.bounds is None and problem.scale is None:
         raise ValueError(
             f"network: expected one for the problem {problem.name!r}, which has no bounds to scale a "
             "default, "
@@ -114,7 +115,11 @@ def network_for(problem, inputs: str = "targets") -> Callable:
 
 
 def middle_and_spread(problem) -> dict[str, Any]:
-    """Middle and half width of the prior box, by the names that the networks use."""
+    """Middle and half width of the prior box, or the scale of a problem without one, by the names that the
+    networks use."""
+    if problem.bounds is None:
+        middle, spread = (np.asarray(value, float).tolist() for value in problem.scale)
+        return {"middle": middle, "spread": spread}
     lower, upper = (np.asarray(bound, float) for bound in problem.bounds)
     return {"middle": (0.5 * (lower + upper)).tolist(), "spread": (0.5 * (upper - lower)).tolist()}
 

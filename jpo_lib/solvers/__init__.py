@@ -2,20 +2,40 @@
 
 from jpo_lib.solvers.bfgs import BFGS
 from jpo_lib.solvers.first_order import Adam, GradientDescent
+from jpo_lib.solvers.gauss_newton import GaussNewton
 from jpo_lib.solvers.joint import JointOptimization
+from jpo_lib.solvers.lbfgs import LBFGS
 from jpo_lib.solvers.multi_start import MultiStart
+from jpo_lib.solvers.smoother import EnsembleSmoother
 from jpo_lib.solvers.solver import Solver, complete, solve
 from jpo_lib.solvers.supervised import Supervised
+from jpo_lib.solvers.windows import GrowingWindows
 
 SOLVERS = {
-    cls.__name__: cls for cls in (BFGS, GradientDescent, Adam, MultiStart, JointOptimization, Supervised)
+    cls.__name__: cls
+    for cls in (
+        BFGS,
+        LBFGS,
+        GaussNewton,
+        GradientDescent,
+        Adam,
+        MultiStart,
+        GrowingWindows,
+        EnsembleSmoother,
+        JointOptimization,
+        Supervised,
+    )
 }
 
 __all__ = [
     "BFGS",
+    "LBFGS",
     "SOLVERS",
     "Adam",
+    "EnsembleSmoother",
+    "GaussNewton",
     "GradientDescent",
+    "GrowingWindows",
     "JointOptimization",
     "MultiStart",
     "Solver",

@@ -10,7 +10,7 @@ positive definite inverse Hessian is skipped.
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,9 @@ from jpo_lib.solvers.lanes import LaneSolver
 ARMIJO, CURVATURE = 1e-4, 0.9  # the constants of the strong Wolfe conditions
 MAX_TRIALS = 40  # evaluations per line search
 SMALL, LARGE = 1e-30, 1e30  # bounds of the step
+# Unknowns up to which the update is written as a product of matrices, O(d^3), whose round-off the results of
+# the book have.
+LARGEST_PRODUCT = 16
 
 
 def _choose(condition, first, second):
@@ -217,7 +220,7 @@ class BFGSState(NamedTuple):
     loss: jax.Array
     gradient: jax.Array
     direction: jax.Array
-    inverse_hessian: jax.Array
+    inverse_hessian: Any  # a matrix, or what stands for one
     search: LineSearch
     low_gradient: jax.Array
 
@@ -244,6 +247,7 @@ class BFGS(LaneSolver):
     max_evaluations: int = 500
     gradient_tolerance: float = 1e-5
     stop_when_solved: bool = False
+    _always_guesses = True
 
     def __post_init__(self):
         check_integer("max_evaluations", self.max_evaluations, 1)
@@ -262,10 +266,13 @@ class BFGS(LaneSolver):
             loss=zero,
             gradient=jnp.zeros_like(x0),
             direction=jnp.zeros_like(x0),
-            inverse_hessian=jnp.eye(x0.size, dtype=x0.dtype),
+            inverse_hessian=self._first_inverse_hessian(x0),
             search=_begin_search(zero, zero, zero),
             low_gradient=jnp.zeros_like(x0),
         )
+
+    def _first_inverse_hessian(self, x0) -> Any:
+        return jnp.eye(x0.size, dtype=x0.dtype)
 
     def update(self, state: BFGSState, loss, gradient, environment) -> BFGSState:
         # The first evaluation is treated as an accepted step of length zero, so that one copy of the code
@@ -291,30 +298,43 @@ class BFGS(LaneSolver):
         )
         return _choose(arrived, moved, searching)
 
-    def _move(self, state, first, step, loss, gradient):
-        """Arrive at a new point: stop there, or update the inverse Hessian and aim the next line search."""
-        epsilon = jnp.finfo(loss.dtype).eps
+    def _aim(self, inverse_hessian, move, change, gradient):
+        """The inverse Hessian with what the last move and the change of the gradient along it say, and the
+        next direction."""
         identity = jnp.eye(gradient.size, dtype=gradient.dtype)
-        move = step * state.direction
-        x = state.x_base + move
-        change = gradient - state.gradient
         curvature = jnp.dot(change, move)
         rho = 1.0 / jnp.where(curvature > 0.0, curvature, 1.0)
-        left = identity - rho * jnp.outer(move, change)
-        updated = left @ state.inverse_hessian @ left.T + rho * jnp.outer(move, move)
+        if gradient.size > LARGEST_PRODUCT:  # O(d^2)
+            bent = inverse_hessian @ change
+            both = jnp.outer(move, bent)
+            both = both + both.T - (1.0 + rho * jnp.dot(change, bent)) * jnp.outer(move, move)
+            updated = inverse_hessian - rho * both
+        else:
+            left = identity - rho * jnp.outer(move, change)
+            updated = left @ inverse_hessian @ left.T + rho * jnp.outer(move, move)
         usable = (curvature > 0.0) & jnp.all(jnp.isfinite(updated))
-        inverse_hessian = jnp.where(usable, updated, state.inverse_hessian)
+        inverse_hessian = jnp.where(usable, updated, inverse_hessian)
 
         # The next direction; steepest descent if round-off has spoilt the estimate.
         direction = -inverse_hessian @ gradient
         uphill = ~(jnp.dot(gradient, direction) < 0.0)
         inverse_hessian = jnp.where(uphill, identity, inverse_hessian)
-        direction = jnp.where(uphill, -gradient, direction)
+        return inverse_hessian, jnp.where(uphill, -gradient, direction)
+
+    def _move(self, state, first, step, loss, gradient):
+        """Arrive at a new point: stop there, or aim the next line search."""
+        epsilon = jnp.finfo(loss.dtype).eps
+        move = step * state.direction
+        x = state.x_base + move
+        inverse_hessian, direction = self._aim(
+            state.inverse_hessian, move, gradient - state.gradient, gradient
+        )
         slope = jnp.dot(gradient, direction)
         # SciPy's guess of the loss before the start makes the first step about one unit of x long.
         previous_loss = jnp.where(first, loss + 0.5 * jnp.linalg.norm(gradient), state.loss)
         guess = 2.02 * _divide(loss - previous_loss, slope)
-        first_step = jnp.where(guess > 0.0, jnp.minimum(1.0, guess), 1.0)
+        cautious = guess > 0.0 if self._always_guesses else first
+        first_step = jnp.where(cautious, jnp.minimum(1.0, guess), 1.0)
 
         # Stopping rules; later ones take precedence.
         num_steps = state.num_steps + ~first

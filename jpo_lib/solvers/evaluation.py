@@ -120,26 +120,57 @@ def _rows(arrays, first: int, size: int):
     return jax.tree.map(lambda leaf: np.asarray(leaf)[first : first + size], arrays)
 
 
-@functools.lru_cache(maxsize=64)
-def evaluation(problem: InverseProblem, training: bool = False) -> Evaluation:
-    """x (B, d), context, y -> L(F(x, c), y) (B,) and its gradient in x (B, d).
+def evaluation(problem: InverseProblem, training_loss: Callable | None = None) -> Evaluation:
+    """x (B, d), context, y -> L(F(x, c), y) + R(x) (B,) and its gradient in x (B, d).
 
-    With `training` the gradient is that of the problem's training loss, where it has one; the loss stays L,
-    and one simulation gives both. Where the loss or the gradient is not finite, the loss is infinite and the
-    gradient zero.
+    With a training loss, as `InverseProblem` describes it, the gradient is the one of that; the loss stays
+    L + R, and one simulation gives both. Where the loss or the gradient is not finite, the loss is infinite
+    and the gradient zero.
     """
-    training_loss = problem.training_loss if training else None
-    if training and training_loss is None:
-        return evaluation(problem)
+    return _evaluation(problem, training_loss)
 
+
+@functools.lru_cache(maxsize=64)
+def _evaluation(problem: InverseProblem, training_loss: Callable | None) -> Evaluation:
     def objectives(x, context, y):
         output = problem.simulate(x, context)
-        loss = problem.loss(output, y)
-        return training_loss(output, y) if training_loss else loss, loss
+        loss = problem.loss_of(x, output, y)
+        return problem.judged(training_loss, x, output, y) if training_loss else loss, loss
 
     def evaluate_one(x, context, y):
         (_, loss), gradient = jax.value_and_grad(objectives, has_aux=True)(x, context, y)
         finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(gradient))
         return jnp.where(finite, loss, jnp.inf), jnp.where(finite, gradient, 0.0)
+
+    return Evaluation(problem, jax.vmap(evaluate_one))
+
+
+def check_residuals(problem: InverseProblem) -> None:
+    """Refuse a problem that is not one of least squares."""
+    if problem.residuals is None:
+        raise ValueError(
+            f"problem: expected one with residuals, got {problem.name!r} without; give it `residuals` or use "
+            "BFGS."
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def least_squares_evaluation(problem: InverseProblem) -> Evaluation:
+    """(x (B, d), v (B, d)), context, y -> |r|^2 / 2 (B,), and J' r (B, d) or, where v is not zero, J' J v.
+
+    r are the problem's residuals at x and J their derivative in x. Where a value is not finite, the loss is
+    infinite and the product zero.
+    """
+
+    def evaluate_one(asked, context, y):
+        x, v = asked
+        residuals, tangent = jax.linearize(
+            lambda x: problem.residuals(x, problem.simulate(x, context), y),  # pyright: ignore[reportOptionalCall]
+            x,
+        )
+        loss = 0.5 * jnp.sum(jnp.square(residuals))
+        (product,) = jax.linear_transpose(tangent, x)(jnp.where(jnp.any(v != 0.0), tangent(v), residuals))
+        finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(product))
+        return jnp.where(finite, loss, jnp.inf), jnp.where(finite, product, 0.0)
 
     return Evaluation(problem, jax.vmap(evaluate_one))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 from jpo_lib._progress import progress_bar
 from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer
 from jpo_lib.solvers.evaluation import evaluation
+from jpo_lib.solvers.trained import TrainedNetworks
 from jpo_lib.solvers.training import (
     Networks,
     NetworkTraining,
@@ -49,18 +51,19 @@ class JointOptimization(NetworkTraining):
         clip_global: largest norm of the gradient in theta.
         clip_to_bounds: clip x_i to the box of the prior, drop gradients that point out of it, and pull back
             outputs that lie outside.
+        training_loss: what is descended instead of the problem's training loss; see `InverseProblem`.
         num_recorded: K, number of evenly spaced steps at which the outputs for all problems are recorded.
     Result extras: x_initial and x_final (N, d), the first and last outputs of the network; num_diverged (N,),
         how many evaluations were not finite; network, the trained networks stacked along their leading axes
-        (groups), and solver, from which `jpo_lib.solvers.training.predict` answers further problems. With
-        num_recorded: recorded_steps (K,), x_recorded and x_recorded_next (K, N, d), the outputs before and
-        after each of these steps.
+        (groups), see `Result.network`. With num_recorded: recorded_steps (K,), x_recorded and x_recorded_next
+        (K, N, d), the outputs before and after each of these steps.
     Raises:
         ValueError: if a number is out of range or sizes do not divide.
 
     Source: Holl & Thuerey (2024), arXiv 2408.08119.
     """
 
+    training_loss: Callable | None = None
     num_recorded: int = 0
 
     def __post_init__(self):
@@ -147,7 +150,8 @@ def run_joint(
                 ],
                 axis=1,
             )
-    extras |= {"network": stacked_networks(trained, len(seeds)), "solver": solver}
+    network = stacked_networks(trained, len(seeds))
+    extras |= {"network": network, "trained": TrainedNetworks(network, problem, solver)}
     return Result(
         x=x,
         loss=loss,
@@ -167,7 +171,7 @@ def _train(problem, inputs, solver, seeds, num_groups, batch, mesh, report) -> d
     """Train the M = S * G networks of some seeds side by side."""
     networks = Networks(problem, solver, inputs, np.tile(np.arange(num_groups), len(seeds)), batch, mesh)
     networks.initialize(seeds)
-    evaluate = evaluation(problem, training=True)
+    evaluate = evaluation(problem, solver.training_loss or problem.training_loss)
     x_initial, num_steps = networks.outputs(), solver.num_steps
     num_networks, group_size, dimension = x_initial.shape
     order = visiting_order(seeds, num_groups, group_size, batch, num_steps)

@@ -29,10 +29,10 @@ import numpy as np
 
 from jpo_lib._processors import on_all_processors
 from jpo_lib._progress import progress_bar
-from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_array, random_stream
+from jpo_lib.problem import Dataset, InverseProblem, Result, Status, random_stream
 from jpo_lib.solvers.devices import check_shares, on_host, placed
 from jpo_lib.solvers.evaluation import Program, block_size, evaluation
-from jpo_lib.solvers.solver import Solver
+from jpo_lib.solvers.solver import Solver, for_all_seeds
 
 PACK_FACTOR = 4
 # Evaluations of each block before all blocks are looked at together; a fixed number, so that equal runs deal
@@ -194,7 +194,9 @@ class _Run:
         lanes, threshold, starts, context, y = blocks[0].rows
         total = sum(block.active for block in blocks)
         return _Stage(
-            evaluate=self.compiled(evaluation(self.problem), lanes.state.x, context, y),
+            evaluate=self.compiled(
+                self.method.evaluation(self.problem), self.method.asked(lanes.state), context, y
+            ),
             update=self.compiled(
                 _update_program(self.method), lanes, threshold, starts, lanes.loss, lanes.state.x
             ),
@@ -208,7 +210,7 @@ class _Run:
         numbers, rows, active = block
         lanes, longest = rows.lanes, self.method.max_evaluations
         for _ in range(longest if stage.alone else min(TRIPS, longest)):
-            loss, gradient = stage.evaluate(lanes.state.x, rows.context, rows.y)
+            loss, gradient = stage.evaluate(self.method.asked(lanes.state), rows.context, rows.y)
             lanes, running = stage.update(lanes, rows.threshold, rows.starts, loss, gradient)
             best, column, running = on_host((lanes.loss, lanes.num_evaluations, running))
             # A lane that has ended writes its last column again. All have at least one evaluation.
@@ -283,6 +285,14 @@ class LaneSolver(Solver):
     def update(self, state, loss, gradient, environment: Environment) -> Any:
         raise NotImplementedError
 
+    def evaluation(self, problem: InverseProblem) -> Program:
+        """What a trip computes for all lanes: what is asked, context, y -> losses, gradients."""
+        return evaluation(problem)
+
+    def asked(self, state) -> Any:
+        """What the evaluation is told of a state."""
+        return state.x
+
     def check_restarts(self, restarts, dimension: int) -> None:
         """Refuse starting points of restarts that do not fit."""
         del dimension
@@ -298,10 +308,10 @@ class LaneSolver(Solver):
         count, dimension, dtype = data.num_problems, problem.dimension, data.x0.dtype
         self.check_restarts(restarts, dimension)
         check_shares(mesh, count, "problems")
-        starts = _for_all_seeds("x0", data.x0 if x0 is None else x0, (count, dimension), len(seeds), dtype)
+        starts = for_all_seeds("x0", data.x0 if x0 is None else x0, (count, dimension), len(seeds), dtype)
         if restarts is not None:
             shape = count, np.shape(restarts)[-2], dimension
-            restarts = _for_all_seeds("restarts", restarts, shape, len(seeds), dtype)
+            restarts = for_all_seeds("restarts", restarts, shape, len(seeds), dtype)
         # On an accelerator seeds become further lanes of one batch; a CPU gains nothing from that, and
         # compiles one shape less.
         together = 1 if jax.default_backend() == "cpu" else len(seeds)
@@ -345,13 +355,6 @@ class LaneSolver(Solver):
             compile_seconds=sum(seconds for seconds, _ in runs),
             run_seconds=sum(seconds for _, seconds in runs),
         )
-
-
-def _for_all_seeds(name: str, values, shape: tuple[int, ...], num_seeds: int, dtype):
-    """Starting points given once, or for each of S seeds, as an array (S, ...)."""
-    values, for_each = jnp.asarray(values, dtype), (num_seeds, *shape)
-    check_array(name, values, for_each if values.ndim > len(shape) else shape, finite=False)
-    return jnp.broadcast_to(values, for_each)
 
 
 def _dealt(index: np.ndarray, width: int) -> list[np.ndarray]:

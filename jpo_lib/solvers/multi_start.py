@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jpo_lib.problem import Status, check_integer
-from jpo_lib.solvers.bfgs import BFGS
 from jpo_lib.solvers.lanes import LaneSolver
+from jpo_lib.solvers.lbfgs import quasi_newton
 from jpo_lib.solvers.solver import left_open
 
 
@@ -32,8 +32,8 @@ class MultiStart(LaneSolver):
     same trip, so that no problem waits for another.
 
     Hyperparameters that are None are those that the problem recommends. A recommendation is for runs of
-    `BFGS(max_evaluations=60)`, the solver where none is given; with another one what is open is 24 starts and
-    1000 evaluations.
+    `BFGS(max_evaluations=60)`, the solver where none is given (from 100 unknowns on `LBFGS`); with another
+    one what is open is 24 starts and 1000 evaluations.
 
     Arguments:
         solver: the solver of single runs.
@@ -68,7 +68,7 @@ class MultiStart(LaneSolver):
     def recommended(self, problem):
         if self.solver is not None:
             return {}
-        return {"solver": BFGS(max_evaluations=60), **super().recommended(problem)}
+        return {"solver": quasi_newton(problem, max_evaluations=60), **super().recommended(problem)}
 
     def completed(self, problem, num_problems=None):
         filled = super().completed(problem)
@@ -81,6 +81,12 @@ class MultiStart(LaneSolver):
                 f"restarts: expected shape (N, K, {dimension}) with 1 <= K < num_starts = {self.num_starts}, "
                 f"got {shape}; give fewer points or allow more starts."
             )
+
+    def evaluation(self, problem):
+        return self.solver.evaluation(problem)
+
+    def asked(self, state: MultiStartState):
+        return self.solver.asked(state.inner)
 
     def begin(self, x0, environment) -> MultiStartState:
         inner = self.solver.begin(x0, environment)

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from jpo_lib.problem import Dataset, InverseProblem, Result, check_integer, check_positive
-from jpo_lib.solvers.bfgs import BFGS
+from jpo_lib.solvers.lbfgs import quasi_newton
 from jpo_lib.solvers.multi_start import MultiStart
 from jpo_lib.solvers.solver import ARRAYS, solve
 
@@ -19,10 +19,11 @@ def refinement_starts(
     perturbed copies.
 
     A copy is x + s w z with the width w of the prior box, spread s and standard normal z, clipped to the box.
+    Without a box w is twice the spread of the problem's scale, and nothing is clipped.
     It also takes the place of a final output that is joint.x itself.
 
     Arguments:
-        problem: the family of problems; needs bounds.
+        problem: the family of problems; needs bounds or a scale.
         joint: result of a joint optimization.
         num_restarts: K, number of points per problem.
         spread: s, dimensionless.
@@ -30,16 +31,21 @@ def refinement_starts(
     Returns:
         points (..., N, K, d), unit of x, for `solve(..., restarts=)`.
     Raises:
-        ValueError: if the problem has no bounds, the result comes from another solver, or a number is out of
+        ValueError: if the problem has neither, the result comes from another solver, or a number is out of
         range.
     """
     check_integer("num_restarts", num_restarts, 1)
     check_integer("seed", seed, 0)
     check_positive(spread=spread)
-    if problem.bounds is None:
+    if problem.bounds is not None:
+        lower, upper = (np.asarray(bound) for bound in problem.bounds)
+        width = upper - lower
+    elif problem.scale is not None:
+        lower, upper, width = -np.inf, np.inf, 2 * np.asarray(problem.scale[1])
+    else:
         raise ValueError(
-            f"problem: expected one with bounds, got {problem.name!r} without; pass restarts of your own to "
-            "solve."
+            f"problem: expected one with bounds or a scale, got {problem.name!r} without; pass restarts of "
+            "your own to solve."
         )
     if "x_final" not in joint.extras:
         raise ValueError(
@@ -47,11 +53,10 @@ def refinement_starts(
             f"{joint.solver.partition('(')[0]}; "
             "train a network first."
         )
-    lower, upper = (np.asarray(bound) for bound in problem.bounds)
     noise = np.random.default_rng([seed, 2]).standard_normal(
         (*joint.x.shape[:-1], num_restarts, joint.x.shape[-1])
     )
-    points = np.clip(joint.x[..., None, :] + spread * (upper - lower) * noise, lower, upper)
+    points = np.clip(joint.x[..., None, :] + spread * width * noise, lower, upper)
     final = joint.extras["x_final"]
     new = np.any(final != joint.x, axis=-1, keepdims=True)
     points[..., 0, :] = np.where(new, final, points[..., 0, :])
@@ -69,8 +74,8 @@ def refine(
     seed: int = 0,
     devices=None,
 ) -> Result:
-    """BFGS from joint.x until a problem is solved; where a run fails, again from `refinement_starts`. In
-    short:
+    """BFGS, from 100 unknowns on LBFGS, from joint.x until a problem is solved; where a run fails, again from
+    `refinement_starts`. In short:
 
         solve(problem, data, MultiStart(BFGS(max_evaluations=25), num_starts=3), x0=joint.x,
         restarts=refinement_starts(...))
@@ -97,7 +102,7 @@ def refine(
         if num_starts > 1
         else None
     )
-    solver = MultiStart(BFGS(max_evaluations=max_evaluations), num_starts=num_starts)
+    solver = MultiStart(quasi_newton(problem, max_evaluations=max_evaluations), num_starts=num_starts)
     return solve(problem, data, solver, x0=joint.x, restarts=restarts, seed=joint.seed, devices=devices)
 
 

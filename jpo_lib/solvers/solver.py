@@ -8,9 +8,10 @@ from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jpo_lib.problem import Dataset, InverseProblem, Result, check_dataset, check_integer
+from jpo_lib.problem import Dataset, InverseProblem, Result, check_array, check_dataset, check_integer
 from jpo_lib.solvers.devices import mesh_for
 
 ARRAYS = ("x", "loss", "loss_history", "num_evaluations", "solved", "status")
@@ -131,3 +132,29 @@ def of_first_seed(result: Result) -> Result:
     }
     (seed,) = result.seeds
     return dataclasses.replace(result, **first, extras=extras, seed=seed)
+
+
+def for_all_seeds(name: str, values, shape: tuple[int, ...], num_seeds: int, dtype):
+    """Starting points given once, or for each of S seeds, as an array (S, ...)."""
+    values, for_each = jnp.asarray(values, dtype), (num_seeds, *shape)
+    check_array(name, values, for_each if values.ndim > len(shape) else shape, finite=False)
+    return jnp.broadcast_to(values, for_each)
+
+
+def stacked(results: Sequence[Result], solver: Solver) -> Result:
+    """The results of single seeds as one, with a leading axis of seeds. A problem that has ended keeps its
+    best loss."""
+    longest = max(result.loss_history.shape[-1] for result in results)
+    arrays = {name: [getattr(result, name) for result in results] for name in ARRAYS}
+    arrays["loss_history"] = [
+        np.pad(history, ((0, 0), (0, longest - history.shape[-1])), mode="edge")
+        for history in arrays["loss_history"]
+    ]
+    return Result(
+        **{name: np.stack(values) for name, values in arrays.items()},
+        compile_seconds=sum(result.compile_seconds for result in results),
+        run_seconds=sum(result.run_seconds for result in results),
+        solver=repr(solver),
+        seed=tuple(seed for result in results for seed in result.seeds),
+        extras={name: np.stack([result.extras[name] for result in results]) for name in results[0].extras},
+    )

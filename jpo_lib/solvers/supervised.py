@@ -14,6 +14,7 @@ from jpo_lib._progress import progress_bar
 from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer, random_stream
 from jpo_lib.solvers.evaluation import evaluation
 from jpo_lib.solvers.solver import ARRAYS
+from jpo_lib.solvers.trained import TrainedNetworks
 from jpo_lib.solvers.training import (
     Networks,
     NetworkTraining,
@@ -21,7 +22,6 @@ from jpo_lib.solvers.training import (
     describe,
     grouped,
     joined,
-    predict,
     stacked_networks,
     visiting_order,
 )
@@ -54,8 +54,8 @@ class Supervised(NetworkTraining):
         batch_size: pairs per step; all of them when None. Must divide m when smaller than m.
         clip_problem: largest norm of the gradient of each pair, unit 1 / unit x; infinity when None.
         clip_to_bounds: clip the answers to the box of the prior; see JointOptimization.
-    Result extras: network, the trained networks stacked along their leading axes (groups), and solver, from
-        which `jpo_lib.solvers.training.predict` answers further problems; pairs, the data set of the pairs of
+    Result extras: network, the trained networks stacked along their leading axes (groups), see
+        `Result.network`; pairs, the data set of the pairs of
         all groups, in their order (with several seeds its arrays have a leading axis, too); x_pairs (N m / n,
         d), what the trained networks answer to them.
     Raises:
@@ -127,6 +127,7 @@ def run_supervised(
                 report(number * solver.num_steps + step + 1)
             trained.append(networks)
             x_pairs.append(networks.outputs())
+    network = stacked_networks(trained, len(seeds))
     run_seconds = sum(networks.run_seconds for networks in trained)
     # Each problem pays its share of the pairs; the shares of a group add up to m.
     shares = np.diff(np.arange(group_size + 1) * num_pairs // group_size)
@@ -138,8 +139,8 @@ def run_supervised(
         solver=describe(solver),
         seed=seeds,
         extras={
-            "network": stacked_networks(trained, len(seeds)),
-            "solver": solver,
+            "network": network,
+            "trained": TrainedNetworks(network, problem, solver),
             "pairs": _stacked(pairs),
             "x_pairs": joined(x_pairs, len(seeds)),
         },
@@ -154,10 +155,10 @@ def _stacked(pairs: list[Dataset]) -> Dataset:
 def _with_answers(problem: InverseProblem, data: Dataset, result: Result, shares: np.ndarray) -> Result:
     """The result with what the networks answer to the problems of the data, and what that costs and is
     worth."""
-    x = predict(problem, result, data)
+    x = result.network(data)
     # In blocks of the training's batch where that is possible: the same shape as everywhere else, and little
     # memory.
-    count, batch = data.num_problems, result.extras["solver"].batch_size
+    count, batch = data.num_problems, result.network.solver.batch_size
     size = batch if batch is not None and count % batch == 0 else count
     blocks = [(slice(first, first + size), data[first : first + size]) for first in range(0, count, size)]
     program, compile_seconds = evaluation(problem).compiled(

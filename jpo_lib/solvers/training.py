@@ -271,50 +271,13 @@ def visiting_order(seeds, num_groups: int, size: int, batch: int, num_steps: int
 
 
 def describe(solver: NetworkTraining) -> str:
-    """The solver as text; a network function is named, since its address would differ between runs."""
+    """The solver as text; functions are named, since their addresses would differ between runs."""
     values = {field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)}
-    if callable(values["network"]):
-        values["network"] = getattr(values["network"], "__qualname__", type(values["network"]).__name__)
+    if values.get("training_loss", 0) is None:
+        del values["training_loss"]
+    for name, value in values.items():
+        if callable(value):
+            values[name] = getattr(value, "__qualname__", type(value).__name__)
     return (
         f"{type(solver).__name__}(" + ", ".join(f"{name}={value!r}" for name, value in values.items()) + ")"
     )
-
-
-def predict(problem: InverseProblem, result: Result, data: Dataset) -> np.ndarray:
-    """x = net(y, c, gamma): what trained networks answer for any problems, without a simulation.
-
-    Arguments:
-        problem: the family that the networks were trained on.
-        result: of a solver that trains networks, with S seeds and G groups.
-        data: M problems; each of the G networks of a seed answers M / G neighbours.
-    Returns:
-        answers (S, M, d), or (M, d) for a result of a single seed; unit of x.
-    Raises:
-        ValueError: if the result has no networks or M is no multiple of G.
-    """
-    if "network" not in result.extras:
-        raise ValueError(
-            "result: expected that of a solver that trains networks, got that of "
-            f"{result.solver.partition('(')[0]}; "
-            "train a network first."
-        )
-    solver, several = result.extras["solver"], isinstance(result.seed, tuple)
-    weights = eqx.partition(result.extras["network"], eqx.is_array_like)[0]
-    if not several:
-        weights = jax.tree.map(lambda leaf: leaf[None], weights)
-    num_seeds, num_groups = jax.tree.leaves(weights)[0].shape[:2]
-    if data.num_problems % num_groups:
-        raise ValueError(
-            f"data: expected a multiple of {num_groups} problems, one share for each network, got "
-            f"{data.num_problems}; "
-            "pass another number."
-        )
-    with problem.precision():
-        size = data.num_problems // num_groups
-        batch = size if solver.batch_size is None or size % solver.batch_size else solver.batch_size
-        networks = Networks(problem, solver, grouped(data, num_groups), np.arange(num_groups), batch)
-        answers = []
-        for seed in range(num_seeds):
-            networks.weights = jax.tree.map(lambda leaf, seed=seed: jnp.asarray(leaf[seed]), weights)
-            answers.append(networks.outputs().reshape(data.num_problems, -1))
-    return np.stack(answers) if several else answers[0]
