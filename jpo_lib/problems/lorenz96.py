@@ -218,6 +218,8 @@ def lorenz96(
                     "clip_problem": 5.0,
                 },
                 "MultiStart": {"run_evaluations": 120, "num_starts": 24, "max_evaluations": 2880},
+                "GradientDescent": {"learning_rate": 0.3},
+                "Adam": {"learning_rate": 0.5},
             },
             refinement={"max_evaluations": 500, "num_starts": 1},
         ),
