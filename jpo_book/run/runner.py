@@ -214,6 +214,7 @@ def _run_cells(job: Job, noise: Path) -> tuple[Any, dict[str, Any]]:
                 parameters=job.values,
                 kernel_name="python3",  # for Papermill; what is started is our own
                 kernel_manager_class=OwnKernelManager,
+                coalesce_streams=True,  # pieces of a text arrive as time has it
                 cwd=str(job.path.parent),
                 progress_bar=False,
                 execution_timeout=job.timeout,
