@@ -30,7 +30,9 @@ CHROMIUM_FLAGS = [
 
 # Tests run under the rules of the book's runs, whatever the shell says; processes of xdist inherit them.
 SHELL = json.loads(os.environ.get("JPO_TEST_SHELL", "null")) or dict(os.environ)
+PYTEST = {name: value for name, value in os.environ.items() if name.startswith("PYTEST_")}
 hermetic.enter()
+os.environ.update(PYTEST)  # which process of xdist this is
 os.environ["JPO_TEST_SHELL"] = json.dumps(SHELL)
 
 # What tests run as a user would gets the shell, but nothing that they share with the build: it finds its way.
