@@ -19,7 +19,7 @@ export PYTHONNOUSERSITE = 1
 RUN := .venv/bin/python -E -s
 
 
-.PHONY: help env book pdf check test test-long bench links lock clean
+.PHONY: help env book pdf check test test-long test-damages bench links lock clean
 help:
 	@echo "make env     install the pinned environment into .venv     (ACCELERATOR=cpu, or cuda13 for NVIDIA GPUs)"
 	@echo "make book    run all studies and notebooks, build the book (PROFILE=laptop, or smoke, paper, published)"
@@ -45,10 +45,14 @@ pdf: book
 PYTEST = $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test: check
-	@exec $(PYTEST) -m "not long"
+	@exec $(PYTEST) -m "not long and not damages"
 
 test-long: env
 	@exec $(PYTEST) -m long
+
+# JPO_DAMAGES=number JPO_DAMAGED=path/to/a/built/clone
+test-damages: env
+	@exec $(PYTEST) -m damages
 
 # All Python: the format, common mistakes, and types. JavaScript: the format.
 check: env

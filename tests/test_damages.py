@@ -129,7 +129,7 @@ def tree(request, tmp_path_factory):
     return clone, site(clone)
 
 
-@pytest.mark.long
+@pytest.mark.damages
 @pytest.mark.parametrize("number", range(NUMBER))
 def test_a_damage_is_mended_and_costs_no_more_than_it_needs(tree, number):
     clone, before = tree

@@ -134,7 +134,7 @@ def test_make_env_under_settings_meant_for_other_environments(tmp_path):
     hostile = {
         **SETTINGS,
         **ask("{**e.pip_sources(), **e.uv_sources()}", SETTINGS),  # they lie in the true home
-        "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
+        "XDG_CACHE_HOME": SETTINGS.get("XDG_CACHE_HOME", f"{SETTINGS['HOME']}/.cache"),
         "HOME": str(home),
         **dict.fromkeys(("PIP_USER", "PIP_REQUIRE_VIRTUALENV", "PIP_NO_DEPS", "PIP_DRY_RUN"), "1"),
         **dict.fromkeys(("PIP_TARGET", "PIP_PREFIX", "UV_PROJECT_ENVIRONMENT", "PYTHONUSERBASE"), elsewhere),

@@ -21,7 +21,9 @@ ALONE = {name: value for name, value in SETTINGS.items() if not name.startswith(
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "uv", "build", "--wheel", "--no-build-isolation", "--offline", "--quiet"]
-    subprocess.run([*command, "--out-dir", str(folder), str(ROOT)], check=True, capture_output=True)
+    subprocess.run(
+        [*command, "--out-dir", str(folder), str(ROOT)], check=True, capture_output=True, env=SETTINGS
+    )
     (path,) = folder.glob("*.whl")
     return path
 
@@ -48,7 +50,7 @@ def environment(wheel, tmp_path_factory):
         str(versions),
         str(wheel),
     ]
-    subprocess.run(install, check=True, capture_output=True)
+    subprocess.run(install, check=True, capture_output=True, env=SETTINGS)
     return folder / "bin"
 
 
