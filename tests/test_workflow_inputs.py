@@ -3,6 +3,7 @@ And how far a build is."""
 
 import json
 import os
+import subprocess
 import sys
 import time
 
@@ -161,3 +162,16 @@ def test_a_damaged_record_of_the_book_counts_as_none(tmp_path, monkeypatch, cont
     monkeypatch.setattr(build, "STAMP", tmp_path / "book.json")
     build.STAMP.write_text(content)
     assert build.read_stamp() == {}
+
+
+@pytest.mark.parametrize(("ending", "killed"), [("os.kill(os.getpid(), 9)", True), ("sys.exit(9)", False)])
+def test_a_killed_step_is_told_from_one_that_failed(tmp_path, ending, killed):
+    """By what Snakemake itself writes."""
+    command = f"{sys.executable} -c 'import os, sys; {ending}'"
+    (tmp_path / "Snakefile").write_text(f'rule:\n    output: "x-9"\n    shell: "{command}"\n')
+    run = [sys.executable, "-m", "snakemake", "--cores", "1", "--directory", str(tmp_path)]
+    done = subprocess.run(
+        [*run, "--snakefile", str(tmp_path / "Snakefile")], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode != 0 and "CalledProcessError" in done.stderr
+    assert build.was_killed(done.stderr) == killed

@@ -337,6 +337,11 @@ def reports(expected, num_at_once=None):
         ended.set()
 
 
+def was_killed(log):
+    """Whether Snakemake says that a step got SIGKILL, as the system sends it when memory runs short."""
+    return bool(re.search(r"died with <Signals\.SIGKILL|returned non-zero exit status 137", log))
+
+
 def update_book(profile, place, stamp):
     """Make what is missing or not valid. Returns the names of the study files."""
     cells = plan_studies(profile, place)
@@ -373,9 +378,7 @@ def update_book(profile, place, stamp):
         own = re.sub(r"\x1b\[[0-9;]*m", "", LOG.read_text(errors="replace")).strip().splitlines()
         if not any("CalledProcessError" in line for line in own):  # then no step has said what is wrong
             print("\n".join(own[-15:]), file=sys.stderr)
-        if any(
-            re.search("SIGKILL|exit status 137|-9\\b", line) for line in own if "CalledProcessError" in line
-        ):
+        if was_killed("\n".join(own)):
             what = "a step was killed, as a system does when memory runs short"
             raise Failure(f"{what}: free memory, or use a smaller PROFILE, then run make book again.")
         raise Failure(

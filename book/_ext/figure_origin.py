@@ -95,7 +95,7 @@ def row(app: Sphinx, record: dict, label: str, name: str, has_data: bool) -> nod
     """The small row of links under one item."""
     up = app.builder.get_relative_uri(app.env.docname, "index").rpartition("/")[0]
     up = f"{up}/" if up else ""
-    command, commit = command_of(record), record.get("commit") or ""
+    command, commit = command_of(record), record.get("commit") or "unknown"
     parts = [
         f"<span>{escape(Path(record['notebook']).name)}</span>",
         *launch_links(app, record["notebook"]),
@@ -110,7 +110,7 @@ def row(app: Sphinx, record: dict, label: str, name: str, has_data: bool) -> nod
         f'<details><summary>Rerun<span class="visually-hidden"> {escape(name)}</span></summary>'
         f"<code>.venv/bin/{escape(command)}</code></details>"
     )
-    if commit:
+    if not commit.startswith("unknown"):
         parts.append(f'<span title="{escape(commit)}">commit {escape(commit[:8])}</span>')
     return nodes.raw("", f'<div class="origin">{" ".join(parts)}</div>', format="html")
 

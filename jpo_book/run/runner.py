@@ -310,7 +310,7 @@ def provenance_block(record: dict[str, Any]) -> str:
         "profile": _code(values.get("profile", "none")),
         "parameters": "<br>".join(shown.values()),
         "seeds": ", ".join(shown[name] for name in shown if "seed" in name) or "none",
-        "commit": _code(record["commit"]) if record["commit"][0] != "u" else record["commit"],
+        "commit": record["commit"] if record["commit"].startswith("unknown") else _code(record["commit"]),
         "settings": _settings(record),
         "versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
         "files": "\n".join(["", "| Result file | SHA-256 |", "|---|---|", *files, ""]) if files else "",

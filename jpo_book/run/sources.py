@@ -74,11 +74,6 @@ def left_out() -> list[str]:
     return [f"notebook  {path.stem} is not in book/_toc.yml: left out" for path in sorted(stray)]
 
 
-def digests(paths: Iterable[str]) -> dict[str, str]:
-    """{path: SHA-256 of the content} of files given relative to the root."""
-    return {path: sha256(root_folder() / path) for path in sorted(paths)}
-
-
 def content_hash(paths: Iterable[str]) -> str:
     """SHA-256 over names and contents of files given relative to the root."""
-    return sha256(json.dumps(digests(paths)))
+    return sha256(json.dumps({path: sha256(root_folder() / path) for path in sorted(paths)}))

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from jpo_book.files import reference_folder, studies_folder
+from jpo_book.files import reference_folder, sealed, studies_folder, write_atomically
 from jpo_book.studies.cell import Cell
 
 
@@ -30,6 +30,11 @@ def manifest_in(folder: Path, cell: Cell) -> dict[str, Any]:
     Raises FileNotFoundError where there is none, ValueError if it is no JSON.
     """
     return json.loads((Path(folder) / f"{cell.name}.json").read_text(encoding="utf-8"))
+
+
+def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Write a manifest; one with a "seal" gets it, by which a later change is told from a foreign file."""
+    write_atomically(path, sealed(json.dumps(manifest, indent=1, sort_keys=True) + "\n"))
 
 
 def read_manifest(cell: Cell, folder: Path | None = None) -> dict[str, Any]:

@@ -19,9 +19,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from jpo_book.files import sealed, write_atomically
 from jpo_book.studies.agreement import equal_bits
 from jpo_book.studies.cell import FORMAT, Cell, source_hash
+from jpo_book.studies.manifest import write_manifest
 from jpo_book.studies.netcdf import read_netcdf
 from jpo_lib.problems import PROBLEMS
 from jpo_lib.solvers import JointOptimization, complete
@@ -152,5 +152,5 @@ def restamp(
             entry = {"date": date.today().isoformat(), "from": {"source_hash": manifest["source_hash"]}}
             entry |= {"why": why, "shown": SHOWN}
             manifest |= {"source_hash": hashes[pair][1], "restamped": [*manifest.get("restamped", []), entry]}
-            write_atomically(path, sealed(json.dumps(manifest, indent=1, sort_keys=True) + "\n"))
+            write_manifest(path, manifest)
     return differences

@@ -32,7 +32,6 @@ from jpo_book.files import (
     is_sealed,
     name_of,
     reference_folder,
-    sealed,
     sha256,
     studies_folder,
     write_atomically,
@@ -40,7 +39,7 @@ from jpo_book.files import (
 from jpo_book.hermetic import NUMERICS, foreign_flags, numerics
 from jpo_book.studies.arithmetic import fingerprint
 from jpo_book.studies.cell import FORMAT, Cell, source_hash
-from jpo_book.studies.manifest import manifest_in
+from jpo_book.studies.manifest import manifest_in, write_manifest
 from jpo_book.studies.netcdf import read_netcdf, rounded_histories, write_netcdf
 from jpo_book.studies.pool import share
 
@@ -53,14 +52,14 @@ def check(cell: Cell, folder: Path) -> str:
     """State of a cell's files: "valid", "missing", "stale: ...", "damaged: ..." or "foreign: ..."."""
     path = Path(folder) / f"{cell.name}.nc"
     try:
-        text = path.with_suffix(".json").read_text(encoding="utf-8")
-        manifest = json.loads(text)
+        manifest = manifest_in(folder, cell)
     except (FileNotFoundError, NotADirectoryError):
         return "damaged: the result file has no manifest" if path.exists() else "missing"
     except (ValueError, OSError):
         return "damaged: the manifest cannot be read"
     described = isinstance(manifest, dict) and manifest.get("format") == FORMAT
     if not described or manifest.get("cell") != cell.model_dump(mode="json"):
+        text = path.with_suffix(".json").read_text(encoding="utf-8")
         if '"seal"' in text and not is_sealed(text):  # ours, but spoilt since
             return "damaged: the manifest was changed"
         what = "describes other settings" if described else f"does not say {FORMAT}"
@@ -127,7 +126,7 @@ def run_cell(cell: Cell, folder: Path) -> Path:
             **{name: importlib.metadata.version(name) for name in VERSIONS},
         },
     }
-    write_atomically(path.with_suffix(".json"), sealed(json.dumps(manifest, indent=1, sort_keys=True) + "\n"))
+    write_manifest(path.with_suffix(".json"), manifest)
     return path
 
 

@@ -13,10 +13,9 @@ import numpy as np
 
 from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer, random_stream
 from jpo_lib.solvers.devices import check_shares
+from jpo_lib.solvers.lanes import PACK_FACTOR, SMALLEST_BATCH
 from jpo_lib.solvers.lbfgs import quasi_newton
 from jpo_lib.solvers.solver import Solver, for_all_seeds, left_open, stacked
-
-SMALLEST_BATCH, PACK_FACTOR = 16, 4  # few shapes of batches, each of which is compiled
 
 
 class _Window(NamedTuple):
