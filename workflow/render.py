@@ -26,6 +26,7 @@ def main():
         sys.exit(
             done.stdout.strip() + "\nThe book has the errors above: correct them and run make book again."
         )
+    (new / ".buildinfo").unlink(missing_ok=True)  # for building in steps; names hash over this clone's path
     place, old = ROOT / "_build" / "html", ROOT / "_build" / "html.old"
     shutil.rmtree(old, ignore_errors=True)
     if place.exists():

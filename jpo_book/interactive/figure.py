@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from jpo_book.figures.layout import SteadyLayout
 from jpo_book.figures.page import Page, encoded, paint
 from jpo_lib._checks import check_integer
 
@@ -51,7 +52,7 @@ class InteractiveFigure(Page):
                 f"data: expected at most {LARGEST} bytes, got {len(text)}; round them or take fewer."
             )
         self.name, self.data = name, data
-        still = paint(draw, figsize, 140, layout="constrained")
+        still = paint(draw, figsize, 140, layout=SteadyLayout())
         picture, text = encoded(still, "WEBP", quality=85, method=4), text.replace("</", "<\\/")
         template = FOLDER / "figure.html"
         super().__init__(template, still, alt, NAME=name, DATA=text, STILL=picture, CAPTION=caption)
