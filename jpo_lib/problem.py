@@ -15,7 +15,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -103,37 +103,6 @@ class Execution:
             check_integer("block_size", self.block_size, 1)
 
 
-# Where settings of a problem stand that were arguments of their own once.
-GROUPED = {
-    "sample_x0": "starts=Starts(first=...)",
-    "sample_restart": "starts=Starts(restart=...)",
-    "classical_start": "starts=Starts(classical=...)",
-    "make_network": "recommended=Recommended(network=...)",
-    "defaults": "recommended=Recommended(solvers=...)",
-    "float64": "execution=Execution(float64=...)",
-    "block_size": "execution=Execution(block_size=...)",
-    "pack_lanes": "execution=Execution(pack_lanes=...)",
-}
-
-
-Family = TypeVar("Family")
-
-
-def _in_groups(cls: type[Family]) -> type[Family]:
-    """A class whose settings were arguments of their own once: who writes one is told where it stands now."""
-    begin = cls.__init__
-
-    @functools.wraps(begin)
-    def checked(self, *arguments, **named):
-        for name in named.keys() & GROUPED.keys():
-            raise TypeError(f"{name}: expected inside of its group, got it alone; write {GROUPED[name]}.")
-        begin(self, *arguments, **named)
-
-    cls.__init__ = checked  # pyright: ignore[reportAttributeAccessIssue]  of the same signature
-    return cls
-
-
-@_in_groups
 @dataclasses.dataclass(frozen=True, eq=False)
 class InverseProblem:
     """A family of inverse problems: min_x L(F(x, c), y) + R(x).
@@ -166,6 +135,8 @@ class InverseProblem:
         window: k -> the problem of which only the first k entries of each target are known, for
             `GrowingWindows`; None where targets do not grow with time. One of its evaluations costs the share
             k / K of one of all K entries.
+        forward_cost: what a run of the simulation without a gradient costs, in evaluations of loss and
+            gradient, dimensionless; see `Result.cost`.
         settings: the settings that define this family, for manifests; plain numbers and texts.
         starts: where classical solvers begin, see `Starts`.
         recommended: network and hyperparameters, see `Recommended`.
@@ -191,6 +162,7 @@ class InverseProblem:
     prior_loss: Callable | None = None
     residuals: Callable | None = None
     window: Callable | None = None
+    forward_cost: float = 1.0
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     starts: Starts = Starts()
     recommended: Recommended = Recommended()

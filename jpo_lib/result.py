@@ -49,8 +49,13 @@ class Result:
     Attributes:
         x: best parameters seen, shape (N, d), unit of x.
         loss: loss at x, shape (N,).
-        loss_history: best loss after k = 1, 2, ... evaluations of that problem, shape (N, K).
+        loss_history: best loss after k = 1, 2, ... evaluations of that problem, shape (N, K). Methods
+            that run the simulation without a gradient may count those runs, too.
         num_evaluations: evaluations of the loss and its gradient spent on each problem, shape (N,).
+        num_simulations: runs of the simulation without a gradient, its share of those that are for several
+            problems included, shape (N,).
+        forward_cost: what a run without a gradient costs, in evaluations, dimensionless; see
+            `InverseProblem`.
         solved: loss < threshold, shape (N,).
         status: why the solver stopped, codes of `Status`, shape (N,).
         compile_seconds, run_seconds: wall time of compilation and of the work itself, seconds.
@@ -72,11 +77,29 @@ class Result:
     solver: str
     seed: int | tuple[int, ...]
     extras: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    num_simulations: Any = 0
+    forward_cost: float = 1.0
+
+    def __post_init__(self):
+        if self.num_evaluations is not None:  # one number stands for all problems
+            shape = np.shape(self.num_evaluations)
+            object.__setattr__(self, "num_simulations", np.broadcast_to(self.num_simulations, shape))
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds, also where a single one was asked for."""
         return self.seed if isinstance(self.seed, tuple) else (self.seed,)
+
+    @property
+    def num_runs(self) -> np.ndarray:
+        """Runs of the simulation with a gradient or without, shape (N,)."""
+        return self.num_evaluations + self.num_simulations
+
+    @property
+    def cost(self) -> np.ndarray:
+        """num_evaluations + forward_cost num_simulations, shape (N,): the price in evaluations of loss and
+        gradient."""
+        return self.num_evaluations + self.forward_cost * self.num_simulations
 
     @property
     def network(self) -> Any:
@@ -122,8 +145,10 @@ class Result:
         return dataset.assign_attrs(solver=self.solver)
 
     def __repr__(self) -> str:
+        runs = self.num_simulations.mean()
+        runs = f"{runs:.1f} runs without gradient, " if runs else ""
         return (
             f"Result({self.solver}: {self.loss.shape[-1]} problems, {self.solved.mean():.1%} solved, "
-            f"{self.num_evaluations.mean():.1f} evaluations per problem, "
+            f"{self.num_evaluations.mean():.1f} evaluations per problem, {runs}"
             f"{self.run_seconds:.2f} s + {self.compile_seconds:.2f} s compilation)"
         )

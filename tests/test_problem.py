@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import jpo_lib as jpo
 from jpo_book.verification.wave_packet import gradient_errors
-from jpo_lib.problem import GROUPED
 from jpo_lib.solvers.refinement import refinement_starts
 
 
@@ -137,13 +136,6 @@ def test_no_stream_of_random_numbers_repeats_another(problem):
     # With one evaluation for each start, the best point is one of the starts.
     distance = np.abs(result.x - np.asarray(data.x_true))
     assert distance.min() > 0.0 and np.median(distance) > 0.05
-
-
-@pytest.mark.parametrize("name, where", GROUPED.items())
-def test_arguments_that_have_moved_into_groups_say_where(name, where):
-    with pytest.raises(TypeError, match="expected inside of its group") as caught:
-        jpo.InverseProblem(name="own", **{name: None})
-    assert where in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_prior_term_is_in_all_that_is_descended_and_reported():

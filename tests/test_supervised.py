@@ -74,14 +74,15 @@ def test_it_is_the_regression_that_its_equation_describes(data):
 def test_every_simulated_pair_and_every_answer_is_counted(result):
     """Groups of 8 share 20 pairs: together they pay 20 for the pairs and 8 for the answers,
     as evenly as whole numbers allow."""
-    spent = result.num_evaluations.reshape(2, 2, 8)
+    spent = result.num_simulations.reshape(2, 2, 8)
+    assert (result.num_evaluations == 0).all()
     assert (spent.sum(axis=-1) == 20 + 8).all() and spent.max() - spent.min() == 1
     # The loss is known from the answer on, and not before.
     assert np.isinf(
-        np.take_along_axis(result.loss_history, result.num_evaluations[..., None] - 2, axis=-1)
+        np.take_along_axis(result.loss_history, result.num_simulations[..., None] - 2, axis=-1)
     ).all()
     np.testing.assert_array_equal(
-        np.take_along_axis(result.loss_history, result.num_evaluations[..., None] - 1, axis=-1)[..., 0],
+        np.take_along_axis(result.loss_history, result.num_simulations[..., None] - 1, axis=-1)[..., 0],
         result.loss,
     )
 

@@ -115,7 +115,7 @@ def run_generalization(
         first = first_problems(result, num_problems)
         refined = solve(problem, known, BFGS(), x0=first.x, seed=seeds)
         answers = solve(problem, unseen, BFGS(), x0=result.network(unseen), seed=seeds)
-        training = first.num_evaluations
+        training = first.num_runs
         table.add(name, first, training)
         table.add(f"{name}Refined", continued(first, refined), training)
         table.add_first_step(f"{name}Unseen", answers, unseen, training)
@@ -159,7 +159,7 @@ class _Table:
         self.seeds, self.shape, self.rows = seeds, (len(seeds), num_problems), {}
 
     def add(self, name: str, result: Result, training) -> None:
-        self._put(name, result.loss, result.solved, result.num_evaluations, training)
+        self._put(name, result.loss, result.solved, result.num_runs, training)
 
     def add_first_step(self, name: str, result: Result, data: Dataset, training) -> None:
         """The answer that a refinement began with: its first evaluation."""
@@ -179,7 +179,7 @@ class _Table:
                 arguments = jnp.asarray(answers), *jax.tree.map(jnp.asarray, (known.context, known.y))
                 loss.append(np.asarray(program.compiled(*arguments)[0](*arguments)[0]))
         solved = np.stack(loss) < np.stack([np.asarray(known.threshold) for known in data])
-        cost = trained.num_evaluations[:, : self.shape[1]]
+        cost = trained.num_runs[:, : self.shape[1]]
         self._put(name, np.stack(loss), solved, cost, cost)
 
     def _put(self, name, *columns) -> None:

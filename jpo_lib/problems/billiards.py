@@ -21,6 +21,7 @@ from jpo_lib.networks.dense_velocity import DenseVelocity
 from jpo_lib.problem import Execution, InverseProblem, Recommended, Starts
 from jpo_lib.problems._billiards_events import Events, run_events
 from jpo_lib.problems._billiards_times import Physics, check_balls, check_physics
+from jpo_lib.problems._forward_cost import forward_cost
 
 REST_SPEED = 1e-5  # of the largest initial speed: contacts that close more slowly are left alone
 SOLVED = 1e-3
@@ -305,6 +306,8 @@ def _problem(items) -> InverseProblem:
         dimension=2,
         simulate=simulate,
         loss=lambda output, y: 0.5 * jnp.sum(jnp.square(output - y)),
+        forward_cost=forward_cost("billiards"),
+        residuals=lambda x, output, y: output - y,
         sample_x=sample_x,
         threshold=lambda output, y: jnp.asarray(SOLVED, output.dtype),
         bounds=((slow * math.cos(angle_max), -wide), (fast, wide)),

@@ -8,6 +8,7 @@ often the loss goes up and down in the unknowns.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ from jax.custom_derivatives import SymbolicZero
 from jpo_lib._checks import check_array, check_choice, check_integer, check_positive
 from jpo_lib.networks.kuramoto_sivashinsky import FORCING_MODE, RingEncoder
 from jpo_lib.problem import Execution, InverseProblem, Recommended, Starts
+from jpo_lib.problems._forward_cost import forward_cost
 from jpo_lib.problems._spectral import ETDRK, etdrk, etdrk_step
 
 NUM_INITIAL_MODES = 8
@@ -318,6 +320,8 @@ def kuramoto_sivashinsky(
         simulate=simulate,
         loss=loss,
         training_loss=training_loss,
+        forward_cost=forward_cost("kuramoto_sivashinsky"),
+        residuals=lambda x, output, y: (output - y) * math.sqrt(2 / num_points),
         sample_x=lambda key: jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0),
         sample_context=lambda key: random_state(key, num_points),
         threshold=lambda output, y: 1e-3 * jnp.var(y),

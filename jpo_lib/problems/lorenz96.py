@@ -17,6 +17,7 @@ import numpy as np
 from jpo_lib._checks import check_integer, check_positive
 from jpo_lib.networks.lorenz96 import ResidualRing
 from jpo_lib.problem import InverseProblem, Recommended, Starts
+from jpo_lib.problems._forward_cost import forward_cost
 
 # Means over long motions of 40 variables; see the tests. That of the squares is F times the mean, exactly.
 MEANS = {5.0: 1.66, 6.0: 2.01, 8.0: 2.34, 10.0: 2.58, 12.0: 2.78, 16.0: 3.09}
@@ -198,6 +199,7 @@ def lorenz96(
         simulate=simulate,
         loss=loss,
         prior_loss=prior_loss,
+        forward_cost=forward_cost("lorenz96"),
         residuals=residuals,
         window=lambda count: lorenz96(**{**settings, "num_times": count}),
         training_loss=lambda output, y, prior: jnp.log(loss(output, y) + prior),

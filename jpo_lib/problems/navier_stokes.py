@@ -16,6 +16,7 @@ import numpy as np
 
 from jpo_lib.networks.centred_flow import CentredFlow
 from jpo_lib.problem import Execution, InverseProblem, Recommended, Starts, check_integer, check_positive
+from jpo_lib.problems._forward_cost import forward_cost
 from jpo_lib.problems._vorticity import (
     STABILITY_LIMIT,
     basis,
@@ -273,6 +274,8 @@ def navier_stokes(
         dimension=4,
         simulate=simulate,
         loss=lambda output, y: jnp.mean(jnp.square(output - y)) / scale,
+        forward_cost=forward_cost("navier_stokes"),
+        residuals=lambda x, output, y: (output - y).ravel() * math.sqrt(2 / (scale * num_points**2)),
         sample_x=sample_x,
         threshold=lambda output, y: jnp.full((), SOLVED, y.dtype),
         bounds=((-1.0, -1.0, -largest, -largest), (1.0, 1.0, largest, largest)),

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jpo_lib._checks import check_integer, check_not_negative, check_positive
 from jpo_lib.networks.energy_centroid import EnergyCentroid1D
 from jpo_lib.problem import InverseProblem, Recommended, Starts
+from jpo_lib.problems._forward_cost import forward_cost
 
 
 @functools.lru_cache(maxsize=32)
@@ -84,6 +85,8 @@ def wave_packet(
         simulate=simulate,
         loss=loss,
         sample_x=lambda key: jax.random.uniform(key, (1,), minval=lower, maxval=upper),
+        forward_cost=forward_cost("wave_packet"),
+        residuals=lambda x, output, y: output - y,
         observe=lambda key, output: output + noise * jax.random.normal(key, output.shape, output.dtype),
         threshold=lambda output, y: 1.05 * loss(output, y) + 1e-6 * num_points * amplitude**2,
         bounds=((lower,), (upper,)),

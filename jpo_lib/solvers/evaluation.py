@@ -93,7 +93,7 @@ class Evaluation(Program):
             min(first, count - size) for first in range(0, count, size)
         ]  # the last block may begin in the one before
         program, seconds = super().compiled(*_rows(arguments, 0, size))
-        kept: tuple = (), []
+        kept: tuple = (..., [])
 
         def in_blocks(x, *known):
             nonlocal kept
@@ -172,5 +172,45 @@ def least_squares_evaluation(problem: InverseProblem) -> Evaluation:
         (product,) = jax.linear_transpose(tangent, x)(jnp.where(jnp.any(v != 0.0), tangent(v), residuals))
         finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(product))
         return jnp.where(finite, loss, jnp.inf), jnp.where(finite, product, 0.0)
+
+    return Evaluation(problem, jax.vmap(evaluate_one))
+
+
+@functools.lru_cache(maxsize=64)
+def jacobian_evaluation(problem: InverseProblem) -> Evaluation:
+    """x (B, d), context, y -> |r|^2 / 2 (B,), (J' r (B, d), J' J (B, d, d)), with J column by column.
+
+    Where a value is not finite, the loss is infinite and the others are zero.
+    """
+
+    def evaluate_one(x, context, y):
+        def residuals(x):
+            values = problem.residuals(x, problem.simulate(x, context), y)  # pyright: ignore[reportOptionalCall]
+            return values, values
+
+        jacobian, values = jax.jacfwd(residuals, has_aux=True)(x)
+        loss = 0.5 * jnp.sum(jnp.square(values))
+        products = jacobian.T @ values, jacobian.T @ jacobian
+        finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(products[1])) & jnp.all(jnp.isfinite(products[0]))
+        products = jax.tree.map(lambda leaf: jnp.where(finite, leaf, 0.0), products)
+        return jnp.where(finite, loss, jnp.inf), products
+
+    return Evaluation(problem, jax.vmap(evaluate_one))
+
+
+@functools.lru_cache(maxsize=64)
+def simulation(problem: InverseProblem) -> Evaluation:
+    """x (B, d), context -> outputs (B, ...)."""
+    return Evaluation(problem, jax.vmap(problem.simulate))
+
+
+@functools.lru_cache(maxsize=64)
+def forward_evaluation(problem: InverseProblem) -> Evaluation:
+    """x (B, d), context, y -> L(F(x, c), y) + R(x) (B,), without a gradient; infinite where it is not
+    finite."""
+
+    def evaluate_one(x, context, y):
+        loss = problem.objective(x, context, y)
+        return jnp.where(jnp.isfinite(loss), loss, jnp.inf)
 
     return Evaluation(problem, jax.vmap(evaluate_one))

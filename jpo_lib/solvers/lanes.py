@@ -39,6 +39,7 @@ PACK_FACTOR = 4
 # equal blocks.
 TRIPS = 4
 SMALLEST_BATCH = 16
+ONE_EVALUATION = (1, 0)
 
 
 class Environment(NamedTuple):
@@ -52,7 +53,8 @@ class Lanes(NamedTuple):
     state: Any
     x: jax.Array
     loss: jax.Array
-    num_evaluations: jax.Array
+    num_trips: jax.Array
+    work: jax.Array  # evaluations and runs without a gradient, shape (2,)
     diverged: jax.Array
 
 
@@ -77,7 +79,8 @@ def _begin_program(problem: InverseProblem, method) -> Program:
             state=method.begin(x0, Environment(threshold, starts)),
             x=x0,
             loss=jnp.full((), jnp.inf, x0.dtype),
-            num_evaluations=jnp.zeros((), jnp.int32),
+            num_trips=jnp.int32(0),
+            work=jnp.zeros(2, jnp.int32),
             diverged=jnp.zeros((), bool),
         )
         return lane, starts
@@ -98,7 +101,7 @@ def _update_program(method) -> Program:
         active = state.status == Status.RUNNING
         better = active & (loss < lane.loss)
         best = jnp.where(better, loss, lane.loss)
-        count = lane.num_evaluations + active
+        count = lane.num_trips + active
         new = method.update(state, loss, gradient, Environment(threshold, starts))
         status = jnp.where(
             (new.status == Status.RUNNING) & (count >= method.max_evaluations),
@@ -112,7 +115,8 @@ def _update_program(method) -> Program:
             state=jax.tree.map(lambda a, b: jnp.where(active, a, b), new, state),
             x=jnp.where(better, state.x, lane.x),
             loss=best,
-            num_evaluations=count,
+            num_trips=count,
+            work=lane.work + jnp.where(active, method.work(new), 0),
             diverged=lane.diverged | (active & ~jnp.isfinite(loss)),
         )
 
@@ -198,7 +202,12 @@ class _Run:
                 self.method.evaluation(self.problem), self.method.asked(lanes.state), context, y
             ),
             update=self.compiled(
-                _update_program(self.method), lanes, threshold, starts, lanes.loss, lanes.state.x
+                _update_program(self.method),
+                lanes,
+                threshold,
+                starts,
+                lanes.loss,
+                self.method.answer(lanes.state),
             ),
             alone=len(blocks) == 1,
             enough=narrower if len(blocks) == 1 else max(narrower, total // 2),
@@ -212,7 +221,7 @@ class _Run:
         for _ in range(longest if stage.alone else min(TRIPS, longest)):
             loss, gradient = stage.evaluate(self.method.asked(lanes.state), rows.context, rows.y)
             lanes, running = stage.update(lanes, rows.threshold, rows.starts, loss, gradient)
-            best, column, running = on_host((lanes.loss, lanes.num_evaluations, running))
+            best, column, running = on_host((lanes.loss, lanes.num_trips, running))
             # A lane that has ended writes its last column again. All have at least one evaluation.
             self.history[numbers, column[: len(numbers)] - 1] = best[: len(numbers)]
             active = int(running.sum())
@@ -262,12 +271,13 @@ class _Run:
                 rows, index = _chosen(rows, unfinished), index[unfinished]
         status = full.state.status
         diverged = full.diverged & (status != Status.SOLVED) & ~np.isfinite(full.loss)
-        longest = max(1, int(full.num_evaluations.max()))
+        longest = max(1, int(full.num_trips.max()))
         return {
             "x": full.x,
             "loss": full.loss,
             "loss_history": np.minimum.accumulate(self.history[:, :longest], axis=1),
-            "num_evaluations": full.num_evaluations,
+            "num_evaluations": full.work[:, 0],
+            "num_simulations": full.work[:, 1],
             "status": np.where(diverged, Status.DIVERGED, status),
         }
 
@@ -292,6 +302,15 @@ class LaneSolver(Solver):
     def asked(self, state) -> Any:
         """What the evaluation is told of a state."""
         return state.x
+
+    def answer(self, state) -> Any:
+        """Arrays of the shape of what the evaluation returns beside the loss."""
+        return state.x
+
+    def work(self, state) -> Any:
+        """Evaluations and runs without a gradient that the trip to this state took, two integers."""
+        del state
+        return jnp.asarray(ONE_EVALUATION, jnp.int32)
 
     def check_restarts(self, restarts, dimension: int) -> None:
         """Refuse starting points of restarts that do not fit."""

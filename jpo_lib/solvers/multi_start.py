@@ -20,6 +20,7 @@ class MultiStartState(NamedTuple):
     status: jax.Array
     num_starts: jax.Array
     inner: Any
+    work: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,14 +89,23 @@ class MultiStart(LaneSolver):
     def asked(self, state: MultiStartState):
         return self.solver.asked(state.inner)
 
+    def answer(self, state: MultiStartState):
+        return self.solver.answer(state.inner)
+
+    def work(self, state: MultiStartState):
+        return state.work
+
     def begin(self, x0, environment) -> MultiStartState:
         inner = self.solver.begin(x0, environment)
         zero = jnp.int32(0)
-        return MultiStartState(inner.x, jnp.int32(Status.RUNNING), jnp.stack([zero + 1, zero]), inner)
+        return MultiStartState(
+            inner.x, jnp.int32(Status.RUNNING), jnp.stack([zero + 1, zero]), inner, jnp.stack([zero, zero])
+        )
 
     def update(self, state: MultiStartState, loss, gradient, environment) -> MultiStartState:
         runs, spent = state.num_starts[0], state.num_starts[1] + 1
         inner = self.solver.update(state.inner, loss, gradient, environment)
+        work = self.solver.work(inner)
         finished = (inner.status != Status.RUNNING) | (
             spent >= (self.run_evaluations or self.solver.max_evaluations)
         )
@@ -103,4 +113,4 @@ class MultiStart(LaneSolver):
         inner = jax.tree.map(lambda a, b: jnp.where(finished, a, b), fresh, inner)
         status = jnp.where(finished & (runs >= self.num_starts), Status.BUDGET_SPENT, Status.RUNNING)
         counters = jnp.stack([runs + finished, jnp.where(finished, 0, spent)])
-        return MultiStartState(inner.x, status.astype(jnp.int32), counters, inner)
+        return MultiStartState(inner.x, status.astype(jnp.int32), counters, inner, work)

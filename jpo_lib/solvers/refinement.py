@@ -107,7 +107,7 @@ def refine(
 
 
 def continued(first: Result, second: Result) -> Result:
-    """(x, L) = the better of both, evaluations = those of the first + those of the second: one result for a
+    """(x, L) = the better of both, runs = those of the first + those of the second: one result for a
     solver that continues where another ended.
 
     Arguments:
@@ -121,9 +121,8 @@ def continued(first: Result, second: Result) -> Result:
     before, after = first.loss_history, second.loss_history
     history = np.full((*before.shape[:-1], before.shape[-1] + longest), np.inf, before.dtype)
     history[..., : before.shape[-1]] = before
-    # The second solver begins on each problem after as many evaluations as the first one spent on that
-    # problem.
-    position = first.num_evaluations[..., None] + np.arange(longest)
+    # The second solver begins on each problem after as many runs as the first one spent on that problem.
+    position = np.ceil(first.num_runs[..., None]).astype(int) + np.arange(longest)
     np.put_along_axis(history, position, np.minimum(after, np.inf), axis=-1)
     return dataclasses.replace(
         second,
@@ -131,6 +130,7 @@ def continued(first: Result, second: Result) -> Result:
         loss=np.where(keep, first.loss, second.loss),
         solved=first.solved | second.solved,
         num_evaluations=first.num_evaluations + second.num_evaluations,
+        num_simulations=first.num_simulations + second.num_simulations,
         loss_history=np.minimum.accumulate(history, axis=-1),
     )
 

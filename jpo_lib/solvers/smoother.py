@@ -81,10 +81,8 @@ class EnsembleSmoother(Solver):
     points is kept if it is better than x. With no more than d members a step stays in the space that they
     span.
 
-    The ensemble stands in for a gradient, and a run of the simulation alone is counted as a whole evaluation,
-    the cautious choice: N + 4 of them in each iteration and one at the start. `num_simulations` in the
-    extras says the same number, for who wants to count runs without a gradient as less. Among the loss's
-    values only those of kept points and of x enter loss_history.
+    All runs of the simulation are without a gradient: N + 4 in each iteration and one at the start, in
+    num_simulations. Among the loss's values only those of kept points and of x enter loss_history.
 
     Arguments:
         num_members: N, at least 2.
@@ -94,7 +92,6 @@ class EnsembleSmoother(Solver):
         stop_when_solved: stop as soon as the loss is below the problem's threshold.
     Raises:
         ValueError: if a number is out of range, or the problem has no residuals.
-    Result extras: num_simulations (N,), runs of the simulation without a gradient.
 
     Source: Chen & Oliver (2013), doi:10.1007/s10596-013-9351-5; Bocquet & Sakov (2014), doi:10.1002/qj.2236.
     """
@@ -160,12 +157,12 @@ class EnsembleSmoother(Solver):
             x=x,
             loss=loss,
             loss_history=np.minimum.accumulate(history[:, : spent.max()], axis=1),
-            num_evaluations=spent,
+            num_evaluations=np.zeros_like(spent),
+            num_simulations=spent,
             solved=solved,
             status=np.where(solved & self.stop_when_solved, Status.SOLVED, status),
             compile_seconds=seconds,
             run_seconds=time.perf_counter() - begun - seconds,
             solver="",
             seed=seed,
-            extras={"num_simulations": spent},
         )

@@ -14,7 +14,7 @@ import numpy as np
 from jpo_lib.problem import Dataset, InverseProblem, Result, check_array, check_dataset, check_integer
 from jpo_lib.solvers.devices import mesh_for
 
-ARRAYS = ("x", "loss", "loss_history", "num_evaluations", "solved", "status")
+ARRAYS = ("x", "loss", "loss_history", "num_evaluations", "num_simulations", "solved", "status")
 SomeSolver = TypeVar("SomeSolver", bound="Solver")
 
 
@@ -118,6 +118,7 @@ def solve(
                 )
         solver = complete(problem, solver, data.num_problems)
         result = solver.run(problem, data, seeds, x0, restarts, mesh_for(devices))
+        result = dataclasses.replace(result, forward_cost=problem.forward_cost)
         return result if several else of_first_seed(result)
 
 

@@ -39,11 +39,10 @@ class Supervised(NetworkTraining):
     the spread of the x_j where the problem has no box. Differences of periodic parameters are taken the short
     way round.
 
-    The cost is counted in the same unit as that of all solvers: each simulated pair counts as one evaluation,
-    although it needs no gradient and so takes less time than an evaluation of the other solvers; and each
-    answer counts as one, because its loss must be known. A group of n problems shares the cost of its m
-    pairs: num_evaluations adds up to m + n over the group. Training steps simulate nothing and cost nothing
-    in this unit, however many they are.
+    Each simulated pair is a run of the simulation without a gradient, and so is each answer, because its loss
+    must be known. A group of n problems shares its m pairs: num_simulations adds up to m + n over the group,
+    and num_evaluations is zero. Training steps simulate nothing and cost nothing in this unit, however many
+    they are.
 
     Arguments (those that are None take what the problem recommends for JointOptimization):
         group_size: n, number of problems that share a network; all N when None. Must divide N.
@@ -187,7 +186,8 @@ def _with_answers(problem: InverseProblem, data: Dataset, result: Result, shares
         x=x,
         loss=loss,
         loss_history=np.minimum.accumulate(history, axis=-1),
-        num_evaluations=spent,
+        num_evaluations=np.zeros_like(spent),
+        num_simulations=spent,
         solved=solved,
         status=np.where(solved, Status.SOLVED, np.where(finite, Status.BUDGET_SPENT, Status.DIVERGED)).astype(
             np.int32

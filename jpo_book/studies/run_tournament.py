@@ -1,0 +1,149 @@
+"""One method of the tournament on one data set: what it solves, and what that costs.
+
+A method is plain data: where it starts, and how it goes on from there until a problem is solved,
+
+    {"start": START, "solver": SOLVER}
+
+SOLVER is a solver of `jpo_lib` by its name, {"name": "MultiStart", "num_starts": 24, "solver": {"name":
+"BFGS", ...}}. START is "problem" (the problem's own starts, the usual case), "classical" (what a domain expert
+reads off the data), "untrained" (answers of untrained networks, for the first start and for restarts),
+"surrogate" (the neural adjoint), or a solver that trains a network, {"name": "JointOptimization", ...}. With
+"spread" the first restarts lie around the answers of the network; see `refinement_starts`.
+
+This module and what it imports decide the numbers of a study; their source is part of a study's identity.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from jpo_book.studies.named_networks import named_network
+from jpo_book.studies.run_solvers import untrained_answers
+from jpo_book.studies.surrogate import surrogate_answers
+from jpo_lib.problem import Dataset, InverseProblem, Result
+from jpo_lib.solvers import SOLVERS, solve
+from jpo_lib.solvers.refinement import continued, first_problems, refinement_starts
+from jpo_lib.solvers.solver import ARRAYS
+
+NUM_UNTRAINED = 64  # starts from untrained networks; further ones are drawn from the prior
+
+
+def solver_of(problem: InverseProblem, spec: Mapping[str, Any]) -> Any:
+    """The solver that plain data describe."""
+    options = dict(spec)
+    if "network" in options:
+        options["network"] = named_network(problem, options["network"])
+    options |= {name: solver_of(problem, value) for name, value in options.items() if name == "solver"}
+    return SOLVERS[options.pop("name")](**options)
+
+
+def run_tournament_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[str, float]]:
+    """Run a method on one data set, once for each network seed; methods without a network take the data seed.
+
+    Arguments:
+        problem: the family of problems.
+        cell: of a study; its options are a method.
+    Returns:
+        solved, loss, cost, num_evaluations, num_simulations and training_cost (network_seed, problem), where
+        a problem's cost is that until it was solved or given up, its share of training and tables included;
+        error, the root mean square over the unknowns of x - x_true in half widths of the prior. And the
+        seconds of the parts.
+    """
+    method, seeds = dict(cell.options), list(cell.network_seeds) or [cell.data_seed]
+    everything = problem.sample_dataset(max(cell.num_problems, cell.group_size or 1), cell.data_seed)
+    data = everything[: cell.num_problems]
+    result, training = run_method(problem, everything, data, method, cell.group_size, seeds)
+    single = ("network_seed", "problem")
+    columns = {
+        name: getattr(result, name)
+        for name in ("solved", "loss", "cost", "num_evaluations", "num_simulations")
+    }
+    columns["loss"] = np.where(np.isfinite(columns["loss"]), columns["loss"], np.inf)
+    columns["training_cost"] = np.broadcast_to(training, result.loss.shape)
+    way = problem.difference(np.asarray(result.x, float), np.asarray(data.x_true, float))
+    columns["error"] = np.sqrt(np.mean(np.square(way / _half_width(problem)), axis=-1))
+    study = xr.Dataset(
+        {
+            name: (single, values.astype(np.float32) if values.dtype.kind == "f" else values)
+            for name, values in columns.items()
+        },
+        coords={"network_seed": seeds},
+    )
+    return study, {"compile": round(result.compile_seconds, 4), "run": round(result.run_seconds, 4)}
+
+
+def _half_width(problem: InverseProblem) -> np.ndarray:
+    if problem.bounds is None:
+        return np.asarray(problem.scale[1], float)
+    lower, upper = (np.asarray(bound, float) for bound in problem.bounds)
+    return (upper - lower) / 2
+
+
+def run_method(
+    problem: InverseProblem,
+    everything: Dataset,
+    data: Dataset,
+    method: Mapping[str, Any],
+    group_size: int | None,
+    seeds: list[int],
+) -> tuple[Result, Any]:
+    """The result for `data`, and what training cost each problem."""
+    solver, start = solver_of(problem, method["solver"]), method.get("start", "problem")
+    if isinstance(start, Mapping):
+        first = _trained(problem, everything, start, group_size, seeds, data.num_problems)
+        restarts = None
+        if "spread" in method:
+            count = method.get("num_perturbed", 2)
+            if "x_final" not in first.extras:  # supervised networks have one answer
+                first = dataclasses.replace(first, extras={**first.extras, "x_final": first.x})
+            restarts = refinement_starts(problem, first, count, spread=method["spread"])
+        refined = solve(problem, data, solver, x0=first.x, restarts=restarts, seed=seeds)
+        both = continued(first, refined)
+        both = dataclasses.replace(
+            both,
+            compile_seconds=first.compile_seconds + refined.compile_seconds,
+            run_seconds=first.run_seconds + refined.run_seconds,
+        )
+        return both, first.cost
+    if start == "untrained":
+        x = np.stack([np.asarray(untrained_answers(problem, data, NUM_UNTRAINED, seed)) for seed in seeds])
+        return solve(problem, data, solver, x0=x[:, :, 0], restarts=x[:, :, 1:], seed=seeds), 0.0
+    if start == "surrogate":
+        x = np.stack([surrogate_answers(problem, data, group_size, seed) for seed in seeds])
+        result = solve(problem, data, solver, x0=x, seed=seeds)
+        # As many pairs as problems share the surrogate: one for each.
+        result = dataclasses.replace(result, num_simulations=result.num_simulations + 1.0)
+        return result, problem.forward_cost
+    if start == "classical":
+        with problem.precision():
+            x = np.asarray(jax.vmap(problem.starts.classical)(data.y, data.context))
+        return solve(problem, data, solver, x0=x, seed=seeds), 0.0
+    return solve(problem, data, solver, seed=seeds), 0.0
+
+
+def _trained(problem, everything, spec, group_size, seeds, num_problems) -> Result:
+    """The answers of trained networks. With "first", the weights begin as those of another solver."""
+    spec = dict(spec)
+    before = spec.pop("first", None)
+    solver = dataclasses.replace(solver_of(problem, spec), group_size=group_size)
+    if before is None:
+        return first_problems(solve(problem, everything, solver, seed=seeds), num_problems)
+    results = []
+    for seed in seeds:
+        options = {"group_size": group_size}
+        begun = solve(
+            problem, everything, dataclasses.replace(solver_of(problem, before), **options), seed=[seed]
+        )
+        warm = dataclasses.replace(solver, network=begun.network.start())
+        ended = solve(problem, everything, warm, seed=[seed])
+        ended = dataclasses.replace(ended, num_simulations=ended.num_simulations + begun.num_simulations)
+        results.append(first_problems(ended, num_problems))
+    extras = {"x_final": np.concatenate([result.extras["x_final"] for result in results])}
+    joined = {name: np.concatenate([getattr(result, name) for result in results]) for name in ARRAYS}
+    return dataclasses.replace(results[0], **joined, extras=extras, seed=tuple(seeds))
