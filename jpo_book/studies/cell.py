@@ -23,6 +23,7 @@ RUNNERS = {
     "joint": ("jpo_book.studies.run_solvers", "run_joint_cell"),
     "alignment": ("jpo_book.studies.run_alignment", "run_alignment_cell"),
     "generalization": ("jpo_book.studies.run_generalization", "run_generalization_cell"),
+    "tournament": ("jpo_book.studies.run_tournament", "run_tournament_cell"),
 }
 
 
@@ -33,7 +34,7 @@ class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
     problem: str
     settings: dict[str, Any] = {}
     variant: str = ""
-    kind: Literal["classical", "joint", "alignment", "generalization"]
+    kind: Literal["classical", "joint", "alignment", "generalization", "tournament"]
     num_problems: int
     data_seed: int
     group_size: int | None = None

@@ -12,6 +12,7 @@ import yaml
 from jpo_book.files import PACKAGE, reference_folder
 from jpo_book.studies.cell import Cell
 from jpo_book.studies.store import check
+from jpo_book.studies.tournament import tournament_cells
 from jpo_lib.problem import check_integer
 from jpo_lib.problems import PROBLEMS
 
@@ -101,6 +102,8 @@ def plan(
     if work is None:
         return []
     check_integer("seed", seed, 0)
+    if work.get("kind") == "tournament":
+        return tournament_cells(study, work, seed)
     count = check_integer("num_problems", work["num_problems"] if num_problems is None else num_problems, 1)
     if group_sizes is None:
         sizes = [n for n in work["group_sizes"] if n <= count or num_problems is None]

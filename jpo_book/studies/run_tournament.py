@@ -4,7 +4,7 @@ A method is plain data: where it starts, and how it goes on from there until a p
 
     {"start": START, "solver": SOLVER}
 
-SOLVER is a solver of `jpo_lib` by its name, {"name": "MultiStart", "num_starts": 24, "solver": {"name":
+SOLVER is a solver of `jpo_lib` by its name: {"name": "MultiStart", "num_starts": 24, "solver": {"name":
 "BFGS", ...}}. START is "problem" (the problem's own starts, the usual case), "classical" (what a domain expert
 reads off the data), "untrained" (answers of untrained networks, for the first start and for restarts),
 "surrogate" (the neural adjoint), or a solver that trains a network, {"name": "JointOptimization", ...}. With
@@ -43,39 +43,66 @@ def solver_of(problem: InverseProblem, spec: Mapping[str, Any]) -> Any:
     return SOLVERS[options.pop("name")](**options)
 
 
+def merged(options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with changes, also inside of options that are mappings themselves."""
+    inner = {
+        name: merged(options[name], value)
+        for name, value in changes.items()
+        if isinstance(value, Mapping) and isinstance(options.get(name), Mapping)
+    }
+    return {**options, **changes, **inner}
+
+
 def run_tournament_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[str, float]]:
-    """Run a method on one data set, once for each network seed; methods without a network take the data seed.
+    """Run a method with each of some settings on some data sets, once for each network seed; methods without
+    a network take the data seed.
 
     Arguments:
         problem: the family of problems.
-        cell: of a study; its options are a method.
+        cell: of a study; its options are a method, with "num_data_seeds", and "grid", the settings.
     Returns:
-        solved, loss, cost, num_evaluations, num_simulations and training_cost (network_seed, problem), where
-        a problem's cost is that until it was solved or given up, its share of training and tables included;
-        error, the root mean square over the unknowns of x - x_true in half widths of the prior. And the
-        seconds of the parts.
+        solved, loss, cost, num_evaluations, num_simulations and training_cost (setting, data_seed,
+        network_seed, problem), where a problem's cost is that until it was solved or given up, its share of
+        training and tables included; error, the root mean square over the unknowns of x - x_true in half
+        widths of the prior. And the seconds of the parts.
     """
-    method, seeds = dict(cell.options), list(cell.network_seeds) or [cell.data_seed]
-    everything = problem.sample_dataset(max(cell.num_problems, cell.group_size or 1), cell.data_seed)
+    options = dict(cell.options)
+    grid, num_data_seeds = options.pop("grid"), options.pop("num_data_seeds")
+    settings, seconds = [], {"compile": 0.0, "run": 0.0}
+    for changes in grid:
+        rows = []
+        for data_seed in range(cell.data_seed, cell.data_seed + num_data_seeds):
+            study, result = _one_data_set(problem, cell, merged(options, changes), data_seed)
+            rows.append(study)
+            seconds["compile"] += result.compile_seconds
+            seconds["run"] += result.run_seconds
+        settings.append(xr.concat(rows, xr.DataArray([row.data_seed.item() for row in rows], dims="data_seed")))
+    seconds = {name: round(value, 4) for name, value in seconds.items()}
+    return xr.concat(settings, "setting"), seconds
+
+
+def _one_data_set(problem: InverseProblem, cell, method, data_seed: int) -> tuple[xr.Dataset, Result]:
+    seeds = list(cell.network_seeds) or [data_seed]
+    everything = problem.sample_dataset(max(cell.num_problems, cell.group_size or 1), data_seed)
     data = everything[: cell.num_problems]
     result, training = run_method(problem, everything, data, method, cell.group_size, seeds)
-    single = ("network_seed", "problem")
-    columns = {
-        name: getattr(result, name)
-        for name in ("solved", "loss", "cost", "num_evaluations", "num_simulations")
-    }
+    names = ("solved", "loss", "cost", "num_evaluations", "num_simulations")
+    columns = {name: getattr(result, name) for name in names}
     columns["loss"] = np.where(np.isfinite(columns["loss"]), columns["loss"], np.inf)
     columns["training_cost"] = np.broadcast_to(training, result.loss.shape)
     way = problem.difference(np.asarray(result.x, float), np.asarray(data.x_true, float))
     columns["error"] = np.sqrt(np.mean(np.square(way / _half_width(problem)), axis=-1))
     study = xr.Dataset(
         {
-            name: (single, values.astype(np.float32) if values.dtype.kind == "f" else values)
+            name: (
+                ("network_seed", "problem"),
+                values.astype(np.float32 if values.dtype.kind == "f" else values.dtype),
+            )
             for name, values in columns.items()
         },
-        coords={"network_seed": seeds},
+        coords={"network_seed": list(cell.network_seeds) or [0], "data_seed": data_seed},
     )
-    return study, {"compile": round(result.compile_seconds, 4), "run": round(result.run_seconds, 4)}
+    return study, result
 
 
 def _half_width(problem: InverseProblem) -> np.ndarray:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jpo_book.names import EXPERIMENTS
 from jpo_book.studies.cell import Cell, source_hash
 from jpo_book.studies.manifest import read_manifest
 from jpo_book.studies.store import check
+from jpo_lib.problems import PROBLEMS
 
 TIME_FACTOR = 2  # so many times what the same cell took
 MINUTES = 120  # where the cell has not been computed yet
@@ -54,7 +54,7 @@ def workflow_plan(cells: Sequence[Cell], profile: str, folder: Path) -> list[dic
             "batch": batch(cell, profile),
             # Problems are listed by the length of their simulations: the longest go first, so that none is
             # left alone at the end.
-            "rank": list(EXPERIMENTS).index(cell.problem),
+            "rank": list(PROBLEMS).index(cell.problem),
             "minutes": minutes(cell, folder),
             "memory_mb": MEMORY_MB.get(cell.problem, USUAL_MEMORY_MB),
         }
