@@ -47,4 +47,18 @@ METHODS = {
     "SupervisedRefined": Method("supervised training, then BFGS", "#882255", "h", "-"),
     "ClassicalStart": Method("feature start, then BFGS", "#009E73", "*", ":"),
 }
+TOURNAMENT = {  # the methods of tournament.yaml
+    "BFGS": "one run of BFGS",
+    "MultiStart": "restarts of BFGS",
+    "LevenbergMarquardt": "restarts of Levenberg–Marquardt",
+    "BestOf": "best of many points",
+    "FeatureStart": "feature start",
+    "UntrainedNetwork": "untrained networks",
+    "LookUp": "look-up in a table",
+    "NeuralAdjoint": "neural adjoint",
+    "Supervised": "supervised pairs",
+    "JointPlain": "JPO, plain network",
+    "Joint": "JPO",
+    "JointAfterSupervised": "JPO after supervised pairs",
+}
 THEORY, MEASURED = "#CC3377", "#0072B2"

@@ -5,7 +5,7 @@ A method is plain data: where it starts, and how it goes on from there until a p
     {"start": START, "solver": SOLVER}
 
 SOLVER is a solver of `jpo_lib` by its name: {"name": "MultiStart", "num_starts": 24, "solver": {"name":
-"BFGS", ...}}. START is "problem" (the problem's own starts, the usual case), "classical" (what a domain expert
+"BFGS", ...}}. START is "problem" (its own starts, the usual case), "classical" (what a domain expert
 reads off the data), "untrained" (answers of untrained networks, for the first start and for restarts),
 "surrogate" (the neural adjoint), or a solver that trains a network, {"name": "JointOptimization", ...}. With
 "spread" the first restarts lie around the answers of the network; see `refinement_starts`.
@@ -76,7 +76,9 @@ def run_tournament_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict
             rows.append(study)
             seconds["compile"] += result.compile_seconds
             seconds["run"] += result.run_seconds
-        settings.append(xr.concat(rows, xr.DataArray([row.data_seed.item() for row in rows], dims="data_seed")))
+        settings.append(
+            xr.concat(rows, xr.DataArray([row.data_seed.item() for row in rows], dims="data_seed"))
+        )
     seconds = {name: round(value, 4) for name, value in seconds.items()}
     return xr.concat(settings, "setting"), seconds
 

@@ -24,8 +24,9 @@ def methods() -> dict[str, dict[str, Any]]:
 
 
 @functools.cache
-def choice() -> dict[str, dict[str, int]]:
-    """{experiment: {method or "method n": number of the setting}}, as the tuning studies have selected it."""
+def choice() -> dict[str, dict[str, Any]]:
+    """What the tuning studies have selected, by experiment: "settings", {method or "method n": its number},
+    and "opponents", {role: (method, n)}."""
     return json.loads(CHOICE.read_text(encoding="utf-8"))
 
 
@@ -48,7 +49,7 @@ def tournament_cells(study: str, work: Mapping[str, Any], seed: int) -> list[Cel
         for size in work["group_sizes"] if method.get("sizes") else [None]:
             grid = method["grid"]
             if kind != "tuning":
-                chosen = choice().get(experiment, {})
+                chosen = choice().get(experiment, {}).get("settings", {})
                 label = name if size is None else f"{name} {size}"
                 grid = [grid[chosen.get(label, chosen.get(name, min(1, len(grid) - 1)))]]
             options = {**method["options"], "grid": grid, "num_data_seeds": work["num_data_seeds"]}

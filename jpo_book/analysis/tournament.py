@@ -1,0 +1,244 @@
+"""The tournament: what each method solves at which price, which settings and which opponent were selected on
+tuning data, and whether joint optimization is ahead of it.
+
+A method's curve: with a budget of b evaluations per problem it solves the problems whose cost is at most b,
+and spends the mean of min(cost, b). `python -m jpo_book.analysis.tournament` writes the choice of settings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from jpo_book import studies
+from jpo_book.analysis.resample import Estimate, estimate, means, ordered, weights
+from jpo_book.files import write_atomically
+from jpo_book.names import TOURNAMENT
+from jpo_book.studies.tournament import CHOICE, choice, methods
+from jpo_book.words import percent
+
+SHARE = 0.9  # settings are compared by the price of this share of the tuning problems
+LARGE_BUDGET = 300.0  # and where none reaches it, by what they solve with this budget
+REFINEMENT = 75  # evaluations: three descents of 25 are JPO's own refinement
+MARGIN = 0.02  # a difference of shares below this is none
+NUM_BUDGETS = 200
+UNKNOWN = "not computed"
+Entry = tuple[str, int | None]  # a method, and n where it has one
+
+
+class Curve(NamedTuple):
+    """What a method solves and spends with each budget, in each draw; arrays (budgets, draws)."""
+
+    share: np.ndarray
+    spent: np.ndarray
+
+    def price(self, share) -> np.ndarray:
+        """What is spent where this share is reached first, shape (draws,); infinite where it never is."""
+        reached = self.share >= np.asarray(share) - 1e-9
+        first = reached.argmax(axis=0)
+        return np.where(reached.any(axis=0), self.spent[first, np.arange(len(first))], np.inf)
+
+    def share_for(self, spent) -> np.ndarray:
+        """The share that is solved when no more than this is spent, shape (draws,)."""
+        return np.where(self.spent <= np.asarray(spent) * (1 + 1e-9), self.share, 0.0).max(axis=0)
+
+
+def draws_for(*results: xr.Dataset, num_resamples: int = 1000):
+    """Weights that the results of several methods on the same problems share, see `resample.weights`."""
+    return weights(*np.max([ordered(study.cost).shape for study in results], axis=0).tolist(), num_resamples)
+
+
+def curve(study: xr.Dataset, draws=None) -> Curve:
+    """The curve of a method; column 0 is the sample, the others are drawn again.
+
+    Arguments:
+        study: solved and cost (data_seed, network_seed, problem).
+        draws: from `draws_for`; the sample alone when None.
+    """
+    draws = draws_for(study, num_resamples=0) if draws is None else draws
+    cost, solved = ordered(study.cost).astype(float), ordered(study.solved)
+    budgets = np.unique(np.quantile(cost, np.linspace(0, 1, NUM_BUDGETS), method="higher"))
+    share = [means(solved & (cost <= budget), *draws) for budget in budgets]
+    return Curve(np.stack(share), np.stack([means(np.minimum(cost, budget), *draws) for budget in budgets]))
+
+
+def by_method(cells: Sequence[studies.Cell], loaded: Mapping[str, xr.Dataset]) -> dict[Entry, xr.Dataset]:
+    """The results of a tournament or tuning study by method and n.
+
+    Arguments:
+        cells, loaded: from `studies.plan` and `studies.load_or_run`.
+    """
+    return {(cell.variant, cell.group_size): loaded[cell.name] for cell in cells}
+
+
+def merit(study: xr.Dataset) -> tuple[float, float]:
+    """How good a method is on tuning data; the smallest is the best: the price of nine problems in ten, and
+    what it leaves unsolved with a large budget."""
+    own = curve(study)
+    return float(own.price(SHARE)[0]), 1.0 - float(own.share_for(LARGE_BUDGET)[0])
+
+
+def selected(tuning: dict[Entry, xr.Dataset]) -> dict[Entry, int]:
+    """The best setting of each method and n."""
+    return {
+        entry: min(range(study.sizes["setting"]), key=lambda k, study=study: merit(study.isel(setting=k)))
+        for entry, study in tuning.items()
+    }
+
+
+class Opponents(NamedTuple):
+    """What was selected on tuning data: JPO with its n, and the best alternatives."""
+
+    joint: Entry
+    without_prior: Entry
+    of_all: Entry
+
+
+def opponents(tuning: dict[Entry, xr.Dataset]) -> Opponents:
+    """Who plays, each with its best setting and n."""
+    choice = selected(tuning)
+    order = sorted(tuning, key=lambda entry: merit(tuning[entry].isel(setting=choice[entry])))
+
+    def first(allowed: Iterable[str]) -> Entry:
+        return next(entry for entry in order if entry[0] in set(allowed))
+
+    others = [name for name in methods() if not name.startswith("Joint")]
+    return Opponents(
+        first(["Joint"]),
+        first(name for name in others if "prior" not in methods()[name]["asks"]),
+        first(others),
+    )
+
+
+class Judgement(NamedTuple):
+    """JPO against one opponent: the difference of what they solve for the same price, and how many times
+    dearer the opponent is at the share that JPO solves."""
+
+    share: float  # JPO's own: after training and three descents
+    difference: Estimate
+    ratio: Estimate
+
+    @property
+    def verdict(self) -> str:
+        """ahead, behind or level."""
+        sign = 0
+        if self.difference.low > MARGIN or self.ratio.low > 1:
+            sign += 1
+        if self.difference.high < -MARGIN or self.ratio.high < 1:
+            sign -= 1
+        return {1: "ahead", 0: "level", -1: "behind"}[sign]
+
+
+def own_share(joint: xr.Dataset, draws=None) -> tuple[Any, Any]:
+    """What JPO solves, and spends on it, by training and three descents: of the sample, or in each draw."""
+    within = joint.cost <= joint.training_cost + REFINEMENT
+    spent = np.minimum(ordered(joint.cost), ordered(joint.training_cost) + REFINEMENT)
+    if draws is None:
+        return float((joint.solved & within).mean()), float(spent.mean())
+    return means(ordered(joint.solved & within), *draws), means(spent, *draws)
+
+
+def judged(joint: xr.Dataset, other: xr.Dataset) -> Judgement:
+    """JPO against an opponent on the same problems.
+
+    A price that the opponent never pays, because it never solves as much, is larger than all that it spent.
+    """
+    draws = draws_for(joint, other)
+    theirs = curve(other, draws)
+    share, spent = own_share(joint, draws)
+    price, lowest = theirs.price(share), theirs.spent.max(axis=0)
+    never = np.isinf(price)
+    return Judgement(
+        float(share[0]),
+        estimate(share - theirs.share_for(spent)),
+        estimate(np.where(never, lowest, price) / spent, price / spent),
+    )
+
+
+def chosen(tuning: dict[Entry, xr.Dataset]) -> dict[str, Any]:
+    """What tuning results select, as plain data; see `studies.tournament.choice`."""
+    settings = {label(entry): number for entry, number in selected(tuning).items()}
+    return {"settings": settings, "opponents": {k: list(v) for k, v in opponents(tuning)._asdict().items()}}
+
+
+def label(entry: Entry) -> str:
+    """A method and n in one word or two."""
+    return " ".join(str(part) for part in entry if part is not None)
+
+
+def players(experiment: str, found: dict[Entry, xr.Dataset]) -> Opponents | None:
+    """Who plays in an experiment, among the methods and n that there are results of; None where the settings
+    have not been tuned."""
+    roles = choice().get(experiment, {}).get("opponents")
+    if roles is None:
+        return None
+
+    def nearest(role: str) -> Entry:
+        name, size = roles[role]
+        there = [entry for entry in found if entry[0] == name]
+        return min(there, key=lambda entry: abs(np.log((entry[1] or 1) / (size or 1))), default=(name, size))
+
+    return Opponents(*(nearest(role) for role in Opponents._fields))
+
+
+TOLD = ("share", "verdict", "difference", "ratio", "price")
+ROLES = {"without-prior": "without_prior", "of-all": "of_all"}  # by the names of the pages
+
+
+def told(experiment: str, found: dict[Entry, xr.Dataset]) -> dict[str, str]:
+    """What a page says of an experiment, as text by name: who plays, and how JPO does against either
+    alternative."""
+    roles = players(experiment, found)
+    if roles is None or roles.joint not in found:
+        unknown = {f"{role}-{name}": UNKNOWN for role in ROLES for name in ("name", *TOLD)}
+        return {"joint": "JPO", "share": UNKNOWN, "price": UNKNOWN, **unknown}
+    joint = found[roles.joint]
+    share, spent = own_share(joint)
+    text = {"joint": named(roles.joint), "share": percent(share), "price": f"{spent:.1f}"}
+    for role, field in ROLES.items():
+        entry = getattr(roles, field)
+        text[f"{role}-name"] = named(entry)
+        if entry not in found:
+            text |= {
+                f"{role}-{name}": UNKNOWN for name in ("share", "verdict", "difference", "ratio", "price")
+            }
+            continue
+        judgement = judged(joint, found[entry])
+        price = curve(found[entry]).price(share)[0]
+        text |= {
+            f"{role}-verdict": judgement.verdict,
+            f"{role}-difference": str(judgement.difference),
+            f"{role}-ratio": ratio_words(judgement.ratio),
+            f"{role}-price": "never" if np.isinf(price) else f"{price:.1f}",
+            f"{role}-share": percent(float(curve(found[entry]).share_for(spent)[0])),
+        }
+    return text
+
+
+def ratio_words(ratio: Estimate) -> str:
+    """A ratio of prices with its interval, "more than" where the dearer one is never paid."""
+    ends = [f"{end:.2g}" if np.isfinite(end) else "any" for end in (ratio.value, ratio.low, ratio.high)]
+    more = "more than " if ratio.upper is not None and np.isinf(ratio.upper) else ""
+    return f"{more}{ends[0]} ({ends[1]} to {ends[2]})"
+
+
+def named(entry: Entry) -> str:
+    """A method and n as a page writes them."""
+    name, size = entry
+    return TOURNAMENT[name] + ("" if size is None else f" with n = {size}")
+
+
+def main(profile: str = "paper") -> None:
+    """Write down what the tuning results of a profile select."""
+    tuned = {study.partition("_")[2]: study for study in studies.STUDIES if study.startswith("tuning_")}
+    plans = {name: studies.plan(study, profile) for name, study in tuned.items()}
+    found = {name: chosen(by_method(cells, studies.load_or_run(cells))) for name, cells in plans.items()}
+    write_atomically(CHOICE, (json.dumps(found, indent=2) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()
