@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from jpo_lib.metrics import Rate
+ENOUGH_NETWORKS = 5  # with fewer network seeds an interval is too narrow, and the page says so
 
 
 def unbroken(text: str) -> str:
@@ -46,15 +45,28 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def with_interval(rate: Rate) -> str:
-    """A proportion with its 95 % interval as text."""
-    lower, upper = rate.interval
-    return f"{percent(rate.value)} ({percent(lower)} to {percent(upper)})"
+def with_interval(rate: Any) -> str:
+    """A proportion with its 95 % interval as text; it has a value and an interval."""
+    return "{} ({} to {})".format(*map(percent, (rate.value, *rate.interval)))
 
 
-def difference_with_interval(found: Mapping[str, Any]) -> str:
-    """A difference {"value", "low", "high"} as text: "+0.05 (+0.01 to +0.09)"."""
-    return f"{found['value']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f})"
+def difference_with_interval(found: Any) -> str:
+    """A difference with its 95 % interval as text: "+0.05 (+0.01 to +0.09)"."""
+    return "{:+.2f} ({:+.2f} to {:+.2f})".format(found.value, *found.interval)
+
+
+def about_intervals(networks: int) -> str:
+    """How the intervals of a page are made, as sentences, with what fewer than five networks are worth.
+
+    Arguments:
+        networks: the fewest network seeds that one of them rests on.
+    """
+    text = (
+        "Ranges in brackets are 95 % intervals: problems are drawn again within their data set, "
+        "and network seeds once for all data sets."
+    )
+    few = f" Some rest on only {counted(networks, 'network seed')}: with fewer than five they are too narrow."
+    return text + (few if networks < ENOUGH_NETWORKS else "")
 
 
 def shares(signs: np.ndarray) -> str:

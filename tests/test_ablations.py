@@ -36,13 +36,13 @@ def results(rate: float, seed: int, problems: int = 120) -> xr.Dataset:
 
 @pytest.mark.parametrize("rate, verdict", [(0.9, "better"), (0.2, "worse"), (0.5, "not told apart")])
 def test_the_rule_tells_gains_from_chance(rate, verdict):
-    found = ablations.effect(results(rate, 1), results(0.5, 2))
-    assert found["verdict"] == verdict and found["low"] < rate - 0.5 < found["high"]
+    found, said = ablations.effect(results(rate, 1), results(0.5, 2))
+    assert said == verdict and found.low < rate - 0.5 < found.high
 
 
 def test_a_variant_that_is_the_default_has_no_effect_at_all():
-    found = ablations.effect(results(0.5, 1), results(0.5, 1))
-    assert (found["value"], found["low"], found["high"], found["verdict"]) == (0, 0, 0, "not told apart")
+    found, said = ablations.effect(results(0.5, 1), results(0.5, 1))
+    assert (found.value, *found.interval, said) == (0, 0, 0, "not told apart")
 
 
 @pytest.mark.parametrize("profile, name", PLANNED)

@@ -262,15 +262,17 @@ def test_evidence_seldom_finds_an_effect_that_is_not_there():
 
 
 def test_pairs_of_problems_are_counted_one_by_one():
-    rng = np.random.default_rng(2)
-    values, solved = rng.integers(0, 4, (5, 9)).astype(float), rng.random((5, 9)) < 0.5
+    runs = made_up(0.5).isel(group_size=[0], network_seed=[0, 1])
+    runs["alignment"] = runs.alignment.round(1)  # with ties
+    values, solved = evidence.early(runs), runs.solved[0].values
     pairs = [
         np.sign(v[i] - v[j])
-        for v, s in zip(values, solved)
+        for v, s in zip(values.values.reshape(-1, 40), solved.reshape(-1, 40))
         for i in np.flatnonzero(s)
         for j in np.flatnonzero(~s)
     ]
-    assert evidence.ordered_pairs(values, solved) == (sum(pairs), len(pairs))
+    found = evidence.predicts_solved_problems(runs)
+    assert found.count == len(pairs) and found.value == pytest.approx(np.mean(pairs))
     everything = made_up(0.5)
     everything["solved"] = everything.solved | True
     assert str(evidence.predicts_solved_problems(everything)) == "not known"

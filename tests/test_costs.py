@@ -6,8 +6,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jpo_book.analysis.costs import crossing, joint_costs
-from jpo_book.pages.tables import crossing_with_interval, crossing_words, spacing
+from jpo_book.analysis.costs import cost, crossing, falls_below, of_each_size
+from jpo_book.pages.tables import crossing_words, spacing
 from jpo_book.studies.run_solvers import solved_at
 from jpo_lib.metrics import cost_to_solve
 
@@ -64,40 +64,55 @@ def made_up(at_by_size, training):
     )
 
 
+def made_up_opponent(solved_at, total):
+    values = {"solved_at": solved_at, "num_evaluations": total}
+    return xr.Dataset({name: (("data_seed", "problem"), np.full((1, 40), v)) for name, v in values.items()})
+
+
 def test_the_crossing_is_where_joint_optimization_gets_cheaper():
     joint = made_up({1: 5, 16: 5, 256: 5}, {1: 100, 16: 40, 256: 2})
-    opponent = xr.Dataset(
-        {
-            "solved_at": (("data_seed", "problem"), np.full((1, 40), 20)),
-            "num_evaluations": (("data_seed", "problem"), np.full((1, 40), 20)),
-        }
+    assert [cost(one, 0.9, training).value for one, training in of_each_size(joint)] == pytest.approx(
+        [105, 45, 7]
     )
-    np.testing.assert_array_equal(joint_costs(joint, 0.9).isel(data_seed=0, network_seed=0), [105, 45, 7])
-    assert crossing(joint, opponent, 0.9, num_resamples=20) == {
-        "value": 256.0,
-        "low": 256.0,
-        "high": 256.0,
-        "largest": 256.0,
-    }
-    assert crossing(joint, opponent * 0 + 5, 0.9, num_resamples=20)["value"] == np.inf
-    assert crossing(joint, opponent * 0 + 50, 0.9, num_resamples=20)["value"] == 16.0
+    # From 45 evaluations at n = 16 to 7 at n = 256, both logarithmic: 20 are reached at this n.
+    point = crossing(joint, made_up_opponent(20, 20), 0.9)
+    expected = 16 * 16 ** (np.log(45 / 20) / np.log(45 / 7))
+    assert [point.value, point.upper, *point.interval] == pytest.approx([expected] * 4)
+    assert crossing_words(point, [1, 16, 256]) == f"{expected:.0f}"  # an interval of one number is none
+    always = crossing(joint, made_up_opponent(5, 5), 0.9)
+    assert (always.value, always.upper) == (256, np.inf)
+    assert crossing_words(always, [1, 16, 256]) == "more than 256"
+    never = crossing(joint, made_up_opponent(200, 200), 0.9)
+    assert (never.value, never.upper) == (0, 1) and crossing_words(never, [1, 16, 256]) == "at most 1"
 
 
-def test_a_fraction_that_nobody_solves_has_no_crossing_point():
-    joint = made_up({1: 5, 16: 5}, {1: 100, 16: 40})
-    never = {
-        "solved_at": (("data_seed", "problem"), np.zeros((1, 40), int)),
-        "num_evaluations": (("data_seed", "problem"), np.full((1, 40), 20)),
-    }
-    opponent = xr.Dataset(never)
-    assert crossing(joint, opponent, 0.9, num_resamples=20)["value"] == 1.0  # only JPO solves as many
+def test_an_opponent_that_was_cut_costs_more_than_what_it_spent_and_not_infinitely_much():
+    joint, sizes = made_up({1: 5, 16: 5, 256: 5}, {1: 100, 16: 40, 256: 2}), [1, 16, 256]
+    cut = crossing(joint, made_up_opponent(0, 20), 0.9)  # JPO costs 20 at this n, and the opponent more
+    exact = crossing(joint, made_up_opponent(20, 20), 0.9)
+    assert cut.value == 0 and cut.upper == pytest.approx(exact.value)
+    assert crossing_words(cut, sizes) == f"at most {exact.value:.0f}"
+    early = crossing(joint, made_up_opponent(0, 6), 0.9)  # cut before it had spent as much as JPO ever does
+    assert (early.value, early.upper) == (0, np.inf) and crossing_words(early, sizes) == "not known"
+    joint["solved_at"] = joint.solved_at.where(joint.group_size > 1, 0)  # one network alone fails
+    assert crossing(joint, made_up_opponent(0, 20), 0.9).value == 1
+    joint["solved_at"] = joint.solved_at.where(joint.group_size > 16, 0)
+    assert crossing_words(crossing(joint, made_up_opponent(20, 20), 0.9), sizes) == "between 16 and 256"
     joint["solved_at"] = 0 * joint.solved_at
-    nobody = crossing(joint, opponent, 0.9, num_resamples=20)
-    assert np.isnan(nobody["value"]) and crossing_words(nobody) == "undefined" == crossing_with_interval(
-        nobody
-    )
-    always = opponent.assign(solved_at=opponent.num_evaluations)
-    assert crossing_words(crossing(joint, always, 0.9, num_resamples=20)) == "more than 16"
+    assert crossing_words(crossing(joint, made_up_opponent(20, 20), 0.9), sizes) == "more than 256"
+    assert crossing_words(crossing(joint, made_up_opponent(0, 20), 0.9), sizes) == "undefined"
+    assert crossing_words(None, sizes) == "(not computed)"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(1, 1e4) | st.just(np.inf), min_size=2, max_size=6), st.floats(1, 1e4))
+def test_the_curve_is_dearer_before_the_crossing_and_not_after_it(costs, limit):
+    sizes, costs = 4.0 ** np.arange(len(costs)), np.array(costs)
+    low, high = falls_below(sizes, costs, limit)
+    assert low <= high and (costs[sizes > high] <= limit).all()
+    dear = sizes[costs > limit]
+    assert dear.size == 0 or dear[-1] <= high
+    assert low == high or not dear.size or np.isinf(high) or np.isinf(costs[sizes == low]).all()
 
 
 def test_gaps_between_tested_sizes_are_computed():
@@ -109,10 +124,8 @@ def test_restarts_count_where_the_problem_recommends_them():
     joint = made_up({1: 5}, {1: 10})
     restarted = joint.sel(solver=["JointRefined"]).assign_coords(solver=["JointRestarted"]) - 2
     both = xr.concat([joint, restarted], "solver")
-    assert (
-        float(joint_costs(both, 0.9)[0, 0, 0]) == 13
-        and float(joint_costs(both, 0.9, "JointRefined")[0, 0, 0]) == 15
-    )
+    found = [cost(one, 0.9, t).value for m in (None, "JointRefined") for one, t in of_each_size(both, m)]
+    assert found == pytest.approx([13, 15])
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.1, -1])

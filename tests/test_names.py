@@ -16,7 +16,7 @@ import numpy as np, xarray as xr
 import matplotlib; matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from jpo_book import figures, studies
-from jpo_book.analysis import ablations, claims, generalization, rules, validity
+from jpo_book.analysis import ablations, claims, generalization, resample, rules, validity
 from jpo_book.pages import ledger, settings, tables
 
 cells = studies.plan("wave_packet", "smoke")
@@ -31,7 +31,8 @@ classical = joint.isel(group_size=0, network_seed=0, drop=True)
 classical = xr.concat([classical.assign_coords(solver=[name]) for name in ("BFGS", "MultiStart")], "solver")
 axis = plt.figure().add_subplot()
 figures.plot_solved(axis, classical, joint)
-judged = {"effect": 1.0, "interval": (0.5, 1.0), "enough_seeds": True, "baseline": ""}
+found = resample.Estimate(1.0, 0.5, 1.0, 1.0)
+judged = {"found": found, "enough_seeds": True, "networks": 5, "baseline": "", "words": None}
 items = [item["title"] for item in ledger.load_items()]
 print(json.dumps({
     "results": str(tables.results_rows(classical, joint)),

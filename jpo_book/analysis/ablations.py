@@ -14,14 +14,13 @@ from typing import Any
 
 import xarray as xr
 
-from jpo_book.analysis.resample import by_run, interval_of_mean
+from jpo_book.analysis.resample import Estimate, mean, rate
 from jpo_book.analysis.rules import TABLES, side_of_margin
 from jpo_book.names import METHODS
 from jpo_book.words import difference_with_interval, percent, shares, with_interval
-from jpo_lib.metrics import Rate, outcome
+from jpo_lib.metrics import outcome
 
 DEFAULT = "default"
-RESAMPLES = 500
 HEADER, SUBJECTS, INPUTS = (TABLES["ablations"][name] for name in ("header", "subjects", "inputs"))
 OPTIMIZERS = {"adam": METHODS["Adam"].label, "rmsprop": "RMSprop", "sgd": METHODS["GradientDescent"].label}
 VERDICTS = {1: "better", -1: "worse", 0: "not told apart"}
@@ -103,24 +102,22 @@ def learning_rates(
     return {optimizer: sorted(values, key=lambda point: point[0]) for optimizer, values in points.items()}
 
 
-def effect(variant: xr.Dataset, default: xr.Dataset, solver: str = "JointRefined") -> dict[str, Any]:
-    """Solved rate of a variant minus that of the default, with its 95 % interval and the verdict of the rule.
+def effect(variant: xr.Dataset, default: xr.Dataset, solver: str = "JointRefined") -> tuple[Estimate, str]:
+    """Solved rate of a variant minus that of the default, and the verdict of the rule.
 
     Arguments:
         variant, default: solved (data_seed, group_size, solver, network_seed, problem),
             same problems and seeds.
         solver: whose answers are compared.
     Returns:
-        {"value", "low", "high", "verdict"}; the verdict is "better", "worse" or "not told apart".
+        the difference, and "better", "worse" or "not told apart".
     """
-    runs = [
-        by_run(study.solved.sel(solver=solver).isel(group_size=0)).astype(float)
+    own, usual = (
+        study.solved.sel(solver=solver).isel(group_size=0, drop=True).astype(float)
         for study in (variant, default)
-    ]
-    difference = runs[0] - runs[1]
-    low, high = interval_of_mean(difference, RESAMPLES)
-    verdict = VERDICTS[side_of_margin(low, high)]
-    return {"value": float(difference.mean()), "low": low, "high": high, "verdict": verdict}
+    )
+    found = mean(own - usual)
+    return found, VERDICTS[side_of_margin(*found.interval)]
 
 
 def comparison_rows(title: str, cells: Sequence, combined: Mapping) -> list[list[str]]:
@@ -134,14 +131,11 @@ def comparison_rows(title: str, cells: Sequence, combined: Mapping) -> list[list
         effects = ["", ""]
         if variant != DEFAULT:
             found = [effect(own, default, solver) for solver in ("Joint", "JointRefined")]
-            effects = [f"{difference_with_interval(one)}: {one['verdict']}" for one in found]
+            effects = [f"{difference_with_interval(one)}: {verdict}" for one, verdict in found]
         raw = percent(float(own.solved.sel(solver="Joint").mean()))
-        rows.append([title, label(change), raw, _solved(refined), shares(signs), *effects])
+        solved = with_interval(rate(refined.solved))
+        rows.append([title, label(change), raw, solved, shares(signs), *effects])
     return rows
-
-
-def _solved(study: xr.Dataset) -> str:
-    return with_interval(Rate(int(study.solved.sum()), study.solved.size))
 
 
 def summary(cells: Sequence, combined: Mapping, subject: str, solver: str = "Joint") -> dict[str, str]:
@@ -150,7 +144,7 @@ def summary(cells: Sequence, combined: Mapping, subject: str, solver: str = "Joi
     found: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS.values()}
     for variant, change in about(cells, subject).items():
         if variant != DEFAULT:
-            found[effect(combined[variant][1], combined[DEFAULT][1], solver)["verdict"]].append(label(change))
+            found[effect(combined[variant][1], combined[DEFAULT][1], solver)[1]].append(label(change))
     return {verdict: ", ".join(names) or "none" for verdict, names in found.items()}
 
 
@@ -199,9 +193,10 @@ def smallest_batches(runs: Runs) -> str:
         sizes = {variant: size for variant, size in _batches(cells).items() if size is not None}
         if sizes:
             smallest = min(sizes, key=sizes.__getitem__)
-            refined = [combined[variant][1].sel(solver="JointRefined") for variant in (smallest, DEFAULT)]
+            refined = [_results(combined, one).sel(solver="JointRefined") for one in (smallest, DEFAULT)]
             own, default = (
-                f"{_solved(study)} with {float(study.num_evaluations.mean()):.0f} evaluations per problem"
+                f"{with_interval(rate(study.solved))} with {float(study.num_evaluations.mean()):.0f} "
+                "evaluations per problem"
                 for study in refined
             )
             found.append(f"{name}, {_words('batch_size', sizes[smallest])}: {own}, the default {default}")

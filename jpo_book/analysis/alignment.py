@@ -7,41 +7,16 @@ network_seed, recorded and problem.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
 
-from jpo_book.analysis.resample import interval, resampled
+from jpo_book.analysis.resample import Estimate, drawn_networks, estimate, mean, weights
 from jpo_lib.theory.alignment import noise_alignment
 
 EARLY = 0.25  # the part of the training that counts as early
-LARGEST = 0.999  # correlations above this have no finite atanh worth the name
 ORDER = ("data_seed", "group_size", "network_seed", "problem")
-
-
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % interval, and how many points or pairs it rests on."""
-
-    value: float
-    low: float
-    high: float
-    count: int
-
-    @property
-    def sign(self) -> int:
-        """+1 or −1 where the interval lies on one side of zero,
-        0 where it does not or where nothing is known."""
-        return int(self.low > 0) - int(self.high < 0)
-
-    def __str__(self) -> str:
-        return (
-            "not known"
-            if np.isnan(self.value)
-            else f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})".replace("-", "−")
-        )
 
 
 def not_solved(runs: xr.Dataset) -> xr.DataArray:
@@ -55,31 +30,11 @@ def early(runs: xr.Dataset, name: str = "alignment", fraction: float = EARLY) ->
     return runs[name].isel(recorded=np.flatnonzero(step <= fraction * step[-1])).mean("recorded")
 
 
-def mean_over_problems(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
-    """Mean of a quantity, and its 95 % interval m +- 1.96 s / sqrt(count), s the deviation between problems.
-    Missing values do not count.
-
-    Networks of several seeds share their problems, so a problem is averaged over the networks first.
-
-    Arguments:
-        values: with the dimensions data_seed, network_seed, problem, and others that are kept.
-    Returns:
-        mean, lower and upper end.
-    """
-    one = values.mean("network_seed").stack(one=("data_seed", "problem"))
-    middle = one.mean("one")
-    half = 1.96 * one.std("one", ddof=1) / np.sqrt(one.count("one"))
-    return middle, middle - half, middle + half
-
-
 def estimate_of_mean(values: xr.DataArray) -> Estimate:
-    """`mean_over_problems` of a quantity without further dimensions;
+    """`mean` of a quantity (data_seed, network_seed, problem) of which some are missing;
     not known for fewer than two problems."""
     count = int(values.mean("network_seed").notnull().sum())
-    if count < 2:
-        return Estimate(float("nan"), -1.0, 1.0, count)
-    value, low, high = map(float, mean_over_problems(values))
-    return Estimate(value, low, high, count)
+    return mean(values) if count > 1 else Estimate(np.nan, -1.0, 1.0)
 
 
 def late_unsolved(runs: xr.Dataset, name: str) -> xr.DataArray:
@@ -101,35 +56,18 @@ def _arrays(runs: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
     return early(runs, name).transpose(*ORDER).values, solved.transpose(*ORDER).values.astype(bool)
 
 
-def _estimate(statistic, data, count: int, num_resamples: int) -> Estimate:
-    """A statistic in [-1, 1] of a list of (alignment, solved),
-    with the interval from drawing seeds and problems again.
+def _estimate(draws: np.ndarray, count: int) -> Estimate:
+    """The estimate of a statistic in [-1, 1].
 
-    Both are drawn the same for all n. Drawing again adds noise and so pulls correlations towards zero. The
-    basic bootstrap takes that back: with z = atanh(statistic) and quantiles q of z over the resamples, the
-    interval is tanh(2 z - q_.975) to tanh(2 z - q_.025).
+    Drawing again adds noise, which pulls correlations towards zero. The interval holds the percentiles, and
+    their mirror images at the value, which take that back.
     """
-    value = statistic(data)
-    if np.isnan(value):
-        return Estimate(value, -1.0, 1.0, count)
-
-    def of_draw(*drawn):
-        return statistic(
-            [
-                [np.take_along_axis(values[:, :, seeds], problems, axis=-1) for values in arrays]
-                for arrays, seeds, problems in zip(data, drawn[::2], drawn[1::2], strict=True)
-            ]
-        )
-
-    sizes = [
-        size
-        for (num_data, _, num_seeds, num_problems) in (arrays[0].shape for arrays in data)
-        for size in (num_seeds, (num_data, 1, 1, num_problems))
-    ]
-    again = resampled(of_draw, sizes, num_resamples, seed=18)
-    z, again = (np.arctanh(np.clip(v, -LARGEST, LARGEST)) for v in (value, again[~np.isnan(again)]))
-    high, low = np.tanh(2 * z - np.array(interval(again))) if again.size else (1.0, -1.0)
-    return Estimate(float(value), float(min(low, value)), float(max(high, value)), count)
+    found = estimate(draws, count=count)
+    if np.isnan(found.value):
+        return Estimate(np.nan, -1.0, 1.0, count=count)
+    ends = np.array([found.low, found.high])
+    ends = np.clip([*ends, *(2 * found.value - ends)], -1, 1)
+    return Estimate(found.value, float(ends.min()), float(ends.max()), count=count)
 
 
 def rank_correlation(first, second, groups=None) -> float:
@@ -178,29 +116,24 @@ def predicts_solved_rate(
         name: "alignment", or another quantity that was recorded.
         num_resamples: for the interval, in which network seeds and problems are drawn again.
     """
+    points, count = [], 0
+    for number, runs in enumerate(experiments.values()):
+        pair = np.stack(_arrays(runs, name)).astype(float)  # (2, data seed, n, network seed, problem)
+        _, num_data, sizes, num_networks, num_problems = pair.shape
+        count += num_data * sizes * num_networks
+        of_runs, problems = weights(num_data, num_networks, num_problems, num_resamples, seed=number)
+        rates = np.einsum("kdp,adnmp->kdmna", problems, pair, optimize=True)
+        # As many copies of each run as were drawn; the sample itself has one of each.
+        drawn = np.where(np.arange(len(of_runs)) == 0, num_networks, drawn_networks(num_networks))
+        copies = np.rint(of_runs * num_data * drawn[:, None, None]).astype(int)
+        points.append([np.repeat(r.reshape(-1, sizes, 2), c.ravel(), axis=0) for r, c in zip(rates, copies)])
 
-    def statistic(data):
-        first, second = ([pair[k].mean(axis=-1).ravel() for pair in data] for k in (0, 1))
-        groups = np.repeat(np.arange(len(first)), [len(points) for points in first])
-        return rank_correlation(np.concatenate(first), np.concatenate(second), groups if within else None)
+    def correlation(each):
+        first, second = np.concatenate([one.reshape(-1, 2) for one in each]).T
+        groups = np.repeat(np.arange(len(each)), [one.size // 2 for one in each])
+        return rank_correlation(first, second, groups if within else None)
 
-    data = [_arrays(runs, name) for runs in experiments.values()]
-    return _estimate(statistic, data, sum(arrays[0][..., 0].size for arrays in data), num_resamples)
-
-
-def ordered_pairs(values, solved) -> tuple[float, int]:
-    """Sum over pairs of a solved and an unsolved problem of the same run: +1 where the solved one has the
-    larger value, -1 where it has the smaller; and the number of pairs.
-    Arguments (..., N), one run for each leading index."""
-    from scipy.stats import rankdata
-
-    ranks = rankdata(values, axis=-1)
-    yes = solved.sum(axis=-1)
-    no = solved.shape[-1] - yes
-    wins = (ranks * solved).sum(axis=-1) - yes * (
-        yes + 1
-    ) / 2  # pairs won, ties count half (Mann & Whitney 1947)
-    return float((2 * wins - yes * no).sum()), int((yes * no).sum())
+    return _estimate(np.array([correlation(each) for each in zip(*points)]), count)
 
 
 def predicts_solved_problems(runs: xr.Dataset, name: str = "alignment", num_resamples: int = 300) -> Estimate:
@@ -218,13 +151,16 @@ def predicts_solved_problems(runs: xr.Dataset, name: str = "alignment", num_resa
 
     Source: Somers (1962), Am. Sociol. Rev. 27, doi:10.2307/2090408.
     """
-
-    def statistic(data):
-        total, pairs = ordered_pairs(*data[0])
-        return total / pairs if pairs else float("nan")
-
-    arrays = _arrays(runs, name)
-    return _estimate(statistic, [arrays], ordered_pairs(*arrays)[1], num_resamples)
+    values, solved = _arrays(runs, name)
+    of_runs, problems = weights(*np.array(values.shape)[[0, 2, 3]], num_resamples)
+    pairs = solved[..., :, None] & ~solved[..., None, :]
+    order = np.where(pairs, np.sign(values[..., :, None] - values[..., None, :]), 0)
+    won, all_of_them = (
+        np.einsum("kdm,kdp,kdq,dnmpq->k", of_runs, problems, problems, one, optimize=True)
+        for one in (order, pairs.astype(float))
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _estimate(won / all_of_them, int(pairs.sum()))
 
 
 def worth_in_examples(step: float, own: float, dimension: int) -> float:

@@ -15,12 +15,12 @@ import xarray as xr
 
 from jpo_book import studies
 from jpo_book.analysis import rules
-from jpo_book.analysis.costs import cost_of_draw, everything, resampled_costs
-from jpo_book.analysis.resample import by_run, interval_of_mean
+from jpo_book.analysis.costs import cost_draws
+from jpo_book.analysis.resample import ORDER, Estimate, estimate, mean, weights
 from jpo_book.analysis.theory import FAR, agreement_with_theory
 from jpo_book.files import studies_folder
 from jpo_book.names import EXPERIMENTS
-from jpo_book.words import percent
+from jpo_book.words import ENOUGH_NETWORKS, percent
 from jpo_lib.metrics import outcome
 
 COST_STUDIES = {  # study: experiment; the profile decides which of them are run
@@ -61,11 +61,17 @@ def load_study(root: Path, record: dict[str, Any] | None, study: str) -> Study |
     return classical, joint, [r for r in record.get("results", []) if f"/{study}/" in r["path"]]
 
 
-def _enough_seeds(joint: xr.Dataset) -> bool:
-    return (
-        joint.sizes["data_seed"] >= rules.LEAST_DATA_SEEDS
-        and joint.sizes["network_seed"] >= rules.LEAST_NETWORK_SEEDS
-    )
+def _judged(joint: xr.Dataset, found: Estimate, baseline: str, words: str | None = None) -> dict[str, Any]:
+    """What one experiment says on a claim: the effect with its interval, and what it rests on."""
+    networks = joint.sizes["network_seed"]
+    enough = joint.sizes["data_seed"] >= rules.LEAST_DATA_SEEDS and networks >= rules.LEAST_NETWORK_SEEDS
+    return {
+        "found": found,
+        "enough_seeds": enough,
+        "networks": networks,
+        "baseline": baseline,
+        "words": words,
+    }
 
 
 def judge_advantage(classical: xr.Dataset, joint: xr.Dataset) -> dict[str, Any]:
@@ -73,18 +79,15 @@ def judge_advantage(classical: xr.Dataset, joint: xr.Dataset) -> dict[str, Any]:
     refined = joint.sel(group_size=joint.group_size.max(), solver="JointRefined", drop=True)
     bfgs, restarts = (classical.sel(solver=name, drop=True) for name in ("BFGS", "MultiStart"))
     pair = xr.broadcast(refined.loss, refined.solved, bfgs.loss, bfgs.solved)
-    signs = by_run(pair[0].copy(data=outcome(*pair)))
     theirs, own = (
         (percent(float(one.solved.mean())), f"{float(one.num_evaluations.mean()):.0f}")
         for one in (restarts, refined)
     )
-    return {
-        "effect": float(signs.mean()),
-        "interval": interval_of_mean(signs),
-        "enough_seeds": _enough_seeds(joint),
-        "baseline": f"multi-start BFGS solves {theirs[0]} with {theirs[1]} evaluations per problem; "
-        f"refined JPO {own[0]} with {own[1]}",
-    }
+    baseline = (
+        f"multi-start BFGS solves {theirs[0]} with {theirs[1]} evaluations per problem; "
+        f"refined JPO {own[0]} with {own[1]}"
+    )
+    return _judged(joint, mean(pair[0].copy(data=outcome(*pair))), baseline)
 
 
 def judge_growth(classical: xr.Dataset, joint: xr.Dataset) -> dict[str, Any]:
@@ -93,66 +96,50 @@ def judge_growth(classical: xr.Dataset, joint: xr.Dataset) -> dict[str, Any]:
     largest, smallest = (
         solved.sel(group_size=n, drop=True) for n in (joint.group_size.max(), joint.group_size.min())
     )
-    difference = by_run(largest - smallest)
-    untrained = float(joint.solved.sel(solver="NetworkStart").mean())
-    return {
-        "effect": float(difference.mean()),
-        "interval": interval_of_mean(difference),
-        "enough_seeds": _enough_seeds(joint),
-        "baseline": f"the untrained network with BFGS solves {percent(untrained)}, whatever n",
-    }
+    untrained = percent(float(joint.solved.sel(solver="NetworkStart").mean()))
+    baseline = f"the untrained network with BFGS solves {untrained}, whatever n"
+    return _judged(joint, mean(largest - smallest), baseline)
 
 
-def judge_cost(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 500) -> dict[str, Any]:
+def judge_cost(classical: xr.Dataset, joint: xr.Dataset) -> dict[str, Any]:
     """Effect and interval of C5 in one experiment:
     how many times cheaper refined JPO with the largest n solves.
 
-    Seeds and problems are drawn again with replacement. Zero stands for JPO that never solves so many,
-    infinity for restarts that never do; then "words" says who does not,
-    since a ratio of two costs says nothing.
+    Who does not solve so many in all runs costs more than what was spent. The ratio is then only known to lie
+    above or below a number, and "words" says who does not.
     """
     largest = joint.sel(group_size=joint.group_size.max(), drop=True)
     refined, restarts = (
         largest.sel(solver="JointRefined", drop=True),
         classical.sel(solver="MultiStart", drop=True),
     )
+    draws = weights(*(joint.sizes[name] for name in ORDER))
     training = largest.num_evaluations.sel(solver="Joint", drop=True)
-    rival_cost = cost_of_draw(restarts, rules.COST_LEVEL)
-    own_cost = cost_of_draw(refined, rules.COST_LEVEL, training)
-
-    def ratio(*drawn) -> float:
-        rival, own = rival_cost(*drawn), own_cost(*drawn)
-        return 0.0 if np.isnan(own) else np.inf if np.isnan(rival) else rival / own
-
-    sample = everything(joint)
-    failed = (bool(np.isnan(rival_cost(*sample))), bool(np.isnan(own_cost(*sample))))
+    rival, theirs_known = cost_draws(restarts, rules.COST_LEVEL, 0.0, *draws)
+    cost, own_known = cost_draws(refined, rules.COST_LEVEL, training, *draws)
+    found = estimate(np.where(own_known, rival / cost, 0.0), np.where(theirs_known, rival / cost, np.inf))
     who = {
-        (True, True): "neither multi-start BFGS nor refined JPO solves",
-        (True, False): "only refined JPO solves",
-        (False, True): "only multi-start BFGS solves",
-    }.get(failed)
+        (False, False): "neither multi-start BFGS nor refined JPO solves",
+        (False, True): "only refined JPO solves",
+        (True, False): "only multi-start BFGS solves",
+    }.get((bool(theirs_known[0]), bool(own_known[0])))
     theirs, own = (percent(float(one.solved.mean())) for one in (restarts, refined))
-    return {
-        "effect": ratio(*sample),
-        "interval": resampled_costs(ratio, joint, num_resamples),
-        "enough_seeds": _enough_seeds(joint),
-        "words": f"{who} {percent(rules.COST_LEVEL)} of the problems in all its runs" if who else None,
-        "baseline": f"multi-start BFGS solves {theirs} in all, "
-        f"refined JPO with n = {int(joint.group_size.max())} {own}",
-    }
+    size = int(joint.group_size.max())
+    baseline = f"multi-start BFGS solves {theirs} in all, refined JPO with n = {size} {own}"
+    words = f"{who} {percent(rules.COST_LEVEL)} of the problems in all its runs" if who else None
+    return _judged(joint, found, baseline, words)
 
 
-def _number(value: float) -> float | str:
-    """A number as the ledger holds it: JSON knows no infinity."""
-    return value if np.isfinite(value) else "infinite"
-
-
-def _effect(judged: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "effect": _number(judged["effect"]),
-        "interval": [_number(bound) for bound in judged["interval"]],
-        "words": judged.get("words"),
-    }
+def _effect(judged: dict[str, Any] | None) -> dict[str, Any]:
+    """As the ledger holds it. JSON knows no infinity. An effect may be known from one side only."""
+    if judged is None:
+        return {"effect": None, "interval": None, "words": "not computed"}
+    found = judged["found"]
+    effect, ends = found.value, [end if np.isfinite(end) else "infinite" for end in found.interval]
+    if effect != found.upper:
+        least, most = f"more than {effect:.3g}", f"less than {found.upper:.3g}"
+        effect = least if effect else most if np.isfinite(found.upper) else "not known"
+    return {"effect": effect, "interval": ends, "words": judged["words"]}
 
 
 def _planned(claim: str, files: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
@@ -175,7 +162,11 @@ def over_experiments(
     judged: dict[str, dict[str, Any]],
     files: Sequence[dict[str, str]] = (),
 ) -> dict[str, Any]:
-    """The verdict on a claim from what was judged for each experiment, by the rule of that claim."""
+    """The verdict on a claim from what was judged for each experiment, by the rule of that claim.
+
+    An experiment that was not computed, or with too few seeds, is not for the claim: leaving one out never
+    makes the verdict better.
+    """
     run = [p for p in problems if p in judged]
     if not run:
         return _planned(claim, files)
@@ -185,27 +176,33 @@ def over_experiments(
 
     scarce = [p for p in run if not judged[p]["enough_seeds"]]
     missing = [p for p in problems if p not in run]
-    supporting = sum(judged[p]["interval"][0] > rules.THRESHOLDS[claim] for p in run)
-    least = min(run, key=lambda p: judged[p]["effect"])
+    few = [p for p in run if judged[p]["networks"] < ENOUGH_NETWORKS]
+    counted = [p for p in run if p not in scarce]
+    supporting = sum(judged[p]["found"].low > rules.THRESHOLDS[claim] for p in counted)
+    least = min(counted or run, key=lambda p: judged[p]["found"].value)
     which = (
-        "This is the smallest of the experiments run, that of"
-        if len(run) > 1
-        else "It is that of the only experiment run so far,"
+        "This is the smallest of the experiments judged, that of"
+        if len(counted or run) > 1
+        else "It is that of the only experiment judged so far,"
     )
     note = f"The effect is {rules.EFFECTS[claim]}. {which} {titles([least])}."
     if missing:
-        note += f" Not run yet: {titles(missing)}."
+        note += f" Not computed: {titles(missing)}."
     if scarce:
         note += (
-            f" No verdict, since fewer than {rules.LEAST_DATA_SEEDS} data sets or "
+            f" Not judged, since fewer than {rules.LEAST_DATA_SEEDS} data sets or "
             f"{rules.LEAST_NETWORK_SEEDS} networks each were run for: {titles(scarce)}."
+        )
+    if few:
+        note += (
+            f" Intervals rest on fewer than {ENOUGH_NETWORKS} networks, and are too narrow: {titles(few)}."
         )
     return {
         **_planned(claim, files),
-        "verdict": "out of budget" if scarce else _verdict(supporting, len(problems)),
+        "verdict": _verdict(supporting, len(problems)) if counted else "out of budget",
         **_effect(judged[least]),
         "note": note,
-        "by_experiment": {p: {"title": titles([p]), **_effect(judged[p])} for p in run},
+        "by_experiment": {p: {"title": titles([p]), **_effect(judged.get(p))} for p in problems},
         "fair_baseline": "; ".join(f"{titles([p])}: {judged[p]['baseline']}" for p in run),
     }
 
@@ -249,7 +246,7 @@ def verdicts(root: Path | str, profile: str | None = None) -> list[dict[str, Any
         if loaded is not None:
             classical, joint, files[problem] = loaded
             advantage[problem] = judge_advantage(classical, joint)
-            if joint.sizes["group_size"] > 1:
+            if joint.sizes["group_size"] > 1:  # else there is no growth to judge
                 growth[problem] = judge_growth(classical, joint)
     for study, problem in COST_STUDIES.items():
         loaded = load_study(root, record(COST_CHAPTER), study)
@@ -260,21 +257,22 @@ def verdicts(root: Path | str, profile: str | None = None) -> list[dict[str, Any
     unseen = []
     for problem, experiment in EXPERIMENTS.items():
         loaded = load_study(root, record(GENERALIZATION_CHAPTER), f"{problem}_generalization")
-        if loaded is not None:
-            solved = loaded[1].solved.sel(group_size=loaded[1].group_size.max())
-            known, others = (
-                percent(float(solved.sel(solver=name).mean()))
-                for name in ("JointRefined", "JointUnseenRefined")
-            )
-            unseen.append(f"{experiment.title} {known} of the known and {others} of the unseen problems")
-            cost_files[problem] = [*cost_files.get(problem, []), *loaded[2]]
+        if loaded is None:
+            unseen.append(f"{experiment.title} not computed")
+            continue
+        solved = loaded[1].solved.sel(group_size=loaded[1].group_size.max())
+        known, others = (
+            percent(float(solved.sel(solver=name).mean())) for name in ("JointRefined", "JointUnseenRefined")
+        )
+        unseen.append(f"{experiment.title} {known} of the known and {others} of the unseen problems")
+        cost_files[problem] = [*cost_files.get(problem, []), *loaded[2]]
 
     def used(source, problems):
         return [entry for p in problems for entry in source.get(p, [])]
 
     four, kinds = list(EXPERIMENTS), ["wave_packet", "billiards", "kuramoto_sivashinsky"]
-    known_data = over_experiments("C5", list(costs) or four, costs, used(cost_files, four))
-    if costs and unseen:
+    known_data = over_experiments("C5", four, costs, used(cost_files, four))
+    if costs:
         known_data["note"] += (
             f" Networks trained on the largest n solve, after refinement: {'; '.join(unseen)}. "
             "Equal rates mean that they serve as well for new data."

@@ -6,33 +6,13 @@ The accounting is that of `jpo_lib.metrics`.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-
 import numpy as np
 import xarray as xr
 
-from jpo_book.analysis.resample import interval, resampled
-from jpo_lib.metrics import cost_to_solve
+from jpo_book.analysis.resample import ORDER, Estimate, estimate, ordered, weights
+from jpo_lib.metrics import spent
 
-
-def costs_of_runs(study: xr.Dataset, fraction: float, training: xr.DataArray | float = 0.0) -> xr.DataArray:
-    """`cost_to_solve` of every run of a method: one value for each seed and n.
-
-    Arguments:
-        study: solved_at and num_evaluations of one method, with the dimension "problem".
-        fraction: p.
-        training: T_i with the dimensions of the study, or 0.
-    """
-    return xr.apply_ufunc(
-        lambda at, total, trained: cost_to_solve(at, total, trained, fraction),
-        study.solved_at,
-        study.num_evaluations,
-        xr.zeros_like(study.num_evaluations) + training,
-        input_core_dims=[["problem"]] * 3,
-        vectorize=True,
-        output_dtypes=[float],
-    )
+NUM_RESAMPLES = 1000
 
 
 def refined_method(joint: xr.Dataset) -> str:
@@ -47,86 +27,97 @@ def refined_and_training(joint: xr.Dataset, method: str | None = None) -> tuple[
     return refined, joint.num_evaluations.sel(solver="Joint", drop=True)
 
 
-def joint_costs(joint: xr.Dataset, fraction: float, method: str | None = None) -> xr.DataArray:
-    """Costs of joint optimization with refinement, (data_seed, group_size, network_seed);
-    training counts in full."""
-    refined, training = refined_and_training(joint, method)
-    return costs_of_runs(refined, fraction, training)
-
-
-def cost_of_draw(
-    study: xr.Dataset, fraction: float, training: xr.DataArray | float = 0.0
-) -> Callable[..., float]:
-    """The mean cost over seeds as a function of indices (data seeds, network seeds, problems),
-    to be drawn again.
+def cost_draws(
+    study: xr.Dataset, fraction: float, training: xr.DataArray | float, runs: np.ndarray, problems: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of `jpo_lib.metrics.cost_to_solve` over runs, in each draw.
 
     Arguments:
         study: solved_at and num_evaluations (data_seed, network_seed, problem) of one method; one without
-            networks ignores their indices.
-        fraction, training: as in `costs_of_runs`.
-    """
-    alone = "network_seed" not in study.num_evaluations.dims
-    if alone:
-        study = study[["solved_at", "num_evaluations"]].expand_dims("network_seed")
-    parts = (study.solved_at, study.num_evaluations, xr.zeros_like(study.num_evaluations) + training)
-    at, total, trained = (p.transpose("data_seed", "network_seed", "problem").values for p in parts)
-
-    def cost(data, networks, problems) -> float:
-        costs = [
-            cost_to_solve(at[run][problems], total[run][problems], trained[run][problems], fraction)
-            for run in itertools.product(data, (0,) if alone else networks)
-        ]
-        return float(np.mean(costs))
-
-    return cost
-
-
-def everything(study: xr.Dataset) -> tuple[range, range, slice]:
-    """The indices of `cost_of_draw` for the sample itself."""
-    return range(study.sizes["data_seed"]), range(study.sizes["network_seed"]), slice(None)
-
-
-def resampled_costs(statistic: Callable[..., float], joint: xr.Dataset, num_resamples: int):
-    """95 % interval of a statistic of costs, which may be infinite: seeds and problems are drawn again."""
-    sizes = [joint.sizes[name] for name in ("data_seed", "network_seed", "problem")]
-    return interval(resampled(statistic, sizes, num_resamples), method="nearest")
-
-
-def crossing(
-    joint: xr.Dataset,
-    opponent: xr.Dataset,
-    fraction: float,
-    method: str | None = None,
-    num_resamples: int = 500,
-) -> dict[str, float]:
-    """n*: the smallest tested n from which on JPO solves a fraction p at no more cost than the opponent.
-
-    Costs are averaged over data and network seeds; an n for which a run never solves the fraction does not
-    count. The interval comes from drawing seeds and problems again with replacement.
-
+            networks is the same for all of them.
+        fraction: p.
+        training: T_i with the dimensions of the study, or 0.
+        runs, problems: from `jpo_book.analysis.resample.weights`.
     Returns:
-        {"value", "low", "high", "largest"}; infinity stands for "not with any n that was tested", NaN for
-        "undefined", when neither side solves the fraction with all seeds.
-        "largest" is the largest n that was tested.
+        the cost (draws,), and whether all runs of the draw solve the fraction. Where they do not, the cost is
+        what was spent: the method was cut there, and its cost is more than that.
     """
-    refined, training = refined_and_training(joint, method)
-    sizes = joint.group_size.values
-    rival = cost_of_draw(opponent, fraction)
-    own = [
-        cost_of_draw(refined.sel(group_size=n), fraction, training.sel(group_size=n, drop=True))
-        for n in sizes
+    trained = xr.zeros_like(study.num_evaluations) + training
+    at, total, trained = map(ordered, (study.solved_at, study.num_evaluations, trained))
+    if at.shape[1] == 1:
+        runs = runs.sum(axis=-1, keepdims=True)
+    cost, reached = np.zeros(len(runs)), np.ones(len(runs), bool)
+    for data, network in np.ndindex(at.shape[:2]):
+        one, own = (data, network), runs[:, data, network]
+        when = np.where(at[one] > 0, at[one], np.inf)
+        order = np.argsort(when, kind="stable")
+        drawn = problems[:, data, order]
+        # The budget at which the fraction is solved, weighted as drawn; infinite if it never is.
+        first = (np.cumsum(drawn, axis=1) >= fraction - 1e-9).argmax(axis=1)
+        budget = when[order][first]
+        cost += own * (
+            drawn * np.minimum(spent(at[one], total[one], trained[one])[order], budget[:, None])
+        ).sum(1)
+        reached &= np.isfinite(budget) | (own == 0)
+    return cost, reached
+
+
+def cost(study: xr.Dataset, fraction: float, training: xr.DataArray | float = 0.0) -> Estimate:
+    """The cost of solving a fraction, arguments as in `cost_draws`; known from below where a run does not."""
+    draws = weights(*ordered(study.num_evaluations).shape, NUM_RESAMPLES)
+    costs, reached = cost_draws(study, fraction, training, *draws)
+    return estimate(costs, np.where(reached, costs, np.inf))
+
+
+def of_each_size(joint: xr.Dataset, method: str | None = None) -> list[tuple[xr.Dataset, xr.DataArray]]:
+    """`refined_and_training` for each n."""
+    parts = refined_and_training(joint, method)
+    return [
+        tuple(part.isel(group_size=k, drop=True) for part in parts) for k in range(joint.sizes["group_size"])
     ]
 
-    def smallest(*drawn) -> float:
-        limit, costs = rival(*drawn), np.array([cost(*drawn) for cost in own])
-        expensive = np.flatnonzero(~((costs <= limit) | (np.isfinite(costs) & np.isnan(limit))))
-        first = 0 if len(expensive) == 0 else expensive[-1] + 1
-        return float(sizes[first]) if first < len(sizes) else np.inf
 
-    costs, theirs = joint_costs(joint, fraction, method), costs_of_runs(opponent, fraction)
-    if not costs.notnull().all(("data_seed", "network_seed")).any() and bool(theirs.isnull().any()):
-        value = low = high = np.nan
-    else:
-        value = smallest(*everything(joint))
-        low, high = resampled_costs(smallest, joint, num_resamples)
-    return {"value": value, "low": low, "high": high, "largest": float(sizes[-1])}
+def falls_below(sizes: np.ndarray, costs: np.ndarray, limit: float) -> tuple[float, float]:
+    """The n at which a curve of costs reaches a limit for good, log cost linear in log n.
+
+    Two ends, which differ where it is only known to lie between two sizes, or beyond the first one (0) or the
+    last one (infinity).
+
+    Arguments:
+        sizes: n, shape (m,), ascending.
+        costs: shape (m,); infinite where the problems are not solved.
+        limit: may be infinite.
+    """
+    dear = np.flatnonzero((costs > limit) | np.isinf(costs))
+    if not dear.size:
+        return 0.0, float(sizes[0])
+    if dear[-1] == len(sizes) - 1:
+        return float(sizes[-1]), np.inf
+    pair = slice(dear[-1], dear[-1] + 2)
+    if not np.isfinite([*costs[pair], limit]).all():
+        return float(sizes[pair][0]), float(sizes[pair][1])
+    middle = float(np.exp(np.interp(-np.log(limit), -np.log(costs[pair]), np.log(sizes[pair]))))
+    return middle, middle
+
+
+def crossing(joint: xr.Dataset, opponent: xr.Dataset, fraction: float, method: str | None = None) -> Estimate:
+    """n*: from which n on JPO solves a fraction p at no more cost than the opponent; see `falls_below`.
+
+    The whole curve of costs is drawn again. An opponent that was cut before it solved the fraction costs more
+    than what it spent: n* is then at most where that is reached.
+
+    Returns:
+        the estimate, in problems; NaN for "undefined", when neither side solves the fraction with all seeds.
+    """
+    sizes = joint.group_size.values.astype(float)
+    draws = weights(*(joint.sizes[name] for name in ORDER), NUM_RESAMPLES)
+    limits, known = cost_draws(opponent, fraction, 0.0, *draws)
+    found = (cost_draws(one, fraction, training, *draws) for one, training in of_each_size(joint, method))
+    curves = np.transpose([np.where(reached, costs, np.inf) for costs, reached in found])
+    if not known[0] and np.isinf(curves[0]).all():
+        return Estimate(np.nan, np.nan, np.nan)
+    lower, upper = (
+        np.array([falls_below(sizes, *pair)[end] for pair in zip(curves, bounds, strict=True)])
+        for end, bounds in enumerate((np.where(known, limits, np.inf), limits))
+    )
+    return estimate(lower, upper)

@@ -7,16 +7,15 @@ The data sets are those of `jpo_book.studies.combine` for cells of the kind "gen
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from jpo_book.analysis.resample import interval, resampled
+from jpo_book.analysis.resample import Estimate, estimate, means, ordered, rate, weights
 from jpo_book.analysis.rules import TABLES, side_of_margin
 from jpo_book.names import METHODS
 from jpo_book.words import difference_with_interval, shares, with_interval
-from jpo_lib.metrics import Rate, outcome
+from jpo_lib.metrics import outcome
 
 _read = TABLES["generalization"]
 HEADER, ANSWERS = _read["header"], _read["answers"]
@@ -24,44 +23,24 @@ OPPONENTS = {"one run of BFGS": "BFGSUnseen", METHODS["MultiStart"].label: "Mult
 VERDICTS = {1: "more", -1: "fewer", 0: "as many, as far as we can tell"}
 
 
-def runs_of(study: xr.Dataset, solver: str) -> np.ndarray:
-    """Which problems were solved, shape (data seeds, network seeds, problems), for a study with one n."""
-    return (
-        study.solved.sel(solver=solver).transpose("data_seed", "network_seed", "problem").values.astype(float)
-    )
+def difference(study: xr.Dataset, first: str, second: str) -> tuple[Estimate, str]:
+    """Solved rate of one solver minus that of another.
 
-
-def difference(study: xr.Dataset, first: str, second: str, num_resamples: int = 500) -> dict[str, Any]:
-    """Solved rate of one solver minus that of another, with a 95 % interval over seeds and problems.
-
-    Seeds are drawn again together for both; problems too when both solved the same ones, and apart when one
-    solved known problems and the other unseen ones.
+    Problems are drawn again together when both solved the same ones, and apart when one solved known problems
+    and the other unseen ones.
 
     Arguments:
         study: for one n: solved (data_seed, solver, network_seed, problem).
         first, second: names of solvers.
-        num_resamples: number of draws.
     Returns:
-        {"value", "low", "high", "words"}; the words are "more", "fewer" or "as many, as far as we can tell".
+        the difference, and "more", "fewer" or "as many, as far as we can tell".
     """
-    a, b = (runs_of(study, name) for name in (first, second))
+    a, b = (ordered(study.solved.sel(solver=name)) for name in (first, second))
+    runs, problems = weights(*a.shape)
     same = ("Unseen" in first) == ("Unseen" in second)
-
-    def gap(data, networks, problems, others=None) -> float:
-        others = problems if others is None else others
-        return a[np.ix_(data, networks, problems)].mean() - b[np.ix_(data, networks, others)].mean()
-
-    low, high = interval(resampled(gap, a.shape if same else (*a.shape, a.shape[-1]), num_resamples))
-    words = VERDICTS[side_of_margin(low, high)]
-    return {"value": float(a.mean() - b.mean()), "low": low, "high": high, "words": words}
-
-
-def rate(study: xr.Dataset, solver: str) -> Rate:
-    """Solved problems of one solver over all seeds. What does not depend on the network is counted once."""
-    solved = study.solved.sel(solver=solver)
-    if solver.startswith(("BFGS", "MultiStart")):
-        solved = solved.isel(network_seed=0)
-    return Rate(int(solved.sum()), int(solved.size))
+    others = problems if same else weights(*b.shape, seed=1)[1]
+    found = estimate(means(a, runs, problems) - means(b, runs, others))
+    return found, VERDICTS[side_of_margin(*found.interval)]
 
 
 def _signs(study: xr.Dataset, solver: str, opponent: str) -> np.ndarray:
@@ -78,12 +57,13 @@ def answer_rows(title: str, study: xr.Dataset) -> list[list[str]]:
             training = float(one.num_training_evaluations.sel(solver=refined).mean())
             total = float(one.num_evaluations.sel(solver=refined).mean())
             refinement = total - training if refined == "JointRefined" else total
-            solved = [with_interval(rate(one, solver)) for solver in (raw, refined)]
+            solved = [with_interval(rate(one.solved.sel(solver=solver))) for solver in (raw, refined)]
             compared = shares(_signs(one, refined, opponent))
             rows.append([title, str(n), name, *solved, compared, f"{training:.1f}", f"{refinement:.1f}"])
     first = study.isel(group_size=0)
     for name, solver in OPPONENTS.items():
-        solved, compared = with_interval(rate(first, solver)), shares(_signs(first, solver, "BFGSUnseen"))
+        solved = with_interval(rate(first.solved.sel(solver=solver)))
+        compared = shares(_signs(first, solver, "BFGSUnseen"))
         spent = f"{float(first.num_evaluations.sel(solver=solver).mean()):.1f}"
         rows.append([title, "", f"{name}, unseen problems", "", solved, compared, "", spent])
     return rows
@@ -97,12 +77,12 @@ def findings(study: xr.Dataset) -> dict[str, str]:
         "n-min": str(int(small.group_size)),
         "data-seeds": str(study.sizes["data_seed"]),
         "network-seeds": str(study.sizes["network_seed"]),
-        "gap-min": difference_with_interval(difference(small, *_read["differences"]["gap"])),
+        "gap-min": difference_with_interval(difference(small, *_read["differences"]["gap"])[0]),
     }
     for name, pair in _read["differences"].items():
-        values[name] = difference_with_interval(difference(large, *pair))
+        values[name] = difference_with_interval(difference(large, *pair)[0])
     for name, solver in _read["solvers"].items():
-        values[f"{name}-solved"] = with_interval(rate(large, solver))
+        values[f"{name}-solved"] = with_interval(rate(large.solved.sel(solver=solver)))
         # A problem of the data is what costs are counted for: supervised training has pairs of its own.
         counted = "SupervisedRefined" if name == "supervised" else solver
         values[f"{name}-cost"] = f"{float(large.num_evaluations.sel(solver=counted).mean()):.0f}"

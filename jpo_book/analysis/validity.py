@@ -19,7 +19,7 @@ import xarray as xr
 
 from jpo_book import studies
 from jpo_book.analysis.costs import refined_and_training
-from jpo_book.analysis.resample import by_run, interval, weights
+from jpo_book.analysis.resample import ORDER, estimate, means, ordered, weights
 from jpo_book.analysis.rules import TABLES
 from jpo_book.names import EXPERIMENTS
 from jpo_lib.metrics import outcome, spent
@@ -112,8 +112,7 @@ MAPS = tuple(
 
 
 def compare_cell(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 500) -> dict[str, float]:
-    """Values of one cell, with 95 % intervals from drawing runs
-    (pairs of data and network seed) and problems again.
+    """Values of one cell, with 95 % intervals.
 
     Arguments:
         classical: (data_seed, solver, problem) with BFGS and MultiStart.
@@ -132,51 +131,38 @@ def compare_cell(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 
     refined = joint.sel(solver="JointRefined", drop=True)
     best, training = refined_and_training(joint)
     bfgs, restarts = (classical.sel(solver=name, drop=True) for name in ("BFGS", "MultiStart"))
-
-    def runs(values):  # those without networks are repeated for each of them
-        return by_run(values + xr.zeros_like(training, dtype=float))
-
-    def costs(study, training):
-        arrays = xr.broadcast(study.solved_at, study.num_evaluations, training)
-        return runs(arrays[0].copy(data=spent(*(array.values for array in arrays))))
-
     pair = xr.broadcast(refined.loss, refined.solved, bfgs.loss, bfgs.solved)
     parts = {
-        "advantage": runs(pair[0].copy(data=outcome(*pair))),
-        "solved": runs(best.solved.astype(float)),
-        "cost": costs(best, training),
+        "advantage": ordered(pair[0].copy(data=outcome(*pair))),
+        "solved": ordered(best.solved),
+        "cost": spent(*(ordered(one) for one in (best.solved_at, best.num_evaluations, training))),
     }
-    rival_at, rival_spent = (
-        runs(restarts.solved_at),
-        costs(restarts, xr.zeros_like(restarts.num_evaluations)),
-    )
-    budgets = np.unique(np.round(np.geomspace(1, max(2, rival_spent.max()), NUM_BUDGETS)))[:, None, None]
-    generator = np.random.default_rng(0)
-    of_runs, of_problems = (weights(generator, count, num_resamples) for count in rival_at.shape)
-    means = {
-        name: np.einsum("kr,rp,kp->k", of_runs, values, of_problems, optimize=True)
-        for name, values in parts.items()
-    }
-    # Multi-start BFGS with each budget, (budgets, resamples): what it spends, and what it has solved by then.
+    rival_at = ordered(restarts.solved_at)
+    rival_spent = spent(rival_at, ordered(restarts.num_evaluations), 0)
+    budgets = np.unique(np.round(np.geomspace(1, max(2, rival_spent.max()), NUM_BUDGETS)))
+    budgets = budgets[:, None, None, None]
+    draws = weights(*(joint.sizes[name] for name in ORDER), num_resamples)
+    found = {name: means(values, *draws) for name, values in parts.items()}
+    # Multi-start BFGS with each budget, (budgets, draws): what it spends, and what it has solved by then.
     rival_costs, solved = (
-        np.einsum("kr,brp,kp->bk", of_runs, values, of_problems, optimize=True)
+        means(values, *draws)
         for values in (np.minimum(rival_spent, budgets), (rival_at > 0) & (rival_at <= budgets))
     )
     # The first budget that costs no less than JPO: in doubt, multi-start BFGS gets a little more.
-    first = np.argmax(rival_costs >= means["cost"] - 1e-9, axis=0)
-    enough = np.where(rival_costs[-1] < means["cost"], len(rival_costs) - 1, first)
-    means["equal_cost"] = means["solved"] - np.take_along_axis(solved, enough[None], axis=0)[0]
-    means["difference"], means["cost_ratio"] = means["solved"] - solved[-1], means["cost"] / rival_costs[-1]
-    pays = (means["equal_cost"] > 1e-9) & (means["cost_ratio"] <= 1)
+    first = np.argmax(rival_costs >= found["cost"] - 1e-9, axis=0)
+    enough = np.where(rival_costs[-1] < found["cost"], len(rival_costs) - 1, first)
+    found["equal_cost"] = found["solved"] - np.take_along_axis(solved, enough[None], axis=0)[0]
+    found["difference"], found["cost_ratio"] = found["solved"] - solved[-1], found["cost"] / rival_costs[-1]
+    pays = (found["equal_cost"] > 1e-9) & (found["cost_ratio"] <= 1)
     result = {
         "pays": float(pays[0]),
         "certainty": float(pays[1:].mean()),
-        "num_problems": rival_at.shape[1] * training.sizes["data_seed"],
-        "num_networks": training.sizes["network_seed"],
+        "num_problems": joint.sizes["problem"] * joint.sizes["data_seed"],
+        "num_networks": joint.sizes["network_seed"],
     }
     for name in VALUES:
-        low, high = interval(means[name][1:])
-        result |= {name: float(means[name][0]), f"{name}_low": low, f"{name}_high": high}
+        one = estimate(found[name])
+        result |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
     return result
 
 

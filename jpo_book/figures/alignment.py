@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from jpo_book.analysis.alignment import coupling, early, mean_over_problems, not_solved
+from jpo_book.analysis.alignment import coupling, early, not_solved
+from jpo_book.analysis.resample import mean
 from jpo_book.figures.panels import band
 
 FEWEST = 5  # problems, over all runs, that a mean must rest on
@@ -31,7 +32,8 @@ def plot_alignment(ax, runs: xr.Dataset) -> None:
         enough = values.notnull().sum((*RUN, "problem")) >= FEWEST
         single = values.mean("problem").where(enough).stack(run=RUN)
         ax.plot(steps, single, color=color, linewidth=0.5, alpha=0.5)
-        middle, low, high = (np.where(enough, v, np.nan) for v in mean_over_problems(values))
+        found = [mean(one) if there else None for one, there in zip(values, enough)]
+        low, middle, high = ([getattr(one, end, np.nan) for one in found] for end in ("low", "value", "high"))
         look = {"color": color, "marker": marker, "linestyle": line, "label": label}
         band(ax, steps, low, middle, high, 0.18, **look)
     ax.axhline(0.0, color="#777777", linewidth=0.8)

@@ -9,16 +9,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.lines import Line2D
 
-from jpo_book.analysis.costs import costs_of_runs, joint_costs, refined_method
-from jpo_book.figures.panels import (
-    by_size,
-    curve,
-    group_size_axis,
-    group_size_ticks,
-    plain_ticks,
-    select,
-    style,
-)
+from jpo_book.analysis.costs import cost, crossing, of_each_size, refined_method
+from jpo_book.analysis.resample import Estimate
+from jpo_book.figures.panels import band, group_size_axis, group_size_ticks, plain_ticks, select, style
 from jpo_book.names import EXPERIMENTS, METHODS
 
 COST_LEVELS: dict[float, tuple[str, Any]] = {0.5: ("o", ":"), 0.9: ("s", "-"), 0.99: ("D", "--")}
@@ -32,23 +25,46 @@ def _style(method: str, level: float) -> dict:
     return look | {"marker": marker, "linestyle": line, "label": f"{look['label']}, {100 * level:g} %"}
 
 
+def _with_band(ax, sizes, found: Sequence[Estimate], **look) -> None:
+    """A curve where its values are known, with their intervals where these end."""
+    ends = np.array([(one.low, one.value, one.high) for one in found])
+    ends[[one.upper != one.value for one in found]] = np.nan
+    low, middle, high = ends.T
+    band(ax, sizes, low, middle, np.where(np.isinf(high), middle, high), **look)
+
+
 def plot_costs(ax, classical: xr.Dataset, joint: xr.Dataset) -> None:
     """Evaluations per problem until a fraction of the problems is solved, against n:
-    mean of the seeds, and their range.
+    mean of the seeds, and a band for its 95 % interval.
 
     A point needs all seeds: the mean of those that succeed would flatter. Level lines are opponents that do
-    not depend on n. A line is missing where no run solves that many problems.
+    not depend on n; a hollow triangle at the right says that one ended before, so that its cost is more than
+    that. Horizontal bars are the crossing points with multi-start BFGS, with their intervals.
     """
-    sizes, refined = joint.group_size.values, refined_method(joint)
+    sizes = joint.group_size.values
+    # Of an untrained network the smallest group is taken: training does not enter.
+    others = {
+        method: select(method, classical, joint.isel(group_size=0, drop=True))
+        for method in OPPONENTS
+        if method in classical.solver or method in joint.solver
+    }
     for level in COST_LEVELS:
-        curve(ax, sizes, by_size(joint_costs(joint, level)), **_style(refined, level))
-    for method in (m for m in OPPONENTS if m in classical.solver or m in joint.solver):
-        for level in COST_LEVELS:
-            # Of an untrained network the smallest group is taken: training does not enter.
-            costs = costs_of_runs(select(method, classical, joint.isel(group_size=0, drop=True)), level)
-            if bool(costs.notnull().all()):
-                look = _style(method, level) | {"marker": None}
-                ax.plot(sizes, np.full(len(sizes), float(costs.mean())), **look)
+        _with_band(
+            ax,
+            sizes,
+            [cost(one, level, trained) for one, trained in of_each_size(joint)],
+            **_style(refined_method(joint), level),
+        )
+        for method, study in others.items():
+            found, look = cost(study, level), _style(method, level) | {"marker": None}
+            if found.value == found.upper:
+                _with_band(ax, sizes, [found] * len(sizes), **look)
+            else:
+                ax.plot(sizes[-1:], [found.value], "^", color=look["color"], fillstyle="none", clip_on=False)
+            point = crossing(joint, study, level) if method == "MultiStart" else None
+            if point and np.isfinite(found.upper) and point.value == point.upper:
+                ends = np.clip(point.interval, *sizes[[0, -1]])
+                ax.plot(ends, [found.value] * 2, color="#222222", linewidth=2.5, solid_capstyle="butt")
     group_size_axis(ax, sizes)
     ax.set(yscale="log", ylabel="evaluations per problem")
     plain_ticks(ax.yaxis)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from jpo_book.analysis.resample import rate
 from jpo_book.figures.panels import REFERENCE, by_size, curve, group_size_axis, plain_ticks, style
-from jpo_lib.metrics import wilson_interval
 
 OPTIMIZER_STYLES = {
     "adam": ("Adam", "#0072B2", "o"),
@@ -58,13 +58,13 @@ def plot_variants(ax, rows: Sequence[tuple[str, xr.Dataset]]) -> None:
             look = style(method) | {"linestyle": "none"} | ({} if k == 0 else {"label": None})
             color, height = look["color"], k + shift
             solved = study.solved.sel(solver=method)
-            count, total = int(solved.sum()), solved.size
+            found = rate(solved)
             seeds = solved.mean("problem").values.ravel()
             ax.plot(seeds, np.full(seeds.size, height), color=color, **dots)
-            ax.plot(wilson_interval(count, total), [height] * 2, color=color, linewidth=1.0)
-            ax.plot(count / total, height, **look)
+            ax.plot(found.interval, [height] * 2, color=color, linewidth=1.0)
+            ax.plot(found.value, height, **look)
             if method == "JointRefined":
-                ax.annotate(f"{count}/{total}", (1.02, k), color=color, **beside)
+                ax.annotate(f"{int(solved.sum())}/{solved.size}", (1.02, k), color=color, **beside)
     ax.set_yticks(range(len(rows)), [label for label, _ in rows])
     ax.set(xlim=(-0.03, 1.03), ylim=(len(rows) - 0.5, -0.5), xlabel="fraction of problems solved")
     ax.grid(axis="y", visible=False)

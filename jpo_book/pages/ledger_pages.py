@@ -36,6 +36,7 @@ def fragments(ledger: dict[str, list[Item]], images: dict[str, dict[str, str]]) 
         "with_interval": with_interval,
         "sentence": sentence,
         "our_number": our_number,
+        "effect": effect,
         "result_files": result_files,
     }
     items = ledger["items"]
@@ -62,6 +63,8 @@ def with_interval(effect: Any, interval: Any = None) -> str:
         value = with_interval(effect.get("effect", effect.get("value")), effect.get("interval"))
         return f"{name}: {value}" if name and value != "–" else str(name or value)
     if isinstance(interval, (list, tuple)) and len(interval) == 2:
+        if interval[1] == "infinite":
+            return f"{number(effect)} (95 % interval above {number(interval[0])})"
         return f"{number(effect)} (95 % interval {number(interval[0])} to {number(interval[1])})"
     return number(effect) if not interval else f"{number(effect)} (95 % interval {interval})"
 
@@ -71,11 +74,15 @@ def sentence(text: str | None) -> str:
     return (text[:1].upper() + text[1:]).rstrip(".") + "." if text else ""
 
 
+def effect(found: Item) -> str:
+    """An effect with its interval, and what is to be said of it."""
+    parts = [] if found["effect"] is None else [with_interval(found["effect"], found["interval"])]
+    return ": ".join([*parts, *filter(None, [found.get("words")])])
+
+
 def our_number(claim: Item) -> str:
     """What was found for a claim, with the note on it."""
-    effect = with_interval(claim["effect"], claim["interval"])
-    found = f"No ratio: {claim['words']}" if claim["words"] else f"Effect {effect}"
-    return f"{found}. {sentence(claim['note'])}".rstrip()
+    return f"Effect {effect(claim)}. {sentence(claim['note'])}".rstrip()
 
 
 def result_files(items: list[Item]) -> list[tuple[str, str]]:

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from jpo_book.analysis.costs import costs_of_runs, joint_costs, refined_method
+from jpo_book.analysis.costs import cost, of_each_size, refined_method
+from jpo_book.analysis.resample import Estimate, rate
 from jpo_book.figures import csv_text
 from jpo_book.names import METHODS
 from jpo_book.words import percent, unbroken, with_interval
-from jpo_lib.metrics import Comparison, Rate, compare
+from jpo_lib.metrics import outcome
+
+
+class Comparison(NamedTuple):
+    """How often a method is better than another, ties with it or is worse, and what each solved."""
+
+    better: Estimate
+    tie: Estimate
+    worse: Estimate
+    solved: Estimate
+    solved_reference: Estimate
 
 
 def comparison(study: xr.Dataset, reference: xr.Dataset) -> Comparison:
-    """`compare` over all seeds of a study; the reference (data_seed, problem) is repeated
-    for each network seed."""
+    """`jpo_lib.metrics.outcome` over all seeds of a study; the reference (data_seed, problem) is the same for
+    all networks."""
     arrays = xr.broadcast(study.loss, study.solved, reference.loss, reference.solved)
-    order = ("data_seed", *[d for d in arrays[0].dims if d not in ("data_seed", "problem")], "problem")
-    loss, solved, *others = (("problem", array.transpose(*order).values.reshape(-1)) for array in arrays)
-    outcome = compare(
-        xr.Dataset({"loss": loss, "solved": solved}),
-        xr.Dataset(dict(zip(("loss", "solved"), others, strict=True))),
-    )
-    # Repeating the reference for every network adds no evidence about it: its rate counts each problem once.
-    alone = Rate(int(reference.solved.sum()), int(reference.solved.size))
-    return dataclasses.replace(outcome, solved_reference=alone)
+    signs = arrays[0].copy(data=outcome(*arrays))
+    return Comparison(*map(rate, (signs > 0, signs == 0, signs < 0, study.solved, reference.solved)))
 
 
 def markdown_table(
@@ -88,10 +91,10 @@ def results_rows(
     reference = classical.sel(solver="BFGS", drop=True)
     rows = []
     for method, n, study in _methods(classical, joint, methods):
-        outcome = comparison(study, reference)
-        rates = (percent(rate.value) for rate in (outcome.better, outcome.tie, outcome.worse))
+        found = comparison(study, reference)
+        rates = (percent(one.value) for one in (found.better, found.tie, found.worse))
         evaluations = f"{float(study.num_evaluations.mean()):.0f}"
-        rows.append([METHODS[method][0], n, with_interval(outcome.solved), *rates, evaluations])
+        rows.append([METHODS[method][0], n, with_interval(found.solved), *rates, evaluations])
     return rows
 
 
@@ -120,7 +123,7 @@ def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[
     reference = classical.sel(solver="BFGS", drop=True)
     records = []
     for method, n, study in _methods(classical, joint):
-        outcome = comparison(study, reference)
+        found = comparison(study, reference)
         record = {
             "experiment": name,
             "solver": METHODS[method][0],
@@ -130,8 +133,8 @@ def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[
             "problems": study.sizes["problem"],
         }
         for name_of_rate in RATES:
-            rate = getattr(outcome, name_of_rate)
-            values = (rate.value, *rate.interval)
+            one = getattr(found, name_of_rate)
+            values = (one.value, *one.interval)
             record |= dict(
                 zip((name_of_rate, f"{name_of_rate}_low", f"{name_of_rate}_high"), values, strict=True)
             )
@@ -179,21 +182,35 @@ def studies_table(named, *, label: str, caption: str):
     return markdown_table(header, rows, label=label, caption=caption)
 
 
-def crossing_words(point: dict[str, float], bound: str = "value") -> str:
-    """One of the numbers of `jpo_book.analysis.costs.crossing` as text:
-    "256", "more than 65536", or "undefined"."""
-    value = point[bound]
-    if np.isnan(value):
-        return "undefined"
-    return f"more than {point['largest']:.0f}" if np.isinf(value) else f"{value:.0f}"
+def crossing_words(point: Estimate | None, sizes) -> str:
+    """A crossing point (`jpo_book.analysis.costs.crossing`) with its interval as text, such as
+    "3800 (95 % interval 2900 to 5100)", "more than 4096", "between 64 and 256" or "undefined".
 
+    Arguments:
+        point: None where it was not computed.
+        sizes: the n that were tested.
+    """
+    if point is None or np.isnan(point.value):
+        return "(not computed)" if point is None else "undefined"
 
-def crossing_with_interval(point: dict[str, float]) -> str:
-    """A crossing point with its interval as text."""
-    middle, low, high = (crossing_words(point, bound) for bound in ("value", "low", "high"))
-    if middle == "undefined":
-        return middle
-    return f"{middle} ({low})" if low == high else f"{middle} ({low} to {high})"
+    def number(value: float) -> str:  # between tested n, two digits are more than is known
+        return f"{value if value in sizes else float(f'{value:.2g}'):.0f}"
+
+    low, high, (first, last) = point.low, point.high, np.asarray(sizes)[[0, -1]]
+    ends = (
+        f"below {first}" if low == 0 else number(low),
+        f"above {last}" if high == np.inf else number(high),
+    )
+    interval = f" (95 % interval {ends[0]} to {ends[1]})"
+    if point.value == point.upper:
+        return number(point.value) + (interval if ends[0] != ends[1] else "")
+    if point.value == 0:
+        text = "not known" if point.upper == np.inf else f"at most {number(point.upper)}"
+    elif point.upper == np.inf:
+        text = f"more than {number(point.value)}"
+    else:
+        text = f"between {number(point.value)} and {number(point.upper)}"
+    return text + (interval if (low, high) != (point.value, point.upper) else "")
 
 
 def spacing(sizes) -> str:
@@ -207,9 +224,9 @@ def spacing(sizes) -> str:
     return f"a factor of {low:g}" if np.isclose(low, high) else f"factors of {low:g} to {high:g}"
 
 
-def _cost(costs: xr.DataArray) -> str:
-    """Mean over seeds as text; it needs all of them."""
-    return f"{float(costs.mean()):.1f}" if bool(costs.notnull().all()) else "(never so many solved)"
+def _cost(found: Estimate) -> str:
+    """A cost as text; of a method that does not solve so many in all its runs it is known from below."""
+    return ("" if found.value == found.upper else "more than ") + f"{found.value:.1f}"
 
 
 def cost_summary(short: str, classical: xr.Dataset, joint: xr.Dataset, level: float) -> dict[str, object]:
@@ -220,7 +237,7 @@ def cost_summary(short: str, classical: xr.Dataset, joint: xr.Dataset, level: fl
         classical, joint: the study, from `jpo_book.studies.combine`.
         level: fraction of problems to be solved.
     """
-    own = joint_costs(joint, level)
+    first, last = (of_each_size(joint)[k] for k in (0, -1))
     largest = joint.isel(group_size=-1)
     training = largest.num_evaluations.sel(solver="Joint").mean()
     refined = largest.sel(solver=refined_method(joint))
@@ -229,8 +246,8 @@ def cost_summary(short: str, classical: xr.Dataset, joint: xr.Dataset, level: fl
         "n-max": int(joint.group_size[-1]),
         "spacing": spacing(joint.group_size),
         "num-problems": joint.sizes["problem"],
-        "cost-min": _cost(own.isel(group_size=0)),
-        "cost-max": _cost(own.isel(group_size=-1)),
+        "cost-min": _cost(cost(first[0], level, first[1])),
+        "cost-max": _cost(cost(last[0], level, last[1])),
         "visits": f"{float(training):.1f}",
         "refinement": f"{float(refined.num_evaluations.mean() - training):.1f}",
         "solved": percent(float(refined.solved.mean())),
@@ -241,7 +258,7 @@ def cost_summary(short: str, classical: xr.Dataset, joint: xr.Dataset, level: fl
         if method in classical.solver:
             chosen = classical.sel(solver=method, drop=True)
             values |= {
-                name: _cost(costs_of_runs(chosen, level)),
+                name: _cost(cost(chosen, level)),
                 f"{name}-solved": percent(float(chosen.solved.mean())),
             }
         else:
