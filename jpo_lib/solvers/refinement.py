@@ -119,10 +119,12 @@ def continued(first: Result, second: Result) -> Result:
     keep = first.loss <= second.loss
     longest = second.loss_history.shape[-1]
     before, after = first.loss_history, second.loss_history
-    history = np.full((*before.shape[:-1], before.shape[-1] + longest), np.inf, before.dtype)
-    history[..., : before.shape[-1]] = before
     # The second solver begins on each problem after as many runs as the first one spent on that problem.
-    position = np.ceil(first.num_runs[..., None]).astype(int) + np.arange(longest)
+    spent = np.ceil(first.num_runs[..., None]).astype(int)
+    width = max(before.shape[-1], int(spent.max())) + longest
+    history = np.full((*before.shape[:-1], width), np.inf, before.dtype)
+    history[..., : before.shape[-1]] = before
+    position = spent + np.arange(longest)
     np.put_along_axis(history, position, np.minimum(after, np.inf), axis=-1)
     return dataclasses.replace(
         second,
