@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
+from conftest import reference
 
 from jpo_book import studies
 from jpo_book.analysis import ablations, alignment, claims, costs, generalization, resample, validity
@@ -101,7 +102,7 @@ def study(name):
     """Reference results of the paper profile, as (cells, classical, joint)."""
     cells = studies.plan(name, "paper")
     assert all(studies.check(cell, "results") == "valid" for cell in cells), name
-    return cells, *studies.combine(cells, studies.load_or_run(cells, folder="results", quiet=True))
+    return cells, *studies.combine(cells, reference(cells))
 
 
 EXPERIMENTS = ("wave_packet", "billiards", "kuramoto_sivashinsky", "navier_stokes")
@@ -167,7 +168,7 @@ def test_costs_their_ratio_and_the_crossing_point_are_as_wide_as_a_slow_bootstra
 def test_differences_of_variants_and_of_unseen_problems_are_as_wide_as_a_slow_bootstrap_of_real_results():
     cells = studies.plan("billiards_ablations", "paper")
     cells = [c for c in cells if c.kind == "classical" or c.variant in ("default", "dense", "sgd-1")]
-    combined = studies.combine_variants(cells, studies.load_or_run(cells, folder="results", quiet=True))
+    combined = studies.combine_variants(cells, reference(cells))
     for variant in ("dense", "sgd-1"):
         for solver in ("Joint", "JointRefined"):
             pair = [
@@ -179,7 +180,7 @@ def test_differences_of_variants_and_of_unseen_problems_are_as_wide_as_a_slow_bo
                 ablations.effect(combined[variant][1], combined["default"][1], solver)[0], low, high
             )
     cells = studies.plan("kuramoto_sivashinsky_generalization", "paper")
-    results = studies.combine_variants(cells, studies.load_or_run(cells, folder="results", quiet=True))
+    results = studies.combine_variants(cells, reference(cells))
     for n in (16, 1024):
         one = results[""][1].sel(group_size=n, drop=True)
         known, unseen, opponent = (
@@ -246,7 +247,7 @@ def test_evidence_from_alignment_is_as_wide_as_a_slow_bootstrap_of_real_results(
     from scipy.stats import spearmanr
 
     cells = studies.plan("alignment_billiards", "paper")
-    runs = studies.combine_variants(cells, studies.load_or_run(cells, folder="results", quiet=True))[""][1]
+    runs = studies.combine_variants(cells, reference(cells))[""][1]
     early = alignment.early(runs)
     found = alignment.estimate_of_mean(early.isel(group_size=-1))
     assert_as_wide(found, *crossed(np.mean, array(early.isel(group_size=-1, drop=True))))
