@@ -144,7 +144,9 @@ def run_method(
         x = np.stack([np.asarray(untrained_answers(problem, data, NUM_UNTRAINED, seed)) for seed in seeds])
         return solve(problem, data, solver, x0=x[:, :, 0], restarts=x[:, :, 1:], seed=seeds), 0.0
     if start == "surrogate":
-        x = np.stack([surrogate_answers(problem, data, group_size, seed) for seed in seeds])
+        x = np.stack(
+            [surrogate_answers(problem, data, group_size, seed, **method["surrogate"]) for seed in seeds]
+        )
         result = solve(problem, data, solver, x0=x, seed=seeds)
         # As many pairs as problems share the surrogate: one for each.
         result = dataclasses.replace(result, num_simulations=result.num_simulations + 1.0)

@@ -6,6 +6,7 @@ Source: Ren, Padilla & Malof (2020), arXiv 2009.12919.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import equinox as eqx
 import jax
@@ -18,10 +19,12 @@ from jpo_lib.problem import Dataset, InverseProblem, random_stream
 from jpo_lib.solvers import BestOf, solve
 from jpo_lib.solvers.supervised import draw_pairs
 
-WIDTH, DEPTH, NUM_STEPS, BATCH, RATE = 128, 3, 2000, 128, 2e-3
+DEPTH, BATCH, RATE = 3, 128, 2e-3
 
 
-def surrogate_answers(problem: InverseProblem, data: Dataset, num_pairs: int, seed: int) -> np.ndarray:
+def surrogate_answers(
+    problem: InverseProblem, data: Dataset, num_pairs: int, seed: int, width: int = 128, num_steps: int = 2000
+) -> np.ndarray:
     """argmin_x L(S(x, c), y) with a perceptron S,  S = argmin sum_j |S(x_j, c_j) - y_j|^2  over m pairs.
 
     The minimum is that of four descents from the best of 64 points, which simulate nothing.
@@ -31,16 +34,22 @@ def surrogate_answers(problem: InverseProblem, data: Dataset, num_pairs: int, se
         data: N problems.
         num_pairs: m.
         seed: of pairs, weights, and points.
+        width: neurons of each of the three hidden layers.
+        num_steps: of the training.
     Returns:
         x, shape (N, d), unit of x.
     """
     with problem.precision():
-        imitated = _imitated(problem, draw_pairs(problem, num_pairs, seed), seed)
+        imitated = _imitated(problem, num_pairs, seed, width, num_steps)
         return np.asarray(solve(imitated, data, BestOf(64, 4), seed=seed).x)
 
 
-def _imitated(problem: InverseProblem, pairs: Dataset, seed: int) -> InverseProblem:
+@functools.lru_cache(maxsize=8)
+def _imitated(
+    problem: InverseProblem, num_pairs: int, seed: int, width: int, num_steps: int
+) -> InverseProblem:
     """The problem with a network in place of its simulation."""
+    pairs = draw_pairs(problem, num_pairs, seed)
     middle, spread = (jnp.asarray(part) for part in middle_and_spread(problem).values())
     shape = pairs.y.shape[1:]
     level, size = jnp.mean(pairs.y, axis=0).ravel(), jnp.std(pairs.y) + 1e-12
@@ -52,9 +61,9 @@ def _imitated(problem: InverseProblem, pairs: Dataset, seed: int) -> InverseProb
     inputs = jax.vmap(features)(pairs.x_true, pairs.context)
     targets = (pairs.y.reshape(len(inputs), -1) - level) / size
     key = random_stream(seed, "surrogate")
-    network = eqx.nn.MLP(inputs.shape[1], targets.shape[1], WIDTH, DEPTH, jax.nn.silu, key=key)
+    network = eqx.nn.MLP(inputs.shape[1], targets.shape[1], width, DEPTH, jax.nn.silu, key=key)
     weights, static = eqx.partition(network, eqx.is_array)
-    optimizer = optax.adam(optax.cosine_decay_schedule(RATE, NUM_STEPS))
+    optimizer = optax.adam(optax.cosine_decay_schedule(RATE, num_steps))
 
     @jax.jit
     def train(weights):
@@ -69,7 +78,7 @@ def _imitated(problem: InverseProblem, pairs: Dataset, seed: int) -> InverseProb
             change, state = optimizer.update(jax.grad(error)(weights), state)
             return (optax.apply_updates(weights, change), state), None
 
-        keys = jax.random.split(jax.random.fold_in(key, 1), NUM_STEPS)
+        keys = jax.random.split(jax.random.fold_in(key, 1), num_steps)
         return jax.lax.scan(step, (weights, optimizer.init(weights)), keys)[0][0]
 
     trained = eqx.combine(train(weights), static)
