@@ -54,18 +54,16 @@ def check_balls(positions, radius: float, table=None) -> np.ndarray:
     distance = np.linalg.norm(positions[first] - positions[second], axis=1)
     if len(distance) and distance.min() < 2 * radius * (1 - OVERLAP):
         k = int(np.argmin(distance))
+        seen = f"balls {first[k]} and {second[k]} at a distance of {distance[k]:g}"
         raise ValueError(
-            f"positions: expected balls at least 2 radius = {2 * radius:g} apart, "
-            f"got balls {first[k]} and {second[k]} at a distance of {distance[k]:g}; move one of them."
+            f"positions: expected 2 radius = {2 * radius:g} between balls, got {seen}; move one."
         )
     if table is not None:
         limit = np.asarray(table) / 2 - radius
         if (np.abs(positions) > limit + 2 * radius * OVERLAP).any():
             k = int(np.argmax((np.abs(positions) - limit).max(axis=1)))
-            raise ValueError(
-                f"positions: expected balls on the table, centres within ({limit[0]:g}, {limit[1]:g}) of its "
-                f"middle, got ball {k} at ({positions[k, 0]:g}, {positions[k, 1]:g}); move it."
-            )
+            table, seen = f"({limit[0]:g}, {limit[1]:g})", f"({positions[k, 0]:g}, {positions[k, 1]:g})"
+            raise ValueError(f"positions: expected centres within {table}, got ball {k} at {seen}; move it.")
     return positions
 
 
