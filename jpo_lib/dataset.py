@@ -64,3 +64,8 @@ def random_stream(seed, purpose: str):
     This matters: were restarts drawn from the stream of the data, a solver could be handed the solution.
     """
     return jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))
+
+
+def random_streams(seed, purpose: str, count: int):
+    """Keys of some streams for one purpose, shape (count,); each depends on its number, not on the count."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(random_stream(seed, purpose), jnp.arange(count))

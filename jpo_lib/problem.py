@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jpo_lib._checks import check_array, check_integer, check_positive
-from jpo_lib.dataset import IDENTIFIER_SIZE, Dataset, random_stream
+from jpo_lib.dataset import IDENTIFIER_SIZE, Dataset, random_stream, random_streams
 from jpo_lib.result import STATUS_TEXTS, Result, Status
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "check_integer",
     "check_positive",
     "random_stream",
+    "random_streams",
 ]
 
 SAMPLE_BLOCK = 256  # problems drawn by one call of the compiled sampler

@@ -197,7 +197,8 @@ def billiards(
     }
     slow, fast, target = settings["speed_min"], settings["speed_max"], settings["target_ball"]
     check_positive(speed_min=slow, speed_max=fast, angle_max=settings["angle_max"])
-    check_choice("cushions", settings["cushions"], (True, False))
+    if not isinstance(settings["cushions"], bool):
+        raise ValueError(f"cushions: expected True or False, got {cushions!r}; pass one of them.")
     table = (table_length, table_width) if settings["cushions"] else None
     check_physics(radius, deceleration, restitution, table, cushion_restitution)
     usual_positions = ((-8.0 * radius, 0.0), *place(radius))

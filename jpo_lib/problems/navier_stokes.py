@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jpo_lib.networks.centred_flow import CentredFlow
 from jpo_lib._checks import check_choice, check_integer, check_not_negative, check_positive
+from jpo_lib.networks.centred_flow import CentredFlow
 from jpo_lib.problem import Execution, InverseProblem, Recommended, Starts
 from jpo_lib.problems._forward_cost import forward_cost
 from jpo_lib.problems._vorticity import (
