@@ -161,7 +161,7 @@ def _search_update(search: LineSearch, loss, slope):
     def lean(point, sign):
         return Point(point.step, point.loss - sign * point.step * tilt, point.slope - sign * tilt)
 
-    points = (lean(point, 1) for point in (search.low, search.high, new))
+    points = lean(search.low, 1), lean(search.high, 1), lean(new, 1)
     step, low, high, bracketed = _trial_step(*points, search.bracketed, search.step_min, search.step_max)
     low, high = lean(low, -1), lean(high, -1)
 

@@ -107,7 +107,9 @@ def solve(
         if not seeds or len(set(seeds)) != len(seeds):
             raise ValueError(f"seed: expected one or more, none twice, got {list(seeds)}; change them.")
         for name, values, axes in (("x0", x0, 2), ("restarts", restarts, 3)):
-            if values is not None and name not in solver.takes:
+            if values is None:
+                continue
+            if name not in solver.takes:
                 kind = type(solver).__name__
                 raise ValueError(f"{name}: expected None for {kind}, got an array; leave it out.")
             if not several and np.ndim(values) > axes:
@@ -152,8 +154,9 @@ def stacked(results: Sequence[Result], solver: Solver) -> Result:
     """The results of single seeds as one, with a leading axis of seeds."""
     arrays = {name: [getattr(result, name) for result in results] for name in ARRAYS}
     arrays["loss_history"] = of_one_length(arrays["loss_history"])
+    stacks: dict[str, Any] = {name: np.stack(values) for name, values in arrays.items()}
     return Result(
-        **{name: np.stack(values) for name, values in arrays.items()},
+        **stacks,
         compile_seconds=sum(result.compile_seconds for result in results),
         run_seconds=sum(result.run_seconds for result in results),
         solver=repr(solver),
