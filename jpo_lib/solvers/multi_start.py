@@ -61,7 +61,7 @@ class MultiStart(LaneSolver):
         check_counts(num_starts=runs, max_evaluations=evaluations, run_evaluations=self.run_evaluations)
         if not isinstance(self.solver, LaneSolver | None) or isinstance(self.solver, MultiStart):
             kind = type(self.solver).__name__
-            raise ValueError(f"solver: expected one of single problems, got {kind}; BFGS() is one.")
+            raise ValueError(f"solver: expected a solver of single problems, got {kind}; BFGS() is one.")
 
     def recommended(self, problem):
         if self.solver is not None:

@@ -105,7 +105,7 @@ def solve(
         several = isinstance(seed, (Sequence, np.ndarray))
         seeds = tuple(check_integer("seed", s, 0) for s in (seed if several else [seed]))
         if not seeds or len(set(seeds)) != len(seeds):
-            raise ValueError(f"seed: expected one or more, none twice, got {list(seeds)}; change them.")
+            raise ValueError(f"seed: expected one or more, no seed twice, got {list(seeds)}; change them.")
         for name, values, axes in (("x0", x0, 2), ("restarts", restarts, 3)):
             if values is None:
                 continue
@@ -113,8 +113,8 @@ def solve(
                 kind = type(solver).__name__
                 raise ValueError(f"{name}: expected None for {kind}, got an array; leave it out.")
             if not several and np.ndim(values) > axes:
-                shape = np.shape(values)
-                raise ValueError(f"{name}: expected {axes} axes, got shape {shape}; pass several seeds.")
+                needed = f"shape with {axes} axes for a single seed"
+                raise ValueError(f"{name}: expected {needed}, got {np.shape(values)}; pass several seeds.")
         solver = complete(problem, solver, data.num_problems)
         shape, dtype = data.x0.shape, data.x0.dtype
         x0 = for_all_seeds("x0", data.x0 if x0 is None else x0, shape, len(seeds), dtype)

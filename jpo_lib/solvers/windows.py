@@ -66,7 +66,7 @@ class GrowingWindows(Solver):
             raise ValueError(f"windows: expected growing numbers, got {self.windows}; sort them.")
         if self.solver is not None and not hasattr(self.solver, "stop_when_solved"):
             kind = type(self.solver).__name__
-            raise ValueError(f"solver: expected one of single problems, got {kind}; BFGS() is one.")
+            raise ValueError(f"solver: expected a solver of single problems, got {kind}; BFGS() is one.")
 
     def completed(self, problem, num_problems=None):
         solver = quasi_newton(problem, max_evaluations=40) if self.solver is None else self.solver
