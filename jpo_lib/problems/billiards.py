@@ -210,7 +210,8 @@ def billiards(
     check_integer("max_events", settings["max_events"], 1)
     check_integer("target_ball", target, 1)
     if target >= len(balls):
-        raise ValueError(f"target_ball: expected 1 to {len(balls) - 1}, got {target}; 0 is the cue ball.")
+        needed = f"an index from 1 to {len(balls) - 1}"
+        raise ValueError(f"target_ball: expected {needed}, got {target}; ball 0 is the cue ball.")
     reach = fast**2 / (2 * deceleration)
     nearest = np.linalg.norm(balls[1:] - balls[0], axis=1).min() - 2 * radius
     if reach <= nearest:

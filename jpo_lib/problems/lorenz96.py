@@ -114,7 +114,7 @@ def _check_settings(dimension, stride, num_times, interval, noise, forcing, dt) 
         kind = f"a divisor of dimension = {dimension} that leaves at least 3 variables"
         raise ValueError(f"stride: expected {kind}, got {stride}; choose such a number.")
     if not min(MEANS) <= forcing <= max(MEANS):
-        known = f"{min(MEANS):g} to {max(MEANS):g}, where the climate is known"
+        known = f"{min(MEANS):g} to {max(MEANS):g}, where the motion is chaotic"
         raise ValueError(f"forcing: expected {known}, got {forcing:g}; 8 is usual.")
     if dt > LARGEST_DT:
         raise ValueError(f"dt: expected at most {LARGEST_DT:g}, got {dt:g}; take smaller steps.")

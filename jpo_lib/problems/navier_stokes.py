@@ -175,7 +175,7 @@ def navier_stokes(
         raise ValueError(f"shear: expected a finite number, got {shear!r}; pass a speed.")
     if not force_lower < force_upper < force_limit < math.inf:
         raise ValueError(
-            "force_lower, force_upper, force_limit: expected finite numbers that rise, "
+            "force_lower, force_upper, force_limit: expected them to rise and be finite, "
             f"got {force_lower}, {force_upper} and {force_limit}; change the range."
         )
     check_not_negative(diffusivity=viscosity if diffusivity is None else diffusivity)

@@ -31,7 +31,8 @@ def mesh_for(devices: int | Sequence | None) -> Mesh | None:
     if devices is None:
         return None
     if isinstance(devices, bool) or not isinstance(devices, (int, np.integer, Sequence, np.ndarray)):
-        raise ValueError(f"devices: expected a number or JAX devices, got {devices!r}; pass jax.devices().")
+        needed = "a number or a sequence of JAX devices"
+        raise ValueError(f"devices: expected {needed}, got {devices!r}; pass for example jax.devices().")
     if isinstance(devices, (int, np.integer)):
         known = jax.devices()
         if not 1 <= devices <= len(known):
@@ -42,7 +43,8 @@ def mesh_for(devices: int | Sequence | None) -> Mesh | None:
     devices = list(devices)
     of_jax = all(isinstance(device, jax.Device) for device in devices)
     if not devices or not of_jax or len(set(devices)) < len(devices):
-        raise ValueError(f"devices: expected different JAX devices, got {devices}; pass jax.devices().")
+        needed = "different JAX devices, at least one"
+        raise ValueError(f"devices: expected {needed}, got {devices}; pass for example jax.devices().")
     return None if devices == [jax.devices()[0]] else Mesh(np.array(devices), AXIS)
 
 
