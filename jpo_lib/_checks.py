@@ -14,9 +14,10 @@ def is_number(value) -> bool:
 
 def check_integer(name: str, value, minimum: int, divisor: int = 1) -> int:
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < minimum or value % divisor:
-        kind = f"whole number of at least {minimum}" + f", a multiple of {divisor}" * (divisor > 1)
-        raise ValueError(f"{name}: expected a {kind}, got {value!r}; pass one.")
+    if not whole or value < minimum:
+        raise ValueError(f"{name}: expected a whole number of at least {minimum}, got {value!r}; pass one.")
+    if value % divisor:
+        raise ValueError(f"{name}: expected a multiple of {divisor}, got {value}; pass one.")
     return int(value)
 
 
