@@ -237,8 +237,8 @@ def navier_stokes(
         force = impulse * (2 * math.pi / num_points**2 / puff_width**2)
         force = force * jnp.minimum(1.0, force_upper / jnp.maximum(jnp.linalg.norm(force), 1e-6))
         position = jnp.stack([x_centre - shear * horizon * jnp.sin(y_centre), y_centre]) / math.pi - 1.0
-        length = force / jnp.sqrt(force_limit**2 - jnp.sum(jnp.square(force)))
-        return jnp.concatenate([jnp.mod(position + 1.0, 2.0) - 1.0, length])
+        unlimited = force / jnp.sqrt(force_limit**2 - jnp.sum(jnp.square(force)))
+        return jnp.concatenate([jnp.mod(position + 1.0, 2.0) - 1.0, unlimited])
 
     scale = _mean_square(simulate, sample_x)
     largest = force_upper / math.sqrt(force_limit**2 - force_upper**2)

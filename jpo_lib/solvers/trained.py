@@ -141,7 +141,9 @@ def load_networks(
                 weights = eqx.tree_deserialise_leaves(file, like)
             except (RuntimeError, ValueError, EOFError) as error:
                 made = f"the function that made the networks in {path}"
-                raise ValueError(f"network: expected {made}, got another or damage; pass it.") from error
+                raise ValueError(
+                    f"network: expected {made}, got another or a damaged file; pass it."
+                ) from error
     arrays, rest = eqx.partition(weights, eqx.is_array)
     return TrainedNetworks(eqx.combine(jax.tree.map(np.asarray, arrays), rest), problem, solver)
 
