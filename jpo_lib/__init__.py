@@ -15,54 +15,18 @@ __version__ = "0.1.0"
 
 # Where each public name lives. Loaded on first use, so that `jpo --help` does not wait for JAX.
 _HOMES = {
-    **dict.fromkeys(["compare", "wilson_interval"], "jpo_lib.metrics"),
-    **dict.fromkeys(
-        [
-            "STATUS_TEXTS",
-            "Dataset",
-            "Execution",
-            "InverseProblem",
-            "Recommended",
-            "Result",
-            "Starts",
-            "Status",
-        ],
-        "jpo_lib.problem",
-    ),
-    **dict.fromkeys(
-        [
-            "PROBLEMS",
-            "billiards",
-            "kuramoto_sivashinsky",
-            "lorenz96",
-            "navier_stokes",
-            "simulate_shot",
-            "wave_packet",
-        ],
-        "jpo_lib.problems",
-    ),
-    **dict.fromkeys(
-        [
-            "SOLVERS",
-            "Adam",
-            "BFGS",
-            "BestOf",
-            "EnsembleSmoother",
-            "GaussNewton",
-            "GradientDescent",
-            "GrowingWindows",
-            "JointOptimization",
-            "LBFGS",
-            "LevenbergMarquardt",
-            "LookUp",
-            "MultiStart",
-            "Supervised",
-            "solve",
-        ],
-        "jpo_lib.solvers",
-    ),
-    **dict.fromkeys(["TrainedNetworks", "load_networks"], "jpo_lib.solvers.trained"),
-    **dict.fromkeys(["continued", "refine"], "jpo_lib.solvers.refinement"),
+    name: module
+    for module, names in {
+        "jpo_lib.metrics": "compare wilson_interval",
+        "jpo_lib.problem": "Dataset Execution InverseProblem Recommended Result STATUS_TEXTS Starts Status",
+        "jpo_lib.problems": "PROBLEMS billiards kuramoto_sivashinsky lorenz96 navier_stokes simulate_shot "
+        "wave_packet",
+        "jpo_lib.solvers": "Adam BFGS BestOf EnsembleSmoother GaussNewton GradientDescent GrowingWindows "
+        "JointOptimization LBFGS LevenbergMarquardt LookUp MultiStart SOLVERS Supervised solve",
+        "jpo_lib.solvers.refinement": "continued refine",
+        "jpo_lib.solvers.trained": "TrainedNetworks load_networks",
+    }.items()
+    for name in names.split()
 }
 __all__ = sorted(_HOMES)
 

@@ -12,10 +12,28 @@ def is_number(value) -> bool:
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
-def check_integer(name: str, value, minimum: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
+def check_integer(name: str, value, minimum: int, divisor: int = 1) -> int:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < minimum:
         raise ValueError(f"{name}: expected a whole number of at least {minimum}, got {value!r}; pass one.")
+    if value % divisor:
+        raise ValueError(f"{name}: expected a multiple of {divisor}, got {value}; pass one.")
     return int(value)
+
+
+def check_counts(**values) -> None:
+    """Refuse settings that are not whole numbers above zero. None is a setting that is left open."""
+    for name, value in values.items():
+        if value is not None:
+            check_integer(name, value, 1)
+
+
+def check_steps(name: str, span, dt) -> int:
+    """The number of steps of length dt in a span of time; refuses one that is no multiple of dt."""
+    steps = round(span / dt)
+    if steps < 1 or abs(steps * dt - span) > 1e-9 * span:
+        raise ValueError(f"{name}: expected a multiple of dt = {dt:g}, got {span:g}; change one of them.")
+    return steps
 
 
 def check_positive(**values) -> None:

@@ -14,13 +14,7 @@ import numpy as np
 IDENTIFIER_SIZE = 8
 
 
-def _register(cls, static: tuple[str, ...]):
-    names = [f.name for f in dataclasses.fields(cls)]
-    return jax.tree_util.register_dataclass(
-        cls, data_fields=[n for n in names if n not in static], meta_fields=list(static)
-    )
-
-
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """N inverse problems of one kind, y_i = observe(F(x_i, c_i)): the targets, and what is known about each
@@ -42,7 +36,7 @@ class Dataset:
     x_true: jax.Array | None
     threshold: jax.Array
     identifiers: jax.Array
-    seed: int | None = None
+    seed: int | None = dataclasses.field(default=None, metadata={"static": True})
 
     @property
     def num_problems(self) -> int:
@@ -60,12 +54,8 @@ class Dataset:
         """
         index = np.atleast_1d(np.arange(self.num_problems)[index])
         with jax.enable_x64(True):  # keeps the precision of each array, whatever JAX's flag
-            return jax.tree.map(
-                lambda leaf: jnp.asarray(np.asarray(leaf)[index]), self
-            )  # on the host: nothing to compile
-
-
-_register(Dataset, static=("seed",))
+            # On the host: nothing to compile.
+            return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[index]), self)
 
 
 def random_stream(seed, purpose: str):
@@ -74,3 +64,8 @@ def random_stream(seed, purpose: str):
     This matters: were restarts drawn from the stream of the data, a solver could be handed the solution.
     """
     return jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))
+
+
+def random_streams(seed, purpose: str, count: int):
+    """Keys of some streams for one purpose, shape (count,); each depends on its number, not on the count."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(random_stream(seed, purpose), jnp.arange(count))

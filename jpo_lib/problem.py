@@ -21,8 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jpo_lib._checks import check_array, check_integer, check_positive
-from jpo_lib.dataset import IDENTIFIER_SIZE, Dataset, random_stream
+from jpo_lib._checks import check_array, check_counts, check_integer, check_positive
+from jpo_lib.dataset import IDENTIFIER_SIZE, Dataset, random_stream, random_streams
 from jpo_lib.result import STATUS_TEXTS, Result, Status
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "check_integer",
     "check_positive",
     "random_stream",
+    "random_streams",
 ]
 
 SAMPLE_BLOCK = 256  # problems drawn by one call of the compiled sampler
@@ -99,8 +100,7 @@ class Execution:
     pack_lanes: bool = True
 
     def __post_init__(self):
-        if self.block_size is not None:
-            check_integer("block_size", self.block_size, 1)
+        check_counts(block_size=self.block_size)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -109,11 +109,8 @@ class Result:
             ValueError: if the solver trains none.
         """
         if "trained" not in self.extras:
-            raise ValueError(
-                "result: expected that of a solver that trains networks, got that of "
-                f"{self.solver.partition('(')[0]}; "
-                "train a network first."
-            )
+            needed, kind = "that of a solver that trains networks", self.solver.partition("(")[0]
+            raise ValueError(f"result: expected {needed}, got that of {kind}; train a network first.")
         return self.extras["trained"]
 
     @property
@@ -131,15 +128,11 @@ class Result:
         import xarray as xr  # imported here: its load time would triple that of the library
 
         lead = ("seed",) if self.loss.ndim == 2 else ()
-        variables = {
-            "x": (*lead, "problem", "parameter"),
-            "loss": (*lead, "problem"),
-            "loss_history": (*lead, "problem", "evaluation"),
-            "num_evaluations": (*lead, "problem"),
-            "solved": (*lead, "problem"),
-            "status": (*lead, "problem"),
-        }
-        dataset = xr.Dataset({name: (dims, getattr(self, name)) for name, dims in variables.items()})
+        last = {"x": ["parameter"], "loss_history": ["evaluation"]}
+        names = ("x", "loss", "loss_history", "num_evaluations", "solved", "status")
+        dataset = xr.Dataset(
+            {name: ([*lead, "problem", *last.get(name, [])], getattr(self, name)) for name in names}
+        )
         if lead:
             dataset = dataset.assign_coords(seed=list(self.seeds))
         return dataset.assign_attrs(solver=self.solver)

@@ -164,7 +164,7 @@ def test_bad_input_is_refused():
         jpo.BestOf(0)
     problem = jpo.wave_packet()
     data = problem.sample_dataset(2, 0)
-    with pytest.raises(ValueError, match="it finds its starts"):
+    with pytest.raises(ValueError, match="x0: expected None for BestOf"):
         jpo.solve(problem, data, jpo.BestOf(4), x0=data.x0)
     bare = jpo.InverseProblem(
         "bare", 1, lambda x, c: x, lambda o, y: o[0] ** 2, problem.sample_x, lambda o, y: 0.0

@@ -81,7 +81,7 @@ def test_equal_settings_give_the_same_problem_object():
         (dict(width=-1.0), "width: expected a finite number above zero, got -1.0"),
         (dict(width=float("nan")), "width: expected a finite number"),
         (dict(num_points=15), "num_points: expected a whole number of at least 16, got 15"),
-        (dict(num_points=255), "num_points: expected an even number, got 255"),
+        (dict(num_points=255), "a multiple of 2, got 255"),
         (dict(num_points=32), "num_points: expected at least 65 samples"),
         (dict(noise=-0.1), "noise: expected a finite number of at least 0"),
         (dict(prior_lower=50.0, prior_upper=40.0), "expected 0 <= lower < upper"),

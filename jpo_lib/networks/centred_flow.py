@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-LAST_LAYER = (
-    0.1  # scale of the perceptron's last layer at the start: the first answer is a weak push near the centre
-)
+# Scale of the perceptron's last layer at the start: the first answer is a weak push near the centre.
+LAST_LAYER = 0.1
 
 
 class CentredFlow(eqx.Module):
@@ -65,36 +64,25 @@ class CentredFlow(eqx.Module):
         smaller = (LAST_LAYER * last.weight, LAST_LAYER * last.bias)
         self.mlp = eqx.tree_at(lambda m: (m.layers[-1].weight, m.layers[-1].bias), mlp, smaller)
         self.linear = jnp.zeros((4, size + 2))
-        self.spread, self.num_modes, self.volume, self.height_volume = (
-            float(spread),
-            num_modes,
-            volume,
-            height_volume,
-        )
+        self.spread, self.num_modes = float(spread), num_modes
+        self.volume, self.height_volume = volume, height_volume
 
     def __call__(self, y, context=None, identifier=None):
         del context, identifier
         angle = jnp.arange(y.shape[0], dtype=y.dtype) * (2 * math.pi / y.shape[0])
         energy = jnp.square(y - jnp.mean(y))
-        centre = jnp.stack(
-            [
-                jnp.arctan2(part @ jnp.sin(angle), part @ jnp.cos(angle))
-                for part in (energy.sum(1), energy.sum(0))
-            ]
-        )
+        rows = energy.sum(1), energy.sum(0)
+        centre = jnp.stack([jnp.arctan2(row @ jnp.sin(angle), row @ jnp.cos(angle)) for row in rows])
         along_x, along_y = (self._basis(angle - position) for position in centre)
         coefficients = along_x.T @ y @ along_y / (y.size * self.spread)  # their squares add up to about 1
         size = self.volume * math.sqrt(coefficients.size)
         height = self.height_volume * jnp.stack([jnp.cos(centre[1]), jnp.sin(centre[1])])
         h = jnp.concatenate([size * jnp.ravel(coefficients), height])
-        return (
-            self.linear @ h + self.mlp(h) + jnp.concatenate([centre / math.pi - 1.0, jnp.zeros(2, y.dtype)])
-        )
+        place = jnp.concatenate([centre / math.pi - 1.0, jnp.zeros(2, y.dtype)])
+        return self.linear @ h + self.mlp(h) + place
 
     def _basis(self, angle):
         """1, sqrt(2) cos k x, sqrt(2) sin k x at N points: shape (N, 2 K + 1)."""
         phase = angle[:, None] * np.arange(1, self.num_modes + 1)
-        return jnp.concatenate(
-            [jnp.ones_like(angle)[:, None], math.sqrt(2) * jnp.cos(phase), math.sqrt(2) * jnp.sin(phase)],
-            axis=1,
-        )
+        waves = math.sqrt(2) * jnp.cos(phase), math.sqrt(2) * jnp.sin(phase)
+        return jnp.concatenate([jnp.ones_like(angle)[:, None], *waves], axis=1)

@@ -55,10 +55,8 @@ class Dense(eqx.Module):
         self.spread = tuple(float(value) for value in spread)
 
     def __call__(self, y, context=None, identifier=None):
-        seen = (
-            (y, context) if "targets" in self.inputs else (),
-            identifier if "identifiers" in self.inputs else None,
-        )
+        target = (y, context) if "targets" in self.inputs else ()
+        seen = (target, identifier) if "identifiers" in self.inputs else target
         parts = [jnp.ravel(leaf) for leaf in jax.tree.leaves(seen)]
         return jnp.array(self.middle) + jnp.array(self.spread) * self.mlp(jnp.concatenate(parts))
 
@@ -96,10 +94,9 @@ def network_for(problem, inputs: str = "targets") -> Callable:
     if inputs == "targets" and problem.recommended.network is not None:
         return problem.recommended.network
     if problem.bounds is None and problem.scale is None:
+        name = problem.name
         raise ValueError(
-            f"network: expected one for the problem {problem.name!r}, which has no bounds to scale a "
-            "default, "
-            "got none; pass JointOptimization(network=...)."
+            f"network: expected one for {name!r}, which has no bounds, got None; pass network=..."
         )
 
     def build(key):

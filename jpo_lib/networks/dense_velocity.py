@@ -43,12 +43,8 @@ class DenseVelocity(eqx.Module):
             he_normal(k, (fan_in, fan_out), fan_in) for k, fan_in, fan_out in zip(keys, sizes, sizes[1:])
         ]
         self.biases = [jnp.zeros(size) for size in sizes[1:]]
-        self.target_middle, self.target_spread, self.middle = (
-            tuple(target_middle),
-            tuple(target_spread),
-            tuple(middle),
-        )
-        self.spread = spread
+        self.target_middle, self.target_spread = tuple(target_middle), tuple(target_spread)
+        self.middle, self.spread = tuple(middle), spread
 
     def __call__(self, y, context=None, identifier=None):
         del context, identifier

@@ -190,9 +190,8 @@ def run_events(p, v, physics: Physics) -> Events:
         # is wanted.
         gap, normal = _gaps(there, contacts, physics.radius)
         rate = jax.lax.stop_gradient(jnp.sum((jnp.asarray(contacts.balls, v.dtype)[k] @ before) * normal[k]))
-        newton = jnp.where(
-            happens & crosses[k] & (rate > 0.0), gap[k] / jnp.where(rate > 0.0, rate, 1.0), 0.0
-        )
+        meets = crosses[k] & (rate > 0.0)
+        newton = jnp.where(happens & meets, gap[k] / jnp.where(rate > 0.0, rate, 1.0), 0.0)
         delay = newton - jax.lax.stop_gradient(newton)
         there, before = there + before * delay, before + acceleration * delay
         gap, normal = _gaps(there, contacts, physics.radius)
@@ -200,7 +199,7 @@ def run_events(p, v, physics: Physics) -> Events:
         active = happens & ((times <= times[k] + together * jax.lax.stop_gradient(rest)) | (gap <= 0.0))
         after = jnp.where(happens, collide(before, normal, active, contacts), 0.0)
         clock = clock + time + delay
-        rest_speed = jnp.where(happens & ~(crosses[k] & (rate > 0.0)), GROWTH * rest_speed, rest_speed)
+        rest_speed = jnp.where(happens & ~meets, GROWTH * rest_speed, rest_speed)
         return (there, after, clock, rest_speed), (there, after, before, clock, happens)
 
     longest = jnp.max(stopping_times(jax.lax.stop_gradient(v), physics.deceleration))

@@ -54,17 +54,19 @@ def check_balls(positions, radius: float, table=None) -> np.ndarray:
     distance = np.linalg.norm(positions[first] - positions[second], axis=1)
     if len(distance) and distance.min() < 2 * radius * (1 - OVERLAP):
         k = int(np.argmin(distance))
-        raise ValueError(
-            f"positions: expected balls at least 2 radius = {2 * radius:g} apart, "
-            f"got balls {first[k]} and {second[k]} at a distance of {distance[k]:g}; move one of them."
-        )
+        seen = f"balls {first[k]} and {second[k]} at a distance of {distance[k]:g}"
+        needed = f"balls at least 2 radius = {2 * radius:g} apart"
+        raise ValueError(f"positions: expected {needed}, got {seen}; move one of them.")
     if table is not None:
         limit = np.asarray(table) / 2 - radius
         if (np.abs(positions) > limit + 2 * radius * OVERLAP).any():
             k = int(np.argmax((np.abs(positions) - limit).max(axis=1)))
+            table, seen = (
+                f"within ({limit[0]:g}, {limit[1]:g})",
+                f"({positions[k, 0]:g}, {positions[k, 1]:g})",
+            )
             raise ValueError(
-                f"positions: expected balls on the table, centres within ({limit[0]:g}, {limit[1]:g}) of its "
-                f"middle, got ball {k} at ({positions[k, 0]:g}, {positions[k, 1]:g}); move it."
+                f"positions: expected balls on the table, {table}, got ball {k} at {seen}; move it."
             )
     return positions
 

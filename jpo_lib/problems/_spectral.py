@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jpo_lib._checks import check_choice
+
 CONTOUR_POINTS = 64
 
 
@@ -42,8 +44,7 @@ def etdrk(linear: np.ndarray, dt: float, order: int) -> ETDRK:
     Raises:
         ValueError: if the order is another one.
     """
-    if order not in (2, 4):
-        raise ValueError(f"order: expected 2 or 4, got {order!r}; these are the ETDRK schemes offered.")
+    check_choice("order", order, (2, 4))
     z = np.asarray(linear, np.float64) * dt
     circle = np.exp(2j * np.pi * (np.arange(CONTOUR_POINTS) + 0.5) / CONTOUR_POINTS)
     r = z[..., None] + circle
@@ -54,17 +55,13 @@ def etdrk(linear: np.ndarray, dt: float, order: int) -> ETDRK:
     decay, decay_half = np.exp(z), np.exp(z / 2)
     if order == 2:
         return ETDRK(2, decay, decay_half, (mean((np.exp(r) - 1) / r), mean((np.exp(r) - 1 - r) / r**2)))
-    return ETDRK(
-        4,
-        decay,
-        decay_half,
-        (
-            mean((np.exp(r / 2) - 1) / r),
-            mean((-4 - r + np.exp(r) * (4 - 3 * r + r**2)) / r**3),
-            mean((2 + r + np.exp(r) * (r - 2)) / r**3),
-            mean((-4 - 3 * r - r**2 + np.exp(r) * (4 - r)) / r**3),
-        ),
+    stages = (
+        mean((np.exp(r / 2) - 1) / r),
+        mean((-4 - r + np.exp(r) * (4 - 3 * r + r**2)) / r**3),
+        mean((2 + r + np.exp(r) * (r - 2)) / r**3),
+        mean((-4 - 3 * r - r**2 + np.exp(r) * (4 - r)) / r**3),
     )
+    return ETDRK(4, decay, decay_half, stages)
 
 
 def etdrk_step(coefficients: ETDRK, u, nonlinear: Callable):
@@ -75,18 +72,12 @@ def etdrk_step(coefficients: ETDRK, u, nonlinear: Callable):
     dtype = jax.tree.leaves(u)[0].dtype
 
     def like_u(values):
-        return (
-            tuple(jnp.asarray(row, dtype) for row in values)
-            if isinstance(u, tuple)
-            else jnp.asarray(values, dtype)
-        )
+        many = isinstance(u, tuple)
+        return tuple(jnp.asarray(row, dtype) for row in values) if many else jnp.asarray(values, dtype)
 
-    def combine(formula, *terms):
-        return jax.tree.map(formula, *terms)
-
-    decay, decay_half, *stages = map(
-        like_u, (coefficients.decay, coefficients.decay_half, *coefficients.stages)
-    )
+    _, decay, decay_half, stages = coefficients
+    decay, decay_half, *stages = map(like_u, (decay, decay_half, *stages))
+    combine = jax.tree.map
     n_u = nonlinear(u)
     if coefficients.order == 2:
         first, second = stages
@@ -99,15 +90,8 @@ def etdrk_step(coefficients: ETDRK, u, nonlinear: Callable):
     n_b = nonlinear(b)
     c = combine(lambda e, q, a, n_b, n_u: e * a + q * (2 * n_b - n_u), decay_half, q, a, n_b, n_u)
     n_c = nonlinear(c)
-    return combine(
-        lambda e, f1, f2, f3, u, n_u, n_a, n_b, n_c: e * u + f1 * n_u + 2 * f2 * (n_a + n_b) + f3 * n_c,
-        decay,
-        f1,
-        f2,
-        f3,
-        u,
-        n_u,
-        n_a,
-        n_b,
-        n_c,
-    )
+
+    def last(e, f1, f2, f3, u, n_u, n_a, n_b, n_c):
+        return e * u + f1 * n_u + 2 * f2 * (n_a + n_b) + f3 * n_c
+
+    return combine(last, decay, f1, f2, f3, u, n_u, n_a, n_b, n_c)

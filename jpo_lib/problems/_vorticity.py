@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jpo_lib.problem import check_integer, check_positive
+from jpo_lib._checks import check_array, check_integer, check_not_negative, check_positive
 from jpo_lib.problems._spectral import etdrk, etdrk_step
 
 # Largest stable dt * k_max * max(|u| + |v|). Order 4: Runge-Kutta's limit on the imaginary axis, where
@@ -60,14 +60,8 @@ def basis(num_points: int) -> Basis:
     values = np.where(is_sine, np.sin(angle), np.cos(angle))
     slopes = k * np.where(is_sine, np.cos(angle), -np.sin(angle))
     squared = k[:, None] ** 2 + k**2
-    return Basis(
-        k,
-        values,
-        slopes,
-        squared,
-        1.0 / np.where(squared > 0, squared, np.inf),
-        np.where(k == 0, 1.0, 2.0) / num_points,
-    )
+    inverse_laplacian = 1.0 / np.where(squared > 0, squared, np.inf)
+    return Basis(k, values, slopes, squared, inverse_laplacian, np.where(k == 0, 1.0, 2.0) / num_points)
 
 
 def _product(left, right):
@@ -138,9 +132,8 @@ def integrator(num_points: int, diffusion: tuple[float, ...], dt: float, num_ste
         )[0]
 
     def on_grids(fields):
-        return jax.vmap(functools.partial(synthesize, num_points=num_points))(
-            advance(jax.vmap(_analyse)(fields))
-        )
+        final = advance(jax.vmap(_analyse)(fields))
+        return jax.vmap(lambda a: synthesize(a, num_points))(final)
 
     return advance, jax.jit(on_grids)
 
@@ -178,24 +171,15 @@ def integrate(
     num_points = _check_field("vorticity", vorticity)
     check_positive(dt=dt)
     check_integer("num_steps", num_steps, 1)
-    diffusion = (
-        [viscosity] if marker is None else [viscosity, viscosity if diffusivity is None else diffusivity]
-    )
-    for name, value in zip(("viscosity", "diffusivity"), diffusion):
-        check_diffusion(name, value)
-    if marker is not None and np.shape(marker) != np.shape(vorticity):
-        raise ValueError(
-            f"marker: expected the shape {np.shape(vorticity)} of the vorticity, got {np.shape(marker)}; use "
-            "one grid."
-        )
-    _, on_grids = integrator(
-        num_points, tuple(float(value) for value in diffusion), float(dt), int(num_steps), order
-    )
+    diffusivity = viscosity if diffusivity is None else diffusivity
+    check_not_negative(viscosity=viscosity, diffusivity=diffusivity)
     vorticity = jnp.asarray(vorticity)
-    fields = (
-        vorticity[None] if marker is None else jnp.stack([vorticity, jnp.asarray(marker, vorticity.dtype)])
-    )
-    final = on_grids(fields)
+    fields, diffusion = [vorticity], [float(viscosity)]
+    if marker is not None:
+        check_array("marker", jnp.asarray(marker), vorticity.shape, finite=False)
+        fields, diffusion = [*fields, jnp.asarray(marker, vorticity.dtype)], [*diffusion, float(diffusivity)]
+    _, on_grids = integrator(num_points, tuple(diffusion), float(dt), int(num_steps), order)
+    final = on_grids(jnp.stack(fields))
     return final[0] if marker is None else (final[0], final[1])
 
 
@@ -224,24 +208,12 @@ def cfl_number(vorticity, dt: float):
         vorticity: w(x_i, y_j), shape (N, N), 1 / time.
         dt: time step, time.
     """
-    return (
-        dt
-        * basis(_check_field("vorticity", vorticity)).wavenumber.max()
-        * jnp.max(jnp.sum(jnp.abs(velocity(vorticity)), axis=0))
-    )
+    k_max = basis(_check_field("vorticity", vorticity)).wavenumber.max()
+    return dt * k_max * jnp.max(jnp.sum(jnp.abs(velocity(vorticity)), axis=0))
 
 
 def _check_field(name: str, field) -> int:
     shape = np.shape(field)
     if len(shape) != 2 or shape[0] != shape[1] or shape[0] < 8 or shape[0] % 2:
-        raise ValueError(
-            f"{name}: expected shape (N, N) with N even and at least 8, got {shape}; use such a grid."
-        )
+        raise ValueError(f"{name}: expected shape (N, N), N even and at least 8, got {shape}; reshape it.")
     return shape[0]
-
-
-def check_diffusion(name: str, value) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < math.inf:
-        raise ValueError(
-            f"{name}: expected a finite number of at least 0, got {value!r}; pass such a number."
-        )

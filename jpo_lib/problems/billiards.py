@@ -107,10 +107,8 @@ def simulate_shot(
     positions, velocities = jnp.asarray(positions), jnp.asarray(velocities)
     dtype = jnp.promote_types(jnp.promote_types(positions.dtype, velocities.dtype), jnp.float32)
     if positions.ndim != 2 or positions.shape[1] != 2 or velocities.shape != positions.shape:
-        raise ValueError(
-            f"velocities: expected positions and velocities of one shape (B, 2), got {positions.shape} and "
-            f"{velocities.shape}; pass one row (x, y) per ball in both."
-        )
+        shapes = f"{velocities.shape} for positions of {positions.shape}"
+        raise ValueError(f"velocities: expected shape (B, 2), got {shapes}; pass a row (x, y) for each ball.")
     if not isinstance(velocities, Tracer) and not np.isfinite(velocities).all():
         raise ValueError("velocities: expected finite numbers, got NaN or infinity; repair them.")
     count = 32 * len(positions) if max_events is None else check_integer("max_events", max_events, 1)
@@ -206,25 +204,19 @@ def billiards(
     usual_positions = ((-8.0 * radius, 0.0), *place(radius))
     balls = check_balls(usual_positions if positions is None else positions, radius, table)
     if slow >= fast:
-        raise ValueError(
-            f"speed_min, speed_max: expected speed_min < speed_max, got {slow} and {fast}; change the range."
-        )
+        raise ValueError(f"speed_max: expected more than speed_min = {slow}, got {fast}; change the range.")
     if settings["angle_max"] > math.pi:
         raise ValueError(f"angle_max: expected at most pi, got {angle_max!r}; it is in radians.")
     check_integer("max_events", settings["max_events"], 1)
     check_integer("target_ball", target, 1)
     if target >= len(balls):
-        raise ValueError(
-            f"target_ball: expected an index from 1 to {len(balls) - 1}, got {target}; ball 0 is the cue "
-            "ball."
-        )
+        needed = f"an index from 1 to {len(balls) - 1}"
+        raise ValueError(f"target_ball: expected {needed}, got {target}; ball 0 is the cue ball.")
     reach = fast**2 / (2 * deceleration)
     nearest = np.linalg.norm(balls[1:] - balls[0], axis=1).min() - 2 * radius
     if reach <= nearest:
-        raise ValueError(
-            f"speed_max: expected a shot that reaches a ball {nearest:g} away, "
-            f"got one that stops after {reach:g}; make it faster."
-        )
+        aim = f"a shot that reaches a ball {nearest:g} away"
+        raise ValueError(f"speed_max: expected {aim}, got one that stops after {reach:g}; make it faster.")
     settings["positions"] = tuple(map(tuple, balls.tolist()))
     return _problem(tuple(sorted(settings.items())))
 

@@ -17,7 +17,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.custom_derivatives import SymbolicZero
 
-from jpo_lib._checks import check_array, check_choice, check_integer, check_positive
+from jpo_lib._checks import check_array, check_choice, check_integer, check_positive, check_steps
 from jpo_lib.networks.kuramoto_sivashinsky import FORCING_MODE, RingEncoder
 from jpo_lib.problem import Execution, InverseProblem, Recommended, Starts
 from jpo_lib.problems._forward_cost import forward_cost
@@ -53,9 +53,8 @@ class Discretization(NamedTuple):
     """
 
     synthesis: np.ndarray  # (4, modes, quarter): functions at the quarter of the shifted grid
-    derivative: (
-        np.ndarray
-    )  # (4, quarter, modes): u^2 / 2 there, in the symmetry of the derivative -> coefficients of -(u^2 / 2)_x
+    # (4, quarter, modes): u^2 / 2 there, in the symmetry of the derivative -> coefficients of -(u^2 / 2)_x
+    derivative: np.ndarray
     to_grid: np.ndarray  # (4, modes, num_points): functions at the points x_j of the user
     from_grid: np.ndarray  # (4, num_points, modes)
     step: ETDRK
@@ -99,29 +98,20 @@ def _check_grid(num_points, domain_extent, dt, horizon, order) -> int:
     """Refuse settings that cannot be simulated. Returns the number of time steps."""
     check_positive(domain_extent=domain_extent, dt=dt, horizon=horizon)
     check_choice("order", order, LARGEST_DT)
-    check_integer("num_points", num_points, minimum=16)
-    if num_points % 2:
-        raise ValueError(f"num_points: expected an even number, got {num_points}; add one point.")
+    check_integer("num_points", num_points, minimum=16, divisor=2)
     # Wavenumbers above 1 are damped. Without a range of them, up to 2 at least, the motion has no sink and
     # blows up.
     least = 3 * int(np.ceil(2.0 * domain_extent / (2 * np.pi))) + 1
     least += least % 2
     if num_points < least:
-        raise ValueError(
-            f"num_points: expected at least {least} points for a domain of {domain_extent:g}, "
-            f"got {num_points}; fewer do not resolve the wavenumbers that damp the motion."
-        )
+        needed = f"at least {least} to resolve the wavenumbers that damp the motion"
+        raise ValueError(f"num_points: expected {needed}, got {num_points}; take more.")
     if dt > LARGEST_DT[order]:
         most = f"at most {LARGEST_DT[order]} for order {order}"
         raise ValueError(f"dt: expected {most}, got {dt:g}; take smaller steps.")
     if horizon > LARGEST_HORIZON:
-        raise ValueError(
-            f"horizon: expected at most {LARGEST_HORIZON:g}, got {horizon:g}; take a shorter one."
-        )
-    steps = round(horizon / dt)
-    if steps < 1 or abs(steps * dt - horizon) > 1e-9 * horizon:
-        raise ValueError(f"horizon: expected a multiple of dt = {dt:g}, got {horizon:g}; change one of them.")
-    return steps
+        raise ValueError(f"horizon: expected at most {LARGEST_HORIZON:g}, got {horizon:g}; shorten it.")
+    return check_steps("horizon", horizon, dt)
 
 
 def _states(u0, alpha, beta, forcing, discretization: Discretization, num_steps: int, every_state: bool):
@@ -152,9 +142,7 @@ def _states(u0, alpha, beta, forcing, discretization: Discretization, num_steps:
 
     last, states = jax.lax.scan(step, start, None, length=num_steps)
     if every_state:
-        last = tuple(
-            jnp.concatenate([first[None], later]) for first, later in zip(start, states, strict=True)
-        )
+        last = jax.tree.map(lambda first, later: jnp.concatenate([first[None], later]), start, states)
     return sum(_products(last, d.to_grid))
 
 
@@ -290,15 +278,10 @@ def kuramoto_sivashinsky(
     """
     settings = dict(locals())
     _check_grid(num_points, domain_extent, dt, horizon, order)
-    if num_points % 16:
-        raise ValueError(f"num_points: expected a multiple of 16, got {num_points}; the network needs that.")
-    if float64 not in (None, True, False):
-        raise ValueError(f"float64: expected True, False or None, got {float64!r}; pass one of them.")
+    check_integer("num_points", num_points, minimum=16, divisor=16)  # the network needs that
+    check_choice("float64", float64, (None, True, False))
     if float64 is False and horizon > FLOAT32_HORIZON:
-        raise ValueError(
-            f"float64: expected True for horizon = {horizon:g}, got False; "
-            f"beyond {FLOAT32_HORIZON:g} chaos makes float32 gradients wrong."
-        )
+        raise ValueError(f"float64: expected True for horizon = {horizon:g}, got False; pass True or None.")
     float64 = horizon > FLOAT32_HORIZON if float64 is None else bool(float64)
     scheme = {"horizon": horizon, "dt": dt, "domain_extent": domain_extent, "order": order}
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jpo_lib._checks import check_integer, check_positive
+from jpo_lib._checks import check_integer, check_positive, check_steps
 from jpo_lib.networks.lorenz96 import ResidualRing
 from jpo_lib.problem import InverseProblem, Recommended, Starts
 from jpo_lib.problems._forward_cost import forward_cost
@@ -111,23 +111,14 @@ def _check_settings(dimension, stride, num_times, interval, noise, forcing, dt) 
     check_integer("num_times", num_times, minimum=2)
     check_positive(interval=interval, noise=noise, forcing=forcing, dt=dt)
     if dimension % stride or dimension // stride < 3:
-        raise ValueError(
-            f"stride: expected a divisor of dimension = {dimension} that leaves at least 3 observed "
-            f"variables, got {stride}; choose such a number."
-        )
+        kind = f"a divisor of dimension = {dimension} that leaves at least 3 variables"
+        raise ValueError(f"stride: expected {kind}, got {stride}; choose such a number.")
     if not min(MEANS) <= forcing <= max(MEANS):
-        raise ValueError(
-            f"forcing: expected {min(MEANS):g} to {max(MEANS):g}, where the motion is chaotic and its "
-            f"climate known, got {forcing:g}; 8 is usual."
-        )
+        known = f"{min(MEANS):g} to {max(MEANS):g}, where the motion is chaotic"
+        raise ValueError(f"forcing: expected {known}, got {forcing:g}; 8 is usual.")
     if dt > LARGEST_DT:
         raise ValueError(f"dt: expected at most {LARGEST_DT:g}, got {dt:g}; take smaller steps.")
-    steps = round(interval / dt)
-    if steps < 1 or abs(steps * dt - interval) > 1e-9 * interval:
-        raise ValueError(
-            f"interval: expected a multiple of dt = {dt:g}, got {interval:g}; change one of them."
-        )
-    return steps
+    return check_steps("interval", interval, dt)
 
 
 @functools.lru_cache(maxsize=32)

@@ -14,14 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jpo_lib._checks import check_choice, check_integer, check_not_negative, check_positive
 from jpo_lib.networks.centred_flow import CentredFlow
-from jpo_lib.problem import Execution, InverseProblem, Recommended, Starts, check_integer, check_positive
+from jpo_lib.problem import Execution, InverseProblem, Recommended, Starts
 from jpo_lib.problems._forward_cost import forward_cost
 from jpo_lib.problems._vorticity import (
     STABILITY_LIMIT,
     basis,
     cfl_number,
-    check_diffusion,
     integrate,
     integrator,
     synthesize,
@@ -50,9 +50,8 @@ def _spectrum(width: float, num_points: int):
     sines."""
     k = basis(num_points).wavenumber
     is_sine = np.arange(k.size) > k.size // 2
-    return np.where(k == 0, 1.0, 2.0) * (width / math.sqrt(2 * math.pi)) * np.exp(
-        -0.5 * (k * width) ** 2
-    ), is_sine
+    height = np.where(k == 0, 1.0, 2.0) * (width / math.sqrt(2 * math.pi))
+    return height * np.exp(-0.5 * (k * width) ** 2), is_sine
 
 
 def largest_speed(shear: float, force: float, width: float, num_points: int) -> float:
@@ -60,10 +59,8 @@ def largest_speed(shear: float, force: float, width: float, num_points: int) -> 
     time."""
     b = basis(num_points)
     spectrum, is_sine = _spectrum(width, num_points)
-    values, slopes = (
-        np.where(is_sine, 0.0, spectrum),
-        np.where(is_sine, -b.wavenumber * spectrum, 0.0),
-    )  # cosines; their slopes are sines
+    # Cosines; their slopes are sines.
+    values, slopes = np.where(is_sine, 0.0, spectrum), np.where(is_sine, -b.wavenumber * spectrum, 0.0)
 
     def flow(vorticity):
         stream = vorticity * b.inverse_laplacian
@@ -109,13 +106,8 @@ def evolution(problem: InverseProblem, x, num_frames: int = 25):
     check_integer("num_frames", num_frames, 2)
     s = problem.settings
     steps = math.ceil(s["horizon"] / s["dt"] / (num_frames - 1) - 1e-9)
-    advance, _ = integrator(
-        s["num_points"],
-        (s["viscosity"], s["diffusivity"]),
-        s["horizon"] / (num_frames - 1) / steps,
-        steps,
-        s["order"],
-    )
+    dt, diffusion = s["horizon"] / (num_frames - 1) / steps, (s["viscosity"], s["diffusivity"])
+    advance, _ = integrator(s["num_points"], diffusion, dt, steps, s["order"])
 
     @jax.jit
     def frames(x):
@@ -174,14 +166,11 @@ def navier_stokes(
 
     Source: Holl & Thuerey (2024), arXiv 2408.08119, Figure 6. The settings are the companion's own.
     """
+    settings = dict(locals())
     check_positive(viscosity=viscosity, horizon=horizon, puff_width=puff_width, force_lower=force_lower)
-    check_integer("num_points", num_points, minimum=8)
-    if num_points % 2:
-        raise ValueError(f"num_points: expected an even number, got {num_points}; use {num_points + 1}.")
-    if order not in STABILITY_LIMIT:
-        raise ValueError(f"order: expected 2 or 4, got {order!r}; these are the schemes offered.")
-    if target not in ("vorticity", "marker"):
-        raise ValueError(f"target: expected vorticity or marker, got {target!r}; choose one of them.")
+    check_integer("num_points", num_points, minimum=8, divisor=2)
+    check_choice("order", order, STABILITY_LIMIT)
+    check_choice("target", target, ("vorticity", "marker"))
     if not abs(shear) < math.inf:
         raise ValueError(f"shear: expected a finite number, got {shear!r}; pass a speed.")
     if not force_lower < force_upper < force_limit < math.inf:
@@ -189,16 +178,15 @@ def navier_stokes(
             "force_lower, force_upper, force_limit: expected them to rise and be finite, "
             f"got {force_lower}, {force_upper} and {force_limit}; change the range."
         )
-    if diffusivity is not None:
-        check_diffusion("diffusivity", diffusivity)
+    check_not_negative(diffusivity=viscosity if diffusivity is None else diffusivity)
+    diffusivity = viscosity if diffusivity is None or target == "vorticity" else diffusivity
     k_max = (num_points - 1) // 3
     needed = math.sqrt(2 * math.log(10)) / puff_width  # there the puff's spectrum has fallen to a tenth
     if k_max < needed or puff_width > 1.5:
+        least = 2 * math.ceil((3 * needed + 1) / 2)
         raise ValueError(
-            f"num_points, puff_width: expected at least {2 * math.ceil((3 * needed + 1) / 2)} points for a "
-            f"puff of width {puff_width}, "
-            f"and a width of at most 1.5, got {num_points} points; the grid must resolve the puff and the "
-            "box must hold it."
+            f"num_points, puff_width: expected at least {least} points and a width of at most 1.5, "
+            f"got {num_points} and {puff_width}; the grid must resolve the puff and the box hold it."
         )
     speed = largest_speed(shear, force_limit, puff_width, num_points)
     stable = STABILITY_LIMIT[order] / (k_max * speed)
@@ -207,31 +195,20 @@ def navier_stokes(
         check_positive(dt=dt)
         num_steps = math.ceil(horizon / dt - 1e-9)
         if horizon / num_steps > stable:
-            raise ValueError(
-                f"dt: expected at most {stable:.3g} for {num_points} points and speeds up to {speed:.3g}, "
-                f"got {dt:g}; "
-                "larger steps are not stable for every force, so take a smaller one or None."
-            )
+            limit = f"at most {stable:.3g} for {num_points} points and speeds up to {speed:.3g}"
+            raise ValueError(f"dt: expected {limit}, got {dt:g}; take a smaller one or None.")
     if num_steps > 100_000:
-        raise ValueError(
-            f"dt, horizon: expected at most 100000 steps, got {num_steps}; shorten the horizon or use fewer "
-            "points."
-        )
+        raise ValueError(f"dt, horizon: expected at most 100000 steps, got {num_steps}; shorten the horizon.")
 
-    diffusion = (
-        (viscosity,)
-        if target == "vorticity"
-        else (viscosity, viscosity if diffusivity is None else diffusivity)
-    )
-    advance, _ = integrator(num_points, tuple(map(float, diffusion)), horizon / num_steps, num_steps, order)
+    diffusion = (float(viscosity),) if target == "vorticity" else (float(viscosity), float(diffusivity))
+    advance, _ = integrator(num_points, diffusion, horizon / num_steps, num_steps, order)
     shear_vorticity = shear * math.exp(-viscosity * horizon) * _shear(num_points)
 
     def simulate(x, context=None):
         del context
         final = advance(_initial(x, num_points, shear, puff_width, force_limit)[: len(diffusion)])
-        return synthesize(
-            final[1] if target == "marker" else final[0] - jnp.asarray(shear_vorticity, x.dtype), num_points
-        )
+        seen = final[1] if target == "marker" else final[0] - jnp.asarray(shear_vorticity, x.dtype)
+        return synthesize(seen, num_points)
 
     def sample_x(key):
         key_position, key_force, key_angle = jax.random.split(key, 3)
@@ -260,12 +237,8 @@ def navier_stokes(
         force = impulse * (2 * math.pi / num_points**2 / puff_width**2)
         force = force * jnp.minimum(1.0, force_upper / jnp.maximum(jnp.linalg.norm(force), 1e-6))
         position = jnp.stack([x_centre - shear * horizon * jnp.sin(y_centre), y_centre]) / math.pi - 1.0
-        return jnp.concatenate(
-            [
-                jnp.mod(position + 1.0, 2.0) - 1.0,
-                force / jnp.sqrt(force_limit**2 - jnp.sum(jnp.square(force))),
-            ]
-        )
+        unlimited = force / jnp.sqrt(force_limit**2 - jnp.sum(jnp.square(force)))
+        return jnp.concatenate([jnp.mod(position + 1.0, 2.0) - 1.0, unlimited])
 
     scale = _mean_square(simulate, sample_x)
     largest = force_upper / math.sqrt(force_limit**2 - force_upper**2)
@@ -299,21 +272,7 @@ def navier_stokes(
         ),
         # The arrays of a block stay in the caches.
         execution=Execution(block_size=max(1, 16 * 32**2 // num_points**2)),
-        settings=dict(
-            num_points=num_points,
-            viscosity=viscosity,
-            horizon=horizon,
-            dt=horizon / num_steps,
-            order=order,
-            shear=shear,
-            puff_width=puff_width,
-            force_lower=force_lower,
-            force_upper=force_upper,
-            force_limit=force_limit,
-            target=target,
-            diffusivity=diffusion[-1],
-            mean_square=scale,
-        ),
+        settings={**settings, "dt": horizon / num_steps, "diffusivity": diffusivity, "mean_square": scale},
     )
 
 
@@ -322,14 +281,8 @@ def _mean_square(simulate, sample_x, num_samples: int = 256) -> float:
     precision."""
     with jax.ensure_compile_time_eval(), jax.enable_x64(False):
         keys = jax.random.split(jax.random.key(20_240_808), num_samples)
-        value = float(
-            jax.jit(lambda keys: jnp.mean(jnp.square(jax.vmap(lambda key: simulate(sample_x(key)))(keys))))(
-                keys
-            )
-        )
+        flows = jax.vmap(lambda key: simulate(sample_x(key)))
+        value = float(jax.jit(lambda keys: jnp.mean(jnp.square(flows(keys))))(keys))
     if not 0 < value < math.inf:
-        raise ValueError(
-            f"navier_stokes: expected finite flows over the whole prior, got {value} as mean of y^2; reduce "
-            "the speeds or dt."
-        )
+        raise ValueError(f"dt: expected finite flows over the prior, got {value} as mean of y^2; reduce dt.")
     return value

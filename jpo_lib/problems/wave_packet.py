@@ -49,15 +49,11 @@ def wave_packet(
     """
     settings = dict(locals())
     check_positive(amplitude=amplitude, width=width, window=window)
-    check_integer("num_points", num_points, minimum=16)
-    if num_points % 2:
-        raise ValueError(f"num_points: expected an even number, got {num_points}; the network needs that.")
+    check_integer("num_points", num_points, minimum=16, divisor=2)
     check_not_negative(noise=noise)
     if window / num_points > 1.0:
-        raise ValueError(
-            f"num_points: expected at least {int(window) + 1} samples for a window of {window}, "
-            f"got {num_points}; fewer than about six samples per period blur the carrier wave."
-        )
+        least = f"at least {int(window) + 1} samples, six per period"
+        raise ValueError(f"num_points: expected {least}, got {num_points}; take more.")
     lower = window / 4 if prior_lower is None else prior_lower
     upper = 3 * window / 4 if prior_upper is None else prior_upper
     if not 0 <= lower < upper <= window:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jpo_lib.problem import Status, check_integer, check_positive
+from jpo_lib._checks import check_counts, check_integer, check_positive
+from jpo_lib.problem import Status
 from jpo_lib.solvers.lanes import LaneSolver
 
 ARMIJO, CURVATURE = 1e-4, 0.9  # the constants of the strong Wolfe conditions
@@ -65,10 +66,8 @@ def _cubic(a: Point, b: Point):
     width = jnp.where(b.step == a.step, 1.0, b.step - a.step)
     theta = 3.0 * (a.loss - b.loss) / width + a.slope + b.slope
     scale = jnp.maximum(jnp.maximum(jnp.abs(theta), jnp.abs(a.slope)), jnp.maximum(jnp.abs(b.slope), 1e-37))
-    gamma = scale * jnp.sqrt(
-        jnp.maximum(0.0, jnp.square(theta / scale) - (a.slope / scale) * (b.slope / scale))
-    )
-    return theta, gamma
+    square = jnp.square(theta / scale) - (a.slope / scale) * (b.slope / scale)
+    return theta, scale * jnp.sqrt(jnp.maximum(0.0, square))
 
 
 def _divide(numerator, denominator):
@@ -162,30 +161,22 @@ def _search_update(search: LineSearch, loss, slope):
     def lean(point, sign):
         return Point(point.step, point.loss - sign * point.step * tilt, point.slope - sign * tilt)
 
-    step, low, high, bracketed = _trial_step(
-        lean(search.low, 1),
-        lean(search.high, 1),
-        lean(new, 1),
-        search.bracketed,
-        search.step_min,
-        search.step_max,
-    )
+    points = lean(search.low, 1), lean(search.high, 1), lean(new, 1)
+    step, low, high, bracketed = _trial_step(*points, search.bracketed, search.step_min, search.step_max)
     low, high = lean(low, -1), lean(high, -1)
 
     # An interval that does not shrink by a third in two steps is halved.
     length = jnp.abs(high.step - low.step)
-    step = jnp.where(
-        bracketed & (length >= 0.66 * search.previous_width), low.step + 0.5 * (high.step - low.step), step
-    )
+    halved = bracketed & (length >= 0.66 * search.previous_width)
+    step = jnp.where(halved, low.step + 0.5 * (high.step - low.step), step)
     previous_width = jnp.where(bracketed, search.width, search.previous_width)
     width = jnp.where(bracketed, length, search.width)
     step_min = jnp.where(bracketed, jnp.minimum(low.step, high.step), step + 1.1 * (step - low.step))
     step_max = jnp.where(bracketed, jnp.maximum(low.step, high.step), step + 4.0 * (step - low.step))
     step = jnp.clip(step, SMALL, search.limit)
-    stuck = bracketed & (
-        (step <= step_min) | (step >= step_max) | (step_max - step_min <= epsilon * step_max)
-    )
-    step = jnp.where(stuck, low.step, step)
+    stuck = (step <= step_min) | (step >= step_max) | (step_max - step_min <= epsilon * step_max)
+    step = jnp.where(bracketed & stuck, low.step, step)
+    trials = search.trials + 1
     regular = search._replace(
         step=step,
         low=low,
@@ -196,19 +187,14 @@ def _search_update(search: LineSearch, loss, slope):
         previous_width=previous_width,
         step_min=step_min,
         step_max=step_max,
-        trials=search.trials + 1,
+        trials=trials,
     )
     # No finite loss there: come back most of the way and never go as far again.
     retreat = search.low.step + 0.1 * (search.step - search.low.step)
-    shortened = search._replace(
-        step=retreat, step_max=search.step, limit=search.step, trials=search.trials + 1
-    )
+    shortened = search._replace(step=retreat, step_max=search.step, limit=search.step, trials=trials)
     finite = jnp.isfinite(loss)
-    return (
-        _choose(finite, regular, shortened),
-        accepted & finite,
-        jnp.where(finite, failed & ~accepted, search.trials + 1 >= MAX_TRIALS),
-    )
+    failed = jnp.where(finite, failed & ~accepted, trials >= MAX_TRIALS)
+    return _choose(finite, regular, shortened), accepted & finite, failed
 
 
 class BFGSState(NamedTuple):
@@ -251,8 +237,7 @@ class BFGS(LaneSolver):
 
     def __post_init__(self):
         check_integer("max_evaluations", self.max_evaluations, 1)
-        if self.max_steps is not None:
-            check_integer("max_steps", self.max_steps, 1)
+        check_counts(max_steps=self.max_steps)
         check_positive(gradient_tolerance=self.gradient_tolerance)
 
     def begin(self, x0, environment) -> BFGSState:

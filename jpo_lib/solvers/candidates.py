@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jpo_lib.problem import Dataset, InverseProblem, Result, check_integer, random_stream
+from jpo_lib.problem import Dataset, InverseProblem, Result, check_integer, random_stream, random_streams
 from jpo_lib.solvers.devices import check_shares, on_host, placed
 from jpo_lib.solvers.evaluation import Evaluation, forward_evaluation, simulation
 from jpo_lib.solvers.lanes import LaneSolver
@@ -26,10 +26,11 @@ class FromCandidates(Solver):
     num_starts: int
     solver: LaneSolver
     counted: ClassVar[str]  # the name of the number of candidates
+    takes = ()
 
     def __post_init__(self):
-        for name in (self.counted, "num_starts"):
-            check_integer(name, getattr(self, name), 1)
+        check_integer(self.counted, getattr(self, self.counted), 1)
+        check_integer("num_starts", self.num_starts, 1)
 
     def completed(self, problem, num_problems=None):
         solver = quasi_newton(problem, max_evaluations=60) if self.solver is None else self.solver
@@ -40,10 +41,6 @@ class FromCandidates(Solver):
         raise NotImplementedError
 
     def run(self, problem: InverseProblem, data: Dataset, seeds, x0, restarts, mesh) -> Result:
-        if x0 is not None or restarts is not None:
-            raise ValueError(
-                f"x0, restarts: expected None for {type(self).__name__}, got an array; it finds its starts."
-            )
         check_shares(mesh, data.num_problems, "problems")
         return stacked([self._one(problem, data, seed, mesh) for seed in seeds], self)
 
@@ -51,11 +48,10 @@ class FromCandidates(Solver):
         points, losses, spent = self.candidates(problem, data, seed, mesh)
         order = np.argsort(losses, axis=1, kind="stable")[:, : self.num_starts, None]
         starts = np.take_along_axis(np.broadcast_to(points, (len(order), *points.shape[1:])), order, axis=1)
-        solver = MultiStart(
-            self.solver, self.num_starts, max_evaluations=self.num_starts * self.solver.max_evaluations
-        )
+        budget = self.num_starts * self.solver.max_evaluations
+        solver = MultiStart(self.solver, self.num_starts, max_evaluations=budget)
         rest = starts[:, 1:] if starts.shape[1] > 1 else None
-        result = of_first_seed(solver.run(problem, data, (seed,), starts[:, 0], rest, mesh))
+        result = of_first_seed(solver.run(problem, data, (seed,), starts[None, :, 0], rest, mesh))
         return dataclasses.replace(result, num_simulations=result.num_simulations + spent)
 
 
@@ -72,8 +68,7 @@ def _draws(draw, count: int):
 
 def _for_each(problem: InverseProblem, data: Dataset, draw, count: int, seed: int, stream: str, mesh):
     """Candidates of its own for each problem, each simulated."""
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(random_stream(seed, stream), jnp.arange(data.num_problems))
-    points = np.asarray(_draws(draw, count)(keys))
+    points = np.asarray(_draws(draw, count)(random_streams(seed, stream, data.num_problems)))
     program = forward_evaluation(problem)
     columns = [_run_in_rows(program, points[:, k], data.context, data.y, mesh=mesh) for k in range(count)]
     return points, np.stack(columns, axis=1), float(count)

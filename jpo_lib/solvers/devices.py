@@ -31,38 +31,28 @@ def mesh_for(devices: int | Sequence | None) -> Mesh | None:
     if devices is None:
         return None
     if isinstance(devices, bool) or not isinstance(devices, (int, np.integer, Sequence, np.ndarray)):
-        raise ValueError(
-            f"devices: expected a number or a sequence of JAX devices, got {devices!r}; pass for example "
-            "jax.devices()."
-        )
+        needed = "a number or a sequence of JAX devices"
+        raise ValueError(f"devices: expected {needed}, got {devices!r}; pass for example jax.devices().")
     if isinstance(devices, (int, np.integer)):
         known = jax.devices()
         if not 1 <= devices <= len(known):
             raise ValueError(
-                f"devices: expected 1 to {len(known)}, which are all that JAX sees here, got {devices}; ask "
-                "for fewer."
+                f"devices: expected 1 to {len(known)} that JAX sees, got {devices}; ask for fewer."
             )
         devices = known[:devices]
     devices = list(devices)
-    if (
-        not devices
-        or not all(isinstance(device, jax.Device) for device in devices)
-        or len(set(devices)) < len(devices)
-    ):
-        raise ValueError(
-            f"devices: expected different JAX devices, at least one, got {devices}; pass for example "
-            "jax.devices()."
-        )
+    of_jax = all(isinstance(device, jax.Device) for device in devices)
+    if not devices or not of_jax or len(set(devices)) < len(devices):
+        needed = "different JAX devices, at least one"
+        raise ValueError(f"devices: expected {needed}, got {devices}; pass for example jax.devices().")
     return None if devices == [jax.devices()[0]] else Mesh(np.array(devices), AXIS)
 
 
 def check_shares(mesh: Mesh | None, count: int, what: str) -> None:
     """Refuse a number of problems that is no multiple of the number of devices."""
     if mesh is not None and count % mesh.size:
-        raise ValueError(
-            f"devices: expected a divisor of the {count} {what}, got {mesh.size} devices; use another number "
-            "of either."
-        )
+        kind = f"a divisor of the {count} {what}"
+        raise ValueError(f"devices: expected {kind}, got {mesh.size} devices; use another number of either.")
 
 
 def mesh_of(leaves) -> Mesh | None:

@@ -89,25 +89,22 @@ class Evaluation(Program):
         size = block_size(self._problem, count, mesh_of(leaves))
         if size == count:
             return super().compiled(*arguments)
-        firsts = [
-            min(first, count - size) for first in range(0, count, size)
-        ]  # the last block may begin in the one before
+        # The last block may begin in the one before.
+        firsts = [min(first, count - size) for first in range(0, count, size)]
         program, seconds = super().compiled(*_rows(arguments, 0, size))
         kept: tuple = (..., [])
 
         def in_blocks(x, *known):
             nonlocal kept
-            if [id(leaf) for leaf in jax.tree.leaves(known)] != [
-                id(leaf) for leaf in jax.tree.leaves(kept[0])
-            ]:
-                # Most calls are about the same problems as the last one.
+            # Most calls are about the same problems as the last one.
+            if list(map(id, jax.tree.leaves(known))) != list(map(id, jax.tree.leaves(kept[0]))):
                 kept = known, [jax.device_put(_rows(known, first, size)) for first in firsts]
-            parts = on_all_processors(
-                lambda number: jax.tree.map(
-                    np.asarray, program(_rows(x, firsts[number], size), *kept[1][number])
-                ),
-                range(len(firsts)),
-            )
+
+            def work(block):
+                first, rows = block
+                return jax.tree.map(np.asarray, program(_rows(x, first, size), *rows))
+
+            parts = on_all_processors(work, zip(firsts, kept[1], strict=True))
             overlap = size * len(firsts) - count
             parts[-1] = jax.tree.map(lambda leaf: leaf[overlap:], parts[-1])
             return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
@@ -148,10 +145,8 @@ def _evaluation(problem: InverseProblem, training_loss: Callable | None) -> Eval
 def check_residuals(problem: InverseProblem) -> None:
     """Refuse a problem that is not one of least squares."""
     if problem.residuals is None:
-        raise ValueError(
-            f"problem: expected one with residuals, got {problem.name!r} without; give it `residuals` or use "
-            "BFGS."
-        )
+        name = problem.name
+        raise ValueError(f"problem: expected one with residuals, got {name!r} without; use BFGS.")
 
 
 @functools.lru_cache(maxsize=64)

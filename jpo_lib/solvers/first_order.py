@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jpo_lib.problem import Status, check_integer, check_positive
+from jpo_lib._checks import check_counts, check_positive
+from jpo_lib.problem import Status
 from jpo_lib.solvers.lanes import LaneSolver
 from jpo_lib.solvers.solver import left_open
 
@@ -30,8 +31,7 @@ class _FirstOrder(LaneSolver):
     stop_when_solved: bool = False
 
     def __post_init__(self):
-        if self.max_evaluations is not None:
-            check_integer("max_evaluations", self.max_evaluations, 1)
+        check_counts(max_evaluations=self.max_evaluations)
         if self.learning_rate is not None:
             check_positive(learning_rate=self.learning_rate)
 

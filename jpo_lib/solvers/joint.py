@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
 
 from jpo_lib._progress import progress_bar
-from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer
+from jpo_lib.problem import Dataset, InverseProblem, Result, check_integer
 from jpo_lib.solvers.evaluation import evaluation
-from jpo_lib.solvers.trained import TrainedNetworks
-from jpo_lib.solvers.training import (
-    Networks,
-    NetworkTraining,
-    check_groups,
-    describe,
-    grouped,
-    joined,
-    stacked_networks,
-    visiting_order,
-)
+from jpo_lib.solvers.trained import result_of, trained_networks
+from jpo_lib.solvers.training import Networks, NetworkTraining, check_groups, grouped, joined, visiting_order
 
 LARGE_LOSS = 1e30
 
@@ -70,133 +60,102 @@ class JointOptimization(NetworkTraining):
         super().__post_init__()
         check_integer("num_recorded", self.num_recorded, 0)
 
-    def train(self, problem, data, seeds, mesh):
-        return run_joint(problem, data, self, seeds, mesh)
+    def run(
+        self, problem: InverseProblem, data: Dataset, seeds: tuple[int, ...], x0, restarts, mesh
+    ) -> Result:
+        del x0, restarts  # `solve` takes none
+        count = data.num_problems
+        group_size = check_groups(problem, self, count)
+        num_groups = count // group_size
+        inputs = grouped(data, num_groups)
+
+        # On a CPU one seed after the other keeps weights and activations in the cache; an accelerator wants
+        # large batches.
+        sweeps = [(seed,) for seed in seeds] if jax.default_backend() == "cpu" else [seeds]
+        label = f"JointOptimization on {problem.name}, n = {group_size}"
+        records, trained = [], []
+        with progress_bar(label, total=self.num_steps * len(sweeps)) as report:
+            for number, sweep in enumerate(sweeps):
+                batch, groups = self.batch_for(group_size), np.tile(np.arange(num_groups), len(sweep))
+                networks = Networks(problem, self, inputs, groups, batch, mesh)
+                networks.initialize(sweep)
+                order = visiting_order(sweep, num_groups, group_size, batch, self.num_steps)
+                first = number * self.num_steps
+                records.append(_train(problem, self, networks, order, lambda done, n=first: report(n + done)))
+                networks.stop_clock()
+                trained.append(networks)
+
+        def of_all(name: str) -> np.ndarray:
+            return joined([getattr(record, name) for record in records], len(seeds))
+
+        num_diverged = of_all("num_diverged")
+        extras = {"x_initial": of_all("x_initial"), "x_final": of_all("last_x"), "num_diverged": num_diverged}
+        if self.num_recorded:
+            extras["recorded_steps"] = records[0].steps
+            for name, kept in (("x_recorded", "before"), ("x_recorded_next", "after")):
+                each = zip(*(getattr(record, kept) for record in records), strict=True)
+                extras[name] = np.stack([joined(parts, len(seeds)) for parts in each], axis=1)
+        return result_of(
+            trained_networks(trained, seeds),
+            data,
+            seeds,
+            extras,
+            diverged=num_diverged > 0,
+            run_seconds=sum(networks.run_seconds for networks in trained),
+            compile_seconds=sum(networks.compile_seconds for networks in trained),
+            **{name: of_all(name) for name in ("x", "loss", "loss_history", "num_evaluations")},
+        )
 
 
 class _Record:
-    """The best point of each problem of M networks, and its best loss after each of its evaluations."""
+    """The best point of each problem of M networks, its best loss after each of its evaluations, and the
+    outputs of the networks at some steps."""
 
-    def __init__(self, num_networks: int, group_size: int, dimension: int, longest: int, dtype):
-        self.x = np.zeros((num_networks, group_size, dimension), dtype)
-        self.loss = np.full((num_networks, group_size), np.inf, dtype)
-        self.num_diverged = np.zeros((num_networks, group_size), np.int32)
-        self.num_evaluations = np.zeros((num_networks, group_size), np.int32)
-        self.history = np.full((num_networks, group_size, longest), np.inf, dtype)
-        self.last_x, self.last_loss = self.x.copy(), self.loss.copy()
-        self.rows = np.arange(num_networks)[:, None]
+    def __init__(self, x_initial: np.ndarray, longest: int, steps: np.ndarray):
+        shape, dtype = x_initial.shape[:2], x_initial.dtype
+        self.x_initial, self.steps = x_initial, steps
+        self.x, self.loss = np.zeros_like(x_initial), np.full(shape, np.inf, dtype)
+        self.num_diverged, self.num_evaluations = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+        self.loss_history = np.full((*shape, longest), np.inf, dtype)
+        self.last_x = self.x.copy()
+        self.before, self.after = [], []
 
     def add(self, chosen, x, loss):
         """Take in one evaluation of the problems `chosen` (M, b) at x (M, b, d)."""
-        at = self.rows, chosen
+        at = np.arange(len(self.x))[:, None], chosen
         finite = np.isfinite(loss) & np.isfinite(x).all(axis=-1)
         loss = np.where(finite, loss, LARGE_LOSS)
         better = loss < self.loss[at]
         self.x[at] = np.where(better[..., None], x, self.x[at])
         self.loss[at] = np.where(better, loss, self.loss[at])
-        self.history[(*at, self.num_evaluations[at])] = loss
+        self.loss_history[(*at, self.num_evaluations[at])] = loss
         self.num_diverged[at] += ~finite
         self.num_evaluations[at] += 1
-        self.last_x[at], self.last_loss[at] = x, loss
+        self.last_x[at] = x
 
 
-def run_joint(
-    problem: InverseProblem, data: Dataset, solver: JointOptimization, seeds: tuple[int, ...], mesh=None
-) -> Result:
-    """Train the networks of all groups and seeds. Arrays of the result have the leading axis of seeds."""
-    count = data.num_problems
-    group_size = check_groups(problem, solver, count)
-    num_groups, batch = count // group_size, solver.batch_for(group_size)
-    inputs = grouped(data, num_groups)
-
-    # On a CPU one seed after the other keeps weights and activations in the cache; an accelerator wants large
-    # batches.
-    sweeps = [(seed,) for seed in seeds] if jax.default_backend() == "cpu" else [seeds]
-    label = f"JointOptimization on {problem.name}, n = {group_size}"
-    with progress_bar(label, total=solver.num_steps * len(sweeps)) as report:
-        parts = [
-            _train(
-                problem,
-                inputs,
-                solver,
-                sweep,
-                num_groups,
-                batch,
-                mesh,
-                lambda done, number=number: report(number * solver.num_steps + done),
-            )
-            for number, sweep in enumerate(sweeps)
-        ]
-
-    records, trained = [part["record"] for part in parts], [part["networks"] for part in parts]
-    x, loss, num_diverged, num_evaluations, x_final, history = (
-        joined([getattr(record, name) for record in records], len(seeds))
-        for name in ("x", "loss", "num_diverged", "num_evaluations", "last_x", "history")
-    )
-    solved = loss < np.asarray(data.threshold)
-    status = np.where(num_diverged > 0, Status.DIVERGED, Status.BUDGET_SPENT)
-    extras = {
-        "x_initial": joined([part["x_initial"] for part in parts], len(seeds)),
-        "x_final": x_final,
-        "num_diverged": num_diverged,
-    }
-    if solver.num_recorded:
-        extras["recorded_steps"] = parts[0]["recorded_steps"]
-        for name in ("x_recorded", "x_recorded_next"):
-            extras[name] = np.stack(
-                [
-                    joined([part[name][k] for part in parts], len(seeds))
-                    for k in range(len(extras["recorded_steps"]))
-                ],
-                axis=1,
-            )
-    network = stacked_networks(trained, len(seeds))
-    extras |= {"network": network, "trained": TrainedNetworks(network, problem, solver)}
-    return Result(
-        x=x,
-        loss=loss,
-        loss_history=np.minimum.accumulate(history, axis=-1),
-        num_evaluations=num_evaluations,
-        solved=solved,
-        status=np.where(solved, Status.SOLVED, status).astype(np.int32),
-        compile_seconds=sum(networks.compile_seconds for networks in trained),
-        run_seconds=sum(part["run_seconds"] for part in parts),
-        solver=describe(solver),
-        seed=seeds,
-        extras=extras,
-    )
-
-
-def _train(problem, inputs, solver, seeds, num_groups, batch, mesh, report) -> dict[str, Any]:
-    """Train the M = S * G networks of some seeds side by side."""
-    networks = Networks(problem, solver, inputs, np.tile(np.arange(num_groups), len(seeds)), batch, mesh)
-    networks.initialize(seeds)
+def _train(problem: InverseProblem, solver: JointOptimization, networks: Networks, order, report) -> _Record:
+    """Train M networks side by side; each sees the problems `order` (M, steps, b)."""
     evaluate = evaluation(problem, solver.training_loss or problem.training_loss)
     x_initial, num_steps = networks.outputs(), solver.num_steps
-    num_networks, group_size, dimension = x_initial.shape
-    order = visiting_order(seeds, num_groups, group_size, batch, num_steps)
+    group_size, batch = x_initial.shape[1], order.shape[2]
     longest = num_steps + 1 if batch == group_size else -(-num_steps * batch // group_size) + 1
-    record = _Record(num_networks, group_size, dimension, longest, x_initial.dtype)
-    recorded_steps = (
-        np.unique(np.linspace(0, num_steps - 1, solver.num_recorded).astype(int))
-        if solver.num_recorded
-        else np.array([], int)
-    )
-    before, after, waiting = [], [], []
+    steps = np.unique(np.linspace(0, num_steps - 1, solver.num_recorded).astype(int))
+    record, waiting = _Record(x_initial, longest, steps), []
 
     def take_in(chosen, x, loss):
         record.add(chosen, networks.on_host(x), networks.on_host(loss))
 
     for step in range(num_steps):
-        if step in recorded_steps:
-            before.append(networks.outputs())
+        if step in steps:
+            record.before.append(networks.outputs())
         chosen = order[:, step]
         part, context, y = networks.gather(chosen)
         x, raw, pull_back = networks.propose(part)
         loss, gradient = networks.call(evaluate, x, context, y)
         networks.learn(step, pull_back, raw, gradient)
-        if step in recorded_steps:
-            after.append(networks.outputs())
+        if step in steps:
+            record.after.append(networks.outputs())
         # Read a step's outcome when the next one is already under way, so that an accelerator need not wait.
         waiting.append((chosen, x, loss))
         if len(waiting) > 1:
@@ -208,12 +167,4 @@ def _train(problem, inputs, solver, seeds, num_groups, batch, mesh, report) -> d
         part, context, y = networks.gather(chosen)
         x = networks.propose(part)[0]
         take_in(chosen, x, networks.call(evaluate, x, context, y)[0])
-    return {
-        "record": record,
-        "x_initial": x_initial,
-        "networks": networks,
-        "run_seconds": networks.run_seconds,
-        "recorded_steps": recorded_steps,
-        "x_recorded": before,
-        "x_recorded_next": after,
-    }
+    return record

@@ -29,10 +29,10 @@ import numpy as np
 
 from jpo_lib._processors import on_all_processors
 from jpo_lib._progress import progress_bar
-from jpo_lib.problem import Dataset, InverseProblem, Result, Status, random_stream
+from jpo_lib.problem import Dataset, InverseProblem, Result, Status, random_streams
 from jpo_lib.solvers.devices import check_shares, on_host, placed
 from jpo_lib.solvers.evaluation import Program, block_size, evaluation
-from jpo_lib.solvers.solver import Solver, for_all_seeds
+from jpo_lib.solvers.solver import Solver, for_all_seeds, of_one_length
 
 PACK_FACTOR = 4
 # Evaluations of each block before all blocks are looked at together; a fixed number, so that equal runs deal
@@ -65,14 +65,11 @@ def _begin_program(problem: InverseProblem, method) -> Program:
     num_restarts = max(1, method.num_starts - 1) if hasattr(method, "num_starts") else 0
 
     def begin_one(x0, threshold, key, given):
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(
-            jax.random.wrap_key_data(key), jnp.arange(num_restarts)
-        )
-        starts = (
-            jax.vmap(problem.draw_restart)(keys)
-            if num_restarts
-            else jnp.zeros((0, problem.dimension), x0.dtype)
-        )
+        starts = jnp.zeros((0, problem.dimension), x0.dtype)
+        if num_restarts:
+            number = jnp.arange(num_restarts)
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.wrap_key_data(key), number)
+            starts = jax.vmap(problem.draw_restart)(keys)
         if given is not None:
             starts = starts.at[: given.shape[0]].set(given)
         lane = Lanes(
@@ -103,11 +100,8 @@ def _update_program(method) -> Program:
         best = jnp.where(better, loss, lane.loss)
         count = lane.num_trips + active
         new = method.update(state, loss, gradient, Environment(threshold, starts))
-        status = jnp.where(
-            (new.status == Status.RUNNING) & (count >= method.max_evaluations),
-            Status.BUDGET_SPENT,
-            new.status,
-        )
+        spent = (new.status == Status.RUNNING) & (count >= method.max_evaluations)
+        status = jnp.where(spent, Status.BUDGET_SPENT, new.status)
         if method.stop_when_solved:
             status = jnp.where(best < threshold, Status.SOLVED, status)
         new = new._replace(status=status)
@@ -180,9 +174,8 @@ class _Run:
         size, parts = len(self.history), []
         begin = _begin_program(self.problem, self.method)
         for chosen in _dealt(np.arange(size), width):
-            x0, threshold, key, restarts, context, y = placed(
-                _filled(_chosen(given, chosen), width), self.mesh
-            )
+            block = placed(_filled(_chosen(given, chosen), width), self.mesh)
+            x0, threshold, key, restarts, context, y = block
             lanes, starts = self.compiled(begin, x0, threshold, key, restarts)(x0, threshold, key, restarts)
             parts.append(on_host(_Rows(lanes, threshold, starts, context, y)))
         return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:size], *parts)
@@ -197,18 +190,11 @@ class _Run:
     def stage(self, blocks: list[_Block], narrower: int) -> _Stage:
         lanes, threshold, starts, context, y = blocks[0].rows
         total = sum(block.active for block in blocks)
+        asked, answer = self.method.asked(lanes.state), self.method.answer(lanes.state)
+        update = _update_program(self.method)
         return _Stage(
-            evaluate=self.compiled(
-                self.method.evaluation(self.problem), self.method.asked(lanes.state), context, y
-            ),
-            update=self.compiled(
-                _update_program(self.method),
-                lanes,
-                threshold,
-                starts,
-                lanes.loss,
-                self.method.answer(lanes.state),
-            ),
+            evaluate=self.compiled(self.method.evaluation(self.problem), asked, context, y),
+            update=self.compiled(update, lanes, threshold, starts, lanes.loss, answer),
             alone=len(blocks) == 1,
             enough=narrower if len(blocks) == 1 else max(narrower, total // 2),
         )
@@ -262,9 +248,8 @@ class _Run:
                 if len(index) <= narrower:
                     width = narrower
                     continue
-                blocks = [
-                    self.block(rows, index, chosen, width) for chosen in _dealt(np.arange(len(index)), width)
-                ]
+                dealt = _dealt(np.arange(len(index)), width)
+                blocks = [self.block(rows, index, chosen, width) for chosen in dealt]
                 rows = self.worked_on(blocks, self.stage(blocks, narrower), report)
                 _scatter(full, index, rows.lanes)
                 unfinished = np.flatnonzero(rows.lanes.state.status == Status.RUNNING)
@@ -312,22 +297,12 @@ class LaneSolver(Solver):
         del state
         return jnp.asarray(ONE_EVALUATION, jnp.int32)
 
-    def check_restarts(self, restarts, dimension: int) -> None:
-        """Refuse starting points of restarts that do not fit."""
-        del dimension
-        if restarts is not None:
-            raise ValueError(
-                f"restarts: expected None for {type(self).__name__}, got an array; only MultiStart starts "
-                "again."
-            )
-
     def run(
         self, problem: InverseProblem, data: Dataset, seeds: tuple[int, ...], x0, restarts, mesh
     ) -> Result:
         count, dimension, dtype = data.num_problems, problem.dimension, data.x0.dtype
-        self.check_restarts(restarts, dimension)
+        x0 = jnp.asarray(x0, dtype)
         check_shares(mesh, count, "problems")
-        starts = for_all_seeds("x0", data.x0 if x0 is None else x0, (count, dimension), len(seeds), dtype)
         if restarts is not None:
             shape = count, np.shape(restarts)[-2], dimension
             restarts = for_all_seeds("restarts", restarts, shape, len(seeds), dtype)
@@ -340,14 +315,9 @@ class LaneSolver(Solver):
             lanes = data
             if together > 1:
                 lanes = jax.tree.map(lambda leaf: jnp.tile(leaf, (together, *[1] * (leaf.ndim - 1))), data)
-            keys = jnp.concatenate(
-                [
-                    jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "restarts"), jnp.arange(count))
-                    for s in seeds[sweep]
-                ]
-            )
+            keys = jnp.concatenate([random_streams(seed, "restarts", count) for seed in seeds[sweep]])
             given = (
-                starts[sweep].reshape(-1, dimension),
+                x0[sweep].reshape(-1, dimension),
                 lanes.threshold,
                 jax.random.key_data(keys),
                 None if restarts is None else restarts[sweep].reshape(-1, *restarts.shape[2:]),
@@ -357,12 +327,9 @@ class LaneSolver(Solver):
             run = _Run(problem, self, len(given[0]), dtype, mesh)
             outcomes.append(run.outcome(given, f"{type(self).__name__} on {problem.name}"))
             runs.append((run.compile_seconds, run.run_seconds))
-        # A problem that has ended keeps its best loss.
-        longest = max(outcome["loss_history"].shape[1] for outcome in outcomes)
-        for outcome in outcomes:
-            missing = longest - outcome["loss_history"].shape[1]
-            outcome["loss_history"] = np.pad(outcome["loss_history"], ((0, 0), (0, missing)), mode="edge")
-        rows = {name: np.concatenate([outcome[name] for outcome in outcomes]) for name in outcomes[0]}
+        parts = {name: [outcome[name] for outcome in outcomes] for name in outcomes[0]}
+        parts["loss_history"] = of_one_length(parts["loss_history"])
+        rows = {name: np.concatenate(values) for name, values in parts.items()}
         arrays: dict[str, Any] = {
             name: value.reshape(len(seeds), count, *value.shape[1:]) for name, value in rows.items()
         }

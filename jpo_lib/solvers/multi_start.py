@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jpo_lib.problem import Status, check_integer
+from jpo_lib._checks import check_counts
+from jpo_lib.problem import Status
 from jpo_lib.solvers.lanes import LaneSolver
 from jpo_lib.solvers.lbfgs import quasi_newton
 from jpo_lib.solvers.solver import left_open
@@ -47,6 +48,7 @@ class MultiStart(LaneSolver):
     """
 
     fallbacks: ClassVar = {"num_starts": 24, "max_evaluations": 1000}
+    takes: ClassVar = ("x0", "restarts")
 
     solver: LaneSolver = left_open()
     num_starts: int = left_open()
@@ -55,16 +57,11 @@ class MultiStart(LaneSolver):
     stop_when_solved: bool = True
 
     def __post_init__(self):
-        for name in ("num_starts", "max_evaluations", "run_evaluations"):
-            if getattr(self, name) is not None:
-                check_integer(name, getattr(self, name), 1)
-        if self.solver is not None and (
-            not isinstance(self.solver, LaneSolver) or isinstance(self.solver, MultiStart)
-        ):
-            raise ValueError(
-                "solver: expected a solver of single problems such as BFGS(), "
-                f"got {type(self.solver).__name__}; pass one of those."
-            )
+        runs, evaluations = self.num_starts, self.max_evaluations
+        check_counts(num_starts=runs, max_evaluations=evaluations, run_evaluations=self.run_evaluations)
+        if not isinstance(self.solver, LaneSolver | None) or isinstance(self.solver, MultiStart):
+            kind = type(self.solver).__name__
+            raise ValueError(f"solver: expected a solver of single problems, got {kind}; BFGS() is one.")
 
     def recommended(self, problem):
         if self.solver is not None:
@@ -75,13 +72,12 @@ class MultiStart(LaneSolver):
         filled = super().completed(problem)
         return dataclasses.replace(filled, solver=filled.solver.completed(problem))
 
-    def check_restarts(self, restarts, dimension):
+    def run(self, problem, data, seeds, x0, restarts, mesh):
         shape = np.shape(restarts)
         if restarts is not None and (len(shape) < 3 or not 1 <= shape[-2] < self.num_starts):
-            raise ValueError(
-                f"restarts: expected shape (N, K, {dimension}) with 1 <= K < num_starts = {self.num_starts}, "
-                f"got {shape}; give fewer points or allow more starts."
-            )
+            limit = f"shape (N, K, d) with 1 <= K < num_starts = {self.num_starts}"
+            raise ValueError(f"restarts: expected {limit}, got {shape}; give fewer points.")
+        return super().run(problem, data, seeds, x0, restarts, mesh)
 
     def evaluation(self, problem):
         return self.solver.evaluation(problem)

@@ -43,19 +43,15 @@ def refinement_starts(
     elif problem.scale is not None:
         lower, upper, width = -np.inf, np.inf, 2 * np.asarray(problem.scale[1])
     else:
+        name = problem.name
         raise ValueError(
-            f"problem: expected one with bounds or a scale, got {problem.name!r} without; pass restarts of "
-            "your own to solve."
+            f"problem: expected bounds or a scale, got {name!r} without; pass restarts to solve."
         )
     if "x_final" not in joint.extras:
-        raise ValueError(
-            "joint: expected the result of a JointOptimization, got that of "
-            f"{joint.solver.partition('(')[0]}; "
-            "train a network first."
-        )
-    noise = np.random.default_rng([seed, 2]).standard_normal(
-        (*joint.x.shape[:-1], num_restarts, joint.x.shape[-1])
-    )
+        kind = joint.solver.partition("(")[0]
+        raise ValueError(f"joint: expected the result of a JointOptimization, got that of {kind}; run one.")
+    shape = (*joint.x.shape[:-1], num_restarts, joint.x.shape[-1])
+    noise = np.random.default_rng([seed, 2]).standard_normal(shape)
     points = np.clip(joint.x[..., None, :] + spread * width * noise, lower, upper)
     final = joint.extras["x_final"]
     new = np.any(final != joint.x, axis=-1, keepdims=True)
@@ -97,11 +93,9 @@ def refine(
     recommended = {"max_evaluations": 25, "num_starts": 3, **(problem.recommended.refinement or {})}
     max_evaluations = recommended["max_evaluations"] if max_evaluations is None else max_evaluations
     num_starts = recommended["num_starts"] if num_starts is None else num_starts
-    restarts = (
-        refinement_starts(problem, joint, num_starts - 1, spread=spread, seed=seed)
-        if num_starts > 1
-        else None
-    )
+    restarts = None
+    if num_starts > 1:
+        restarts = refinement_starts(problem, joint, num_starts - 1, spread=spread, seed=seed)
     solver = MultiStart(quasi_newton(problem, max_evaluations=max_evaluations), num_starts=num_starts)
     return solve(problem, data, solver, x0=joint.x, restarts=restarts, seed=joint.seed, devices=devices)
 

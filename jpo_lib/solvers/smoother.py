@@ -11,19 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jpo_lib._checks import check_integer, check_positive
 from jpo_lib._progress import progress_bar
-from jpo_lib.problem import (
-    Dataset,
-    InverseProblem,
-    Result,
-    Status,
-    check_integer,
-    check_positive,
-    random_stream,
-)
+from jpo_lib.problem import Dataset, InverseProblem, Result, Status, random_stream
 from jpo_lib.solvers.devices import check_shares, on_host, placed
 from jpo_lib.solvers.evaluation import Evaluation, check_residuals
-from jpo_lib.solvers.solver import Solver, for_all_seeds, stacked
+from jpo_lib.solvers.solver import Solver, stacked
 
 NUM_DRAWS = 256  # from the prior, for the deviation of each unknown
 DAMPINGS = (1e-6, 1e-4, 1e-2, 1.0)  # in units of the mean squared sensitivity; all are tried
@@ -110,13 +103,9 @@ class EnsembleSmoother(Solver):
             raise ValueError(f"shrink: expected at most 1, got {self.shrink!r}; a spread does not grow.")
 
     def run(self, problem: InverseProblem, data: Dataset, seeds, x0, restarts, mesh) -> Result:
-        if restarts is not None:
-            raise ValueError("restarts: expected None for EnsembleSmoother, got an array; it starts once.")
         check_residuals(problem)
         check_shares(mesh, data.num_problems, "problems")
-        shape, dtype = data.x0.shape, data.x0.dtype
-        starts = for_all_seeds("x0", data.x0 if x0 is None else x0, shape, len(seeds), dtype)
-        return stacked([self._one(problem, data, *pair, mesh) for pair in zip(seeds, starts)], self)
+        return stacked([self._one(problem, data, *pair, mesh) for pair in zip(seeds, x0, strict=True)], self)
 
     def _one(self, problem: InverseProblem, data: Dataset, seed: int, x, mesh) -> Result:
         """All problems for one seed."""

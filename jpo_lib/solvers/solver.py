@@ -29,6 +29,7 @@ class Solver:
     solver has one."""
 
     fallbacks: ClassVar[Mapping[str, Any]] = {}  # of open hyperparameters where the problem recommends none
+    takes: ClassVar[tuple[str, ...]] = ("x0",)  # which starting points `solve` may be given
 
     def recommended(self, problem: InverseProblem) -> Mapping[str, Any]:
         """What a problem recommends for this solver."""
@@ -45,8 +46,8 @@ class Solver:
     def run(
         self, problem: InverseProblem, data: Dataset, seeds: tuple[int, ...], x0, restarts, mesh
     ) -> Result:
-        """Solve all problems once for each seed; arrays of the result have the leading axis of seeds. See
-        `solve`."""
+        """Solve all problems once for each of S seeds, from x0 (S, N, d); arrays of the result have the
+        leading axis of seeds. See `solve`."""
         raise NotImplementedError
 
 
@@ -98,25 +99,25 @@ def solve(
         ValueError: if data, seed, solver, starting points or devices do not fit.
     """
     if not isinstance(solver, Solver):
-        raise ValueError(
-            f"solver: expected one of jpo_lib.SOLVERS, got {solver!r}; pass an object such as BFGS()."
-        )
+        raise ValueError(f"solver: expected one of jpo_lib.SOLVERS, got {solver!r}; pass one such as BFGS().")
     with problem.precision():
         check_dataset(problem, data)
         several = isinstance(seed, (Sequence, np.ndarray))
         seeds = tuple(check_integer("seed", s, 0) for s in (seed if several else [seed]))
         if not seeds or len(set(seeds)) != len(seeds):
-            raise ValueError(
-                f"seed: expected at least one seed and no seed twice, got {list(seeds)}; pass different "
-                "seeds."
-            )
+            raise ValueError(f"seed: expected one or more, no seed twice, got {list(seeds)}; change them.")
         for name, values, axes in (("x0", x0, 2), ("restarts", restarts, 3)):
+            if values is None:
+                continue
+            if name not in solver.takes:
+                kind = type(solver).__name__
+                raise ValueError(f"{name}: expected None for {kind}, got an array; leave it out.")
             if not several and np.ndim(values) > axes:
-                raise ValueError(
-                    f"{name}: expected shape with {axes} axes for a single seed, got {np.shape(values)}; "
-                    "pass a sequence of seeds to give each its own."
-                )
+                needed = f"shape with {axes} axes for a single seed"
+                raise ValueError(f"{name}: expected {needed}, got {np.shape(values)}; pass several seeds.")
         solver = complete(problem, solver, data.num_problems)
+        shape, dtype = data.x0.shape, data.x0.dtype
+        x0 = for_all_seeds("x0", data.x0 if x0 is None else x0, shape, len(seeds), dtype)
         result = solver.run(problem, data, seeds, x0, restarts, mesh_for(devices))
         result = dataclasses.replace(result, forward_cost=problem.forward_cost)
         return result if several else of_first_seed(result)
@@ -142,17 +143,20 @@ def for_all_seeds(name: str, values, shape: tuple[int, ...], num_seeds: int, dty
     return jnp.broadcast_to(values, for_each)
 
 
-def stacked(results: Sequence[Result], solver: Solver) -> Result:
-    """The results of single seeds as one, with a leading axis of seeds. A problem that has ended keeps its
+def of_one_length(histories: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Loss histories (N, K) of different lengths K as long as the longest: a problem that has ended keeps its
     best loss."""
-    longest = max(result.loss_history.shape[-1] for result in results)
+    longest = max(history.shape[1] for history in histories)
+    return [np.pad(history, ((0, 0), (0, longest - history.shape[1])), mode="edge") for history in histories]
+
+
+def stacked(results: Sequence[Result], solver: Solver) -> Result:
+    """The results of single seeds as one, with a leading axis of seeds."""
     arrays = {name: [getattr(result, name) for result in results] for name in ARRAYS}
-    arrays["loss_history"] = [
-        np.pad(history, ((0, 0), (0, longest - history.shape[-1])), mode="edge")
-        for history in arrays["loss_history"]
-    ]
+    arrays["loss_history"] = of_one_length(arrays["loss_history"])
+    stacks: dict[str, Any] = {name: np.stack(values) for name, values in arrays.items()}
     return Result(
-        **{name: np.stack(values) for name, values in arrays.items()},
+        **stacks,
         compile_seconds=sum(result.compile_seconds for result in results),
         run_seconds=sum(result.run_seconds for result in results),
         solver=repr(solver),

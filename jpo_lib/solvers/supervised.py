@@ -4,27 +4,17 @@ of it."""
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jpo_lib._checks import check_counts
 from jpo_lib._progress import progress_bar
-from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer, random_stream
+from jpo_lib.problem import Dataset, InverseProblem, Result, random_stream
 from jpo_lib.solvers.evaluation import evaluation
-from jpo_lib.solvers.solver import ARRAYS
-from jpo_lib.solvers.trained import TrainedNetworks
-from jpo_lib.solvers.training import (
-    Networks,
-    NetworkTraining,
-    check_groups,
-    describe,
-    grouped,
-    joined,
-    stacked_networks,
-    visiting_order,
-)
+from jpo_lib.solvers.trained import result_of, trained_networks
+from jpo_lib.solvers.training import Networks, NetworkTraining, check_groups, grouped, joined, visiting_order
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +58,7 @@ class Supervised(NetworkTraining):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.num_pairs is not None:
-            check_integer("num_pairs", self.num_pairs, 1)
+        check_counts(num_pairs=self.num_pairs)
 
     def recommended(self, problem):
         # The network, steps and rates of joint optimization; gradients are other ones, and clipped otherwise.
@@ -80,8 +69,64 @@ class Supervised(NetworkTraining):
     def training_size(self, group_size: int) -> int:
         return self.num_pairs or group_size
 
-    def train(self, problem, data, seeds, mesh):
-        return run_supervised(problem, data, self, seeds, mesh)
+    def run(
+        self, problem: InverseProblem, data: Dataset, seeds: tuple[int, ...], x0, restarts, mesh
+    ) -> Result:
+        del x0, restarts  # `solve` takes none
+        count = data.num_problems
+        group_size = check_groups(problem, self, count)
+        num_groups, num_pairs = count // group_size, self.training_size(group_size)
+        batch = self.batch_for(num_pairs)
+        pairs = [draw_pairs(problem, num_groups * num_pairs, seed) for seed in seeds]
+        if problem.bounds is None:
+            scale = np.std(np.concatenate([np.asarray(p.x_true) for p in pairs]), axis=0) + 1e-30
+        else:
+            scale = 0.5 * (np.asarray(problem.bounds[1]) - np.asarray(problem.bounds[0]))
+
+        trained, x_pairs = [], []
+        label = f"Supervised on {problem.name}, {num_pairs} pairs"
+        with progress_bar(label, total=self.num_steps * len(seeds)) as report:
+            for number, (seed, known) in enumerate(zip(seeds, pairs, strict=True)):
+                groups = np.arange(num_groups)
+                networks = Networks(problem, self, grouped(known, num_groups), groups, batch, mesh)
+                networks.initialize((seed,))
+                truth = np.asarray(known.x_true).reshape(num_groups, num_pairs, -1)
+                order = visiting_order((seed,), num_groups, num_pairs, batch, self.num_steps)
+                for step in range(self.num_steps):
+                    chosen = order[:, step]
+                    x, raw, pull_back = networks.propose(networks.gather(chosen)[0])
+                    target = networks.flat(truth[groups[:, None], chosen])
+                    gradient = (2.0 * problem.difference(x, target) / scale**2).astype(x.dtype)
+                    networks.learn(step, pull_back, raw, gradient)
+                    report(number * self.num_steps + step + 1)
+                x_pairs.append(networks.outputs())
+                networks.stop_clock()
+                trained.append(networks)
+        networks = trained_networks(trained, seeds)
+        x = networks(data)
+        loss, compile_seconds = _losses(problem, data, x, self.batch_size)
+        # Each problem pays its share of the pairs; the shares of a group add up to m.
+        shares = np.tile(np.diff(np.arange(group_size + 1) * num_pairs // group_size), num_groups)
+        spent = np.broadcast_to(shares + 1, loss.shape).astype(np.int32)
+        history = np.full((*loss.shape, int(spent.max())), np.inf, loss.dtype)
+        # Nothing is known before the answer.
+        np.put_along_axis(history, spent[..., None] - 1, loss[..., None], axis=-1)
+        without_seeds = [dataclasses.replace(known, seed=None) for known in pairs]
+        stacked_pairs = jax.tree.map(lambda *leaves: np.stack(leaves), *without_seeds)
+        return result_of(
+            networks,
+            data,
+            seeds,
+            {"pairs": stacked_pairs, "x_pairs": joined(x_pairs, len(seeds))},
+            diverged=~np.isfinite(loss),
+            x=x,
+            loss=loss,
+            loss_history=history,
+            num_evaluations=np.zeros_like(spent),
+            num_simulations=spent,
+            compile_seconds=compile_seconds + sum(networks.compile_seconds for networks in trained),
+            run_seconds=sum(networks.run_seconds for networks in trained),
+        )
 
 
 def draw_pairs(problem: InverseProblem, count: int, seed: int) -> Dataset:
@@ -91,106 +136,18 @@ def draw_pairs(problem: InverseProblem, count: int, seed: int) -> Dataset:
     return problem.sample_dataset(count, stream)
 
 
-def run_supervised(
-    problem: InverseProblem, data: Dataset, solver: Supervised, seeds: tuple[int, ...], mesh=None
-) -> Result:
-    """Train the networks of all groups and seeds on pairs of their own, then ask them about the data."""
-    count = data.num_problems
-    group_size = check_groups(problem, solver, count)
-    num_groups, num_pairs = count // group_size, solver.training_size(group_size)
-    batch = solver.batch_for(num_pairs)
-    pairs = [draw_pairs(problem, num_groups * num_pairs, seed) for seed in seeds]
-    if problem.bounds is None:
-        scale = np.std(np.concatenate([np.asarray(p.x_true) for p in pairs]), axis=0) + 1e-30
-    else:
-        scale = 0.5 * (np.asarray(problem.bounds[1]) - np.asarray(problem.bounds[0]))
-
-    trained, x_pairs = [], []
-    with progress_bar(
-        f"Supervised on {problem.name}, {num_pairs} pairs", total=solver.num_steps * len(seeds)
-    ) as report:
-        for number, (seed, known) in enumerate(zip(seeds, pairs)):
-            networks = Networks(
-                problem, solver, grouped(known, num_groups), np.arange(num_groups), batch, mesh
-            )
-            networks.initialize((seed,))
-            truth = np.asarray(known.x_true).reshape(num_groups, num_pairs, -1)
-            order = visiting_order((seed,), num_groups, num_pairs, batch, solver.num_steps)
-            for step in range(solver.num_steps):
-                chosen = order[:, step]
-                x, raw, pull_back = networks.propose(networks.gather(chosen)[0])
-                target = networks.flat(truth[np.arange(num_groups)[:, None], chosen])
-                networks.learn(
-                    step, pull_back, raw, (2.0 * problem.difference(x, target) / scale**2).astype(x.dtype)
-                )
-                report(number * solver.num_steps + step + 1)
-            trained.append(networks)
-            x_pairs.append(networks.outputs())
-    network = stacked_networks(trained, len(seeds))
-    run_seconds = sum(networks.run_seconds for networks in trained)
-    # Each problem pays its share of the pairs; the shares of a group add up to m.
-    shares = np.diff(np.arange(group_size + 1) * num_pairs // group_size)
-    unknown: dict[str, Any] = dict.fromkeys(ARRAYS)  # until the networks have answered
-    result = Result(
-        **unknown,
-        compile_seconds=sum(networks.compile_seconds for networks in trained),
-        run_seconds=run_seconds,
-        solver=describe(solver),
-        seed=seeds,
-        extras={
-            "network": network,
-            "trained": TrainedNetworks(network, problem, solver),
-            "pairs": _stacked(pairs),
-            "x_pairs": joined(x_pairs, len(seeds)),
-        },
-    )
-    return _with_answers(problem, data, result, np.tile(shares, num_groups))
-
-
-def _stacked(pairs: list[Dataset]) -> Dataset:
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *(dataclasses.replace(p, seed=None) for p in pairs))
-
-
-def _with_answers(problem: InverseProblem, data: Dataset, result: Result, shares: np.ndarray) -> Result:
-    """The result with what the networks answer to the problems of the data, and what that costs and is
-    worth."""
-    x = result.network(data)
+def _losses(problem: InverseProblem, data: Dataset, x: np.ndarray, batch: int | None):
+    """Losses (S, N) of the answers x (S, N, d), and how long their program took to compile."""
     # In blocks of the training's batch where that is possible: the same shape as everywhere else, and little
     # memory.
-    count, batch = data.num_problems, result.network.solver.batch_size
+    count = data.num_problems
     size = batch if batch is not None and count % batch == 0 else count
     blocks = [(slice(first, first + size), data[first : first + size]) for first in range(0, count, size)]
-    program, compile_seconds = evaluation(problem).compiled(
-        jnp.asarray(x[0, :size]), blocks[0][1].context, blocks[0][1].y
-    )
-    loss = np.stack(
-        [
-            np.concatenate(
-                [
-                    np.asarray(program(jnp.asarray(answer[part]), block.context, block.y)[0])
-                    for part, block in blocks
-                ]
-            )
-            for answer in x
-        ]
-    )
-    finite = np.isfinite(loss)
-    solved = loss < np.asarray(data.threshold)
-    spent = np.broadcast_to(shares + 1, loss.shape).astype(np.int32)
-    history = np.full((*loss.shape, int(spent.max())), np.inf, loss.dtype)
-    np.put_along_axis(
-        history, spent[..., None] - 1, loss[..., None], axis=-1
-    )  # nothing is known before the answer
-    return dataclasses.replace(
-        result,
-        x=x,
-        loss=loss,
-        loss_history=np.minimum.accumulate(history, axis=-1),
-        num_evaluations=np.zeros_like(spent),
-        num_simulations=spent,
-        solved=solved,
-        status=np.where(solved, Status.SOLVED, np.where(finite, Status.BUDGET_SPENT, Status.DIVERGED)).astype(
-            np.int32
-        ),
-        compile_seconds=result.compile_seconds + compile_seconds,
-    )
+    one = blocks[0][1]
+    program, seconds = evaluation(problem).compiled(jnp.asarray(x[0, :size]), one.context, one.y)
+    losses = [
+        np.asarray(program(jnp.asarray(answer[part]), block.context, block.y)[0])
+        for answer in x
+        for part, block in blocks
+    ]
+    return np.concatenate(losses).reshape(x.shape[:-1]), seconds

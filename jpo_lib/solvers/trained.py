@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jpo_lib.networks.dense import network_for
-from jpo_lib.problem import Dataset, InverseProblem
-from jpo_lib.solvers.training import Networks, NetworkTraining, grouped
+from jpo_lib.problem import Dataset, InverseProblem, Result, Status
+from jpo_lib.solvers.devices import on_host
+from jpo_lib.solvers.training import Networks, NetworkTraining, describe, grouped
 
 KEPT = ("inputs", "batch_size", "clip_to_bounds")  # hyperparameters that decide what networks answer
 
@@ -57,11 +58,8 @@ class TrainedNetworks(eqx.Module):
         """
         *seeds, num_groups = self.lead
         if data.num_problems % num_groups:
-            raise ValueError(
-                f"data: expected a multiple of {num_groups} problems, one share for each network, got "
-                f"{data.num_problems}; "
-                "pass another number."
-            )
+            kind = f"a multiple of {num_groups} problems, one share for each network"
+            raise ValueError(f"data: expected {kind}, got {data.num_problems}; pass another number.")
         weights = eqx.partition(self.network, eqx.is_array_like)[0]
         if not seeds:
             weights = jax.tree.map(lambda leaf: leaf[None], weights)
@@ -134,26 +132,59 @@ def load_networks(
         make = network or network_for(problem, solver.inputs)
 
         def stacked(leaf):
-            known = isinstance(leaf, jax.ShapeDtypeStruct) or eqx.is_array_like(leaf)
             shape = *about["lead"], *np.shape(leaf)
-            return jax.ShapeDtypeStruct(shape, jnp.result_type(leaf)) if known else leaf
+            return jax.ShapeDtypeStruct(shape, jnp.result_type(leaf)) if _is_known(leaf) else leaf
 
         with problem.precision():
             like = jax.tree.map(stacked, eqx.filter_eval_shape(make, jax.random.key(0)))
             try:
                 weights = eqx.tree_deserialise_leaves(file, like)
             except (RuntimeError, ValueError, EOFError) as error:
+                made = f"the function that made the networks in {path}"
                 raise ValueError(
-                    f"network: expected the function that made the networks in {path}, got another one or a "
-                    "damaged file; pass that function."
+                    f"network: expected {made}, got another or a damaged file; pass it."
                 ) from error
     arrays, rest = eqx.partition(weights, eqx.is_array)
     return TrainedNetworks(eqx.combine(jax.tree.map(np.asarray, arrays), rest), problem, solver)
 
 
+def trained_networks(trained: list[Networks], seeds: tuple[int, ...]) -> TrainedNetworks:
+    """The networks of all sweeps as one, whose arrays have the leading axes (S, G)."""
+    weights = jax.tree.map(
+        lambda *leaves: np.concatenate(leaves).reshape(len(seeds), -1, *leaves[0].shape[1:]),
+        *(on_host(networks.weights) for networks in trained),
+    )
+    first = trained[0]
+    return TrainedNetworks(eqx.combine(weights, first.programs.static), first.problem, first.solver)
+
+
+def result_of(
+    networks: TrainedNetworks, data: Dataset, seeds: tuple[int, ...], extras, *, diverged, **arrays
+) -> Result:
+    """The result of a solver that trains networks, from the arrays that it has filled in.
+
+    Arguments:
+        diverged: for which problems something was not finite, shape (S, N).
+        arrays: those of `Result`; the history is that of single losses.
+    """
+    solved = arrays["loss"] < np.asarray(data.threshold)
+    status = np.where(solved, Status.SOLVED, np.where(diverged, Status.DIVERGED, Status.BUDGET_SPENT))
+    arrays["loss_history"] = np.minimum.accumulate(arrays["loss_history"], axis=-1)
+    return Result(
+        **arrays,
+        solved=solved,
+        status=status.astype(np.int32),
+        solver=describe(networks.solver),
+        seed=seeds,
+        extras={**extras, "network": networks.network, "trained": networks},
+    )
+
+
+def _is_known(leaf) -> bool:
+    """Whether a leaf of a network is an array, or the shape of one."""
+    return isinstance(leaf, jax.ShapeDtypeStruct) or eqx.is_array_like(leaf)
+
+
 def _arrays(network) -> list:
     """The arrays of a network, or their shapes."""
-    known = eqx.filter(
-        network, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct) or eqx.is_array_like(leaf)
-    )
-    return jax.tree.leaves(known)
+    return jax.tree.leaves(eqx.filter(network, _is_known))

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from typing import ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jpo_lib._checks import check_choice, check_counts, check_not_negative, check_positive
 from jpo_lib.networks.dense import network_for
-from jpo_lib.problem import Dataset, InverseProblem, Result, check_integer, check_positive, random_stream
+from jpo_lib.problem import Dataset, InverseProblem, random_streams
 from jpo_lib.solvers.devices import ALL, EACH, check_shares, mesh_of, on_host, placed
 from jpo_lib.solvers.evaluation import Program
 from jpo_lib.solvers.programs import OPTIMIZERS, initialize, learn, network_programs
@@ -33,6 +33,7 @@ class NetworkTraining(Solver):
         "clip_global": np.inf,
         "clip_to_bounds": False,
     }
+    takes: ClassVar = ()
 
     group_size: int | None = None
     network: Callable | None = None
@@ -47,27 +48,17 @@ class NetworkTraining(Solver):
     optimizer: str = "adam"
 
     def __post_init__(self):
-        for name in ("group_size", "num_steps", "batch_size"):
-            if getattr(self, name) is not None:
-                check_integer(name, getattr(self, name), 1)
-        if self.optimizer not in OPTIMIZERS:
-            raise ValueError(
-                f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}; use one of "
-                "them."
-            )
+        check_counts(group_size=self.group_size, num_steps=self.num_steps, batch_size=self.batch_size)
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
         if self.learning_rate is not None:
             check_positive(learning_rate=self.learning_rate)
-        if self.final_rate is not None and not 0 <= self.final_rate <= 1:
-            raise ValueError(
-                f"final_rate: expected a number between 0 and 1, got {self.final_rate!r}; it is a fraction "
-                "of the learning rate."
-            )
+        if self.final_rate is not None:
+            check_not_negative(1, final_rate=self.final_rate)
         for name in ("clip_problem", "clip_global"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(
-                    f"{name}: expected a number above zero (infinity to switch it off), got {value!r}; pass "
-                    "such a number."
+                    f"{name}: expected a number above zero or infinity, got {value!r}; pass one."
                 )
 
     def completed(self, problem, num_problems=None):
@@ -79,21 +70,6 @@ class NetworkTraining(Solver):
             filled = dataclasses.replace(filled, batch_size=batch)
         return filled
 
-    def train(self, problem: InverseProblem, data: Dataset, seeds: tuple[int, ...], mesh) -> Result:
-        """Train the networks of all groups and seeds. Arrays of the result have the leading axis of seeds."""
-        raise NotImplementedError
-
-    def run(
-        self, problem: InverseProblem, data: Dataset, seeds: tuple[int, ...], x0, restarts, mesh
-    ) -> Result:
-        for name, given, why in (
-            ("restarts", restarts, "only MultiStart starts again"),
-            ("x0", x0, "its network makes the starting points"),
-        ):
-            if given is not None:
-                raise ValueError(f"{name}: expected None for {type(self).__name__}, got an array; {why}.")
-        return self.train(problem, data, seeds, mesh)
-
     def training_size(self, group_size: int) -> int:
         """Number of examples that a network of a group learns from."""
         return group_size
@@ -104,16 +80,15 @@ class NetworkTraining(Solver):
         batch = size if self.batch_size is None else min(self.batch_size, size)
         if size % batch:
             raise ValueError(
-                f"batch_size: expected a divisor of the group size {size}, got {batch}; choose such a number."
+                f"batch_size: expected a divisor of the group size {size}, got {batch}; take one."
             )
         return batch
 
     def rates(self) -> np.ndarray:
         """Learning rate of each step: half a cosine from the first rate to the last."""
         progress = np.arange(self.num_steps) / self.num_steps
-        return self.learning_rate * (
-            self.final_rate + (1.0 - self.final_rate) * 0.5 * (1.0 + np.cos(np.pi * progress))
-        )
+        fraction = self.final_rate + (1.0 - self.final_rate) * 0.5 * (1.0 + np.cos(np.pi * progress))
+        return self.learning_rate * fraction
 
 
 def check_groups(problem: InverseProblem, solver: NetworkTraining, count: int) -> int:
@@ -122,14 +97,11 @@ def check_groups(problem: InverseProblem, solver: NetworkTraining, count: int) -
     group_size = solver.group_size or count
     if count % group_size:
         nearest = min((n for n in range(1, count + 1) if count % n == 0), key=lambda n: abs(n - group_size))
-        raise ValueError(
-            f"group_size: expected a divisor of the {count} problems, got {group_size}; the nearest is "
-            f"{nearest}."
-        )
+        kind = f"a divisor of the {count} problems"
+        raise ValueError(f"group_size: expected {kind}, got {group_size}; the nearest is {nearest}.")
     if solver.clip_to_bounds and problem.bounds is None:
-        raise ValueError(
-            f"clip_to_bounds: expected a problem with bounds, got {problem.name!r} without; set it to False."
-        )
+        name = problem.name
+        raise ValueError(f"clip_to_bounds: expected bounds, got {name!r} without; set it to False.")
     return group_size
 
 
@@ -159,7 +131,7 @@ class Networks:
         if split:
             check_shares(mesh, batch, "problems of a batch")
         self.num_shares = mesh.size if mesh is not None and split else 1
-        self.solver, self.inputs = solver, placed(inputs, mesh, ALL)
+        self.problem, self.solver, self.inputs = problem, solver, placed(inputs, mesh, ALL)
         self.groups = placed(jnp.asarray(groups), mesh, ALL if split else EACH)
         self.make_network = solver.network or network_for(problem, solver.inputs)
         self.box = problem if solver.clip_to_bounds else None
@@ -168,7 +140,7 @@ class Networks:
         self.learning = learn(
             solver.optimizer, float(solver.clip_problem), float(solver.clip_global), self.box, split
         )
-        self.clock, self.compile_seconds = time.perf_counter(), 0.0
+        self.begun, self.compile_seconds, self.run_seconds = time.perf_counter(), 0.0, 0.0
         self._ready: dict[Program, Callable] = {}  # each program meets arguments of one shape only
         size = jax.tree.leaves(inputs)[0].shape[1]
         self.blocks = [
@@ -183,19 +155,15 @@ class Networks:
             self.compile_seconds += seconds
         return self._ready[program](*arguments)
 
-    @property
-    def run_seconds(self) -> float:
-        """Wall time since the beginning, without compilation."""
-        return time.perf_counter() - self.clock - self.compile_seconds
+    def stop_clock(self) -> None:
+        """Keep the wall time since the beginning, without compilation."""
+        self.run_seconds = time.perf_counter() - self.begun - self.compile_seconds
 
     def initialize(self, seeds) -> None:
         """First weights; those of group g depend on the seed and on g alone. Networks are ordered by seed,
         then by group."""
         num_groups, mesh = len(self.groups) // len(seeds), mesh_of([self.groups])
-        keys = [
-            jax.vmap(jax.random.fold_in, (None, 0))(random_stream(s, "networks"), jnp.arange(num_groups))
-            for s in seeds
-        ]
+        keys = [random_streams(seed, "networks", num_groups) for seed in seeds]
         self.weights, self.state = self.call(self.beginning, placed(jnp.concatenate(keys), mesh, ALL))
         self._rates = self.solver.rates().astype(jax.tree.leaves(self.weights)[0].dtype)
 
@@ -219,9 +187,8 @@ class Networks:
     def on_host(self, rows) -> np.ndarray:
         """Values (M b, ...) of the problems of a batch as NumPy array (M, b, ...)."""
         values = on_host(rows)
-        shares = values.reshape(
-            self.num_shares, len(self.groups), -1, *values.shape[1:]
-        )  # each device has its own share of all groups
+        # Each device has its own share of all groups.
+        shares = values.reshape(self.num_shares, len(self.groups), -1, *values.shape[1:])
         return np.moveaxis(shares, 0, 1).reshape(len(self.groups), -1, *values.shape[1:])
 
     def flat(self, values: np.ndarray):
@@ -243,31 +210,16 @@ def joined(values, num_seeds: int) -> np.ndarray:
     return array.reshape(num_seeds, -1, *array.shape[2:])
 
 
-def stacked_networks(trained: list[Networks], num_seeds: int):
-    """The trained networks of all sweeps as one network whose arrays have the leading axes (S, G)."""
-    weights = jax.tree.map(
-        lambda *leaves: np.concatenate(leaves).reshape(num_seeds, -1, *leaves[0].shape[1:]),
-        *(on_host(networks.weights) for networks in trained),
-    )
-    return eqx.combine(weights, trained[0].programs.static)
-
-
 def visiting_order(seeds, num_groups: int, size: int, batch: int, num_steps: int) -> np.ndarray:
     """Which of its examples each network sees in each step, shape (S * G, steps, b): a new permutation each
     epoch."""
     if batch == size:
         everything = np.arange(size, dtype=np.int32)
         return np.broadcast_to(everything, (len(seeds) * num_groups, num_steps, size))
-    epochs = -(-num_steps * batch // size)
-    return np.array(
-        [
-            np.random.default_rng([seed, group, 1])
-            .permuted(np.tile(np.arange(size, dtype=np.int32), (epochs, 1)), axis=1)
-            .reshape(-1, batch)[:num_steps]
-            for seed in seeds
-            for group in range(num_groups)
-        ]
-    )
+    epochs = np.tile(np.arange(size, dtype=np.int32), (-(-num_steps * batch // size), 1))
+    generators = [np.random.default_rng([seed, group, 1]) for seed in seeds for group in range(num_groups)]
+    orders = [generator.permuted(epochs, axis=1).reshape(-1, batch)[:num_steps] for generator in generators]
+    return np.array(orders)
 
 
 def describe(solver: NetworkTraining) -> str:
@@ -278,6 +230,4 @@ def describe(solver: NetworkTraining) -> str:
     for name, value in values.items():
         if callable(value):
             values[name] = getattr(value, "__qualname__", type(value).__name__)
-    return (
-        f"{type(solver).__name__}(" + ", ".join(f"{name}={value!r}" for name, value in values.items()) + ")"
-    )
+    return f"{type(solver).__name__}({', '.join(f'{name}={value!r}' for name, value in values.items())})"

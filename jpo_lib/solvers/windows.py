@@ -8,14 +8,13 @@ import time
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer, random_stream
+from jpo_lib.problem import Dataset, InverseProblem, Result, Status, check_integer, random_streams
 from jpo_lib.solvers.devices import check_shares
 from jpo_lib.solvers.lanes import PACK_FACTOR, SMALLEST_BATCH
 from jpo_lib.solvers.lbfgs import quasi_newton
-from jpo_lib.solvers.solver import Solver, for_all_seeds, left_open, stacked
+from jpo_lib.solvers.solver import Solver, left_open, stacked
 
 
 class _Window(NamedTuple):
@@ -66,10 +65,8 @@ class GrowingWindows(Solver):
         if list(self.windows or ()) != sorted(set(self.windows or ())):
             raise ValueError(f"windows: expected growing numbers, got {self.windows}; sort them.")
         if self.solver is not None and not hasattr(self.solver, "stop_when_solved"):
-            raise ValueError(
-                "solver: expected a solver of single problems such as BFGS(), got "
-                f"{type(self.solver).__name__}; pass one of those."
-            )
+            kind = type(self.solver).__name__
+            raise ValueError(f"solver: expected a solver of single problems, got {kind}; BFGS() is one.")
 
     def completed(self, problem, num_problems=None):
         solver = quasi_newton(problem, max_evaluations=40) if self.solver is None else self.solver
@@ -77,22 +74,16 @@ class GrowingWindows(Solver):
         return dataclasses.replace(self, solver=solver)
 
     def run(self, problem: InverseProblem, data, seeds, x0, restarts, mesh) -> Result:
-        if restarts is not None:
-            raise ValueError("restarts: expected None for GrowingWindows, got an array; it draws its own.")
-        count = data.num_problems
-        check_shares(mesh, count, "problems")
-        starts = for_all_seeds("x0", data.x0 if x0 is None else x0, data.x0.shape, len(seeds), data.x0.dtype)
+        check_shares(mesh, data.num_problems, "problems")
         windows = self._windows(problem, data)
-        return stacked([self._one(windows, seed, start, mesh) for seed, start in zip(seeds, starts)], self)
+        return stacked([self._one(windows, *pair, mesh) for pair in zip(seeds, x0, strict=True)], self)
 
     def _windows(self, problem: InverseProblem, data: Dataset) -> list[_Window]:
         length = data.y.shape[1] if data.y.ndim > 1 else 1
         sizes = (length // 2,) if self.windows is None else self.windows
         if problem.window is None or max((0, *sizes)) >= length:
-            raise ValueError(
-                f"windows: expected a problem with windows of less than its {length} entries, got "
-                f"{problem.name!r} and {sizes}; give it `window` or shorten them."
-            )
+            kind = f"a problem with windows of less than its {length} entries"
+            raise ValueError(f"windows: expected {kind}, got {problem.name!r} and {sizes}; shorten them.")
         found = []
         for size in sizes:
             family = problem.window(size)
@@ -105,10 +96,12 @@ class GrowingWindows(Solver):
         begun, compile_seconds = time.perf_counter(), 0.0
         problem, data = windows[-1].problem, windows[-1].data
         count, threshold = data.num_problems, np.asarray(data.threshold)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(random_stream(seed, "restarts"), jnp.arange(count))
-        again = jax.jit(
-            jax.vmap(lambda key, number: problem.draw_restart(jax.random.fold_in(key, number)), (0, None))
-        )
+        keys = random_streams(seed, "restarts", count)
+
+        @jax.jit
+        def again(keys, number):
+            return jax.vmap(lambda key: problem.draw_restart(jax.random.fold_in(key, number)))(keys)
+
         best, loss, spent = np.array(start), np.full(count, np.inf, start.dtype), np.zeros(count)
         seen: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # problems, costs, losses
         for number in range(self.num_starts):
@@ -118,7 +111,7 @@ class GrowingWindows(Solver):
             index = _filled(rows, count, SMALLEST_BATCH if mesh is None else count)
             x = np.asarray(start if number == 0 else again(keys, number - 1))[index]
             for family, known, cost in windows:
-                result = self.solver.run(family, known[index], (seed,), x, None, mesh)
+                result = self.solver.run(family, known[index], (seed,), x[None], None, mesh)
                 compile_seconds += result.compile_seconds
                 x, used = result.x[0], result.num_evaluations[0, : len(rows)]
                 if family is problem:

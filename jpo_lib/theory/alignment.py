@@ -12,6 +12,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import special
 
+from jpo_lib._checks import check_choice
+
 LAWS = ("normal", "cauchy")
 ESTIMATORS = ("sum", "vote")
 TARGET_SLOPE = 10.0  # x_true = 10 gamma, as in the caption of the paper's Figure 2b
@@ -31,27 +33,21 @@ def check_numbers(name, value, zero_allowed=False):
     array = np.asarray(value, dtype=float)
     if not np.all(np.isfinite(array)) or np.any(array < 0) or (not zero_allowed and np.any(array == 0)):
         bound = "at least 0" if zero_allowed else "above 0"
-        raise ValueError(
-            f"{name}: expected finite numbers {bound}, got {value!r}; check how {name} was computed."
-        )
+        raise ValueError(f"{name}: expected finite numbers {bound}, got {value!r}; check its origin.")
     return array
-
-
-def check_one_of(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(
-            f"{name}: expected one of {', '.join(allowed)}, got {value!r}; pass {name}={allowed[0]!r}."
-        )
 
 
 def check_gammas(gammas):
     array = np.asarray(gammas, dtype=float)
     if array.ndim < 1 or array.shape[-1] == 0 or not np.all(np.isfinite(array)):
-        raise ValueError(
-            f"gammas: expected finite numbers of shape (..., n), got shape {array.shape}, all finite: "
-            f"{bool(np.all(np.isfinite(array)))}; pass one identifier for each example."
-        )
+        seen = f"shape {array.shape}, all finite: {bool(np.all(np.isfinite(array)))}"
+        raise ValueError(f"gammas: expected finite numbers (..., n), got {seen}; pass one for each example.")
     return array
+
+
+def check_half_width(value):
+    if not 0 < value <= np.pi / 2:
+        raise ValueError(f"half_width: expected a number in (0, pi/2], got {value!r}; pass half_width=1.0.")
 
 
 # ---------------------------------------------------------------- Theorem 1: noise scaling
@@ -93,7 +89,7 @@ def noise_alignment_expansion(signal_to_noise, dimension, regime):
 
     Source: the book's page of proofs.
     """
-    check_one_of("regime", regime, ("small", "large"))
+    check_choice("regime", regime, ("small", "large"))
     lam = check_numbers("signal_to_noise", signal_to_noise, zero_allowed=regime == "small")
     (d,) = check_counts("dimension", dimension)
     if regime == "large":
@@ -116,9 +112,7 @@ def majority_correct(prob, num_votes):
     """
     p = np.asarray(prob, dtype=float)
     if not np.all((p >= 0) & (p <= 1)):
-        raise ValueError(
-            f"prob: expected probabilities in [0, 1], got {prob!r}; check how prob was computed."
-        )
+        raise ValueError(f"prob: expected probabilities in [0, 1], got {prob!r}; check where they come from.")
     half = (check_counts("num_votes", np.ravel(num_votes), odd=True).reshape(np.shape(num_votes)) + 1) / 2
     return special.betainc(half, half, p)
 
@@ -182,14 +176,11 @@ def landscape_alignment(
 
     Source: Holl & Thuerey (2024), arXiv:2408.08119, Figure 2c,d, for the setting; the proof is ours.
     """
-    check_one_of("estimator", estimator, ESTIMATORS)
-    check_one_of("law", law, LAWS)
+    check_choice("estimator", estimator, ESTIMATORS)
+    check_choice("law", law, LAWS)
     n = check_counts("num_examples", num_examples, odd=estimator == "vote")[:, None]
     sigma = check_numbers("noise_scale", noise_scale)
-    if not 0 < half_width <= np.pi / 2:
-        raise ValueError(
-            f"half_width: expected a number in (0, pi/2], got {half_width!r}; pass half_width=1.0."
-        )
+    check_half_width(half_width)
     x, x_true, weight = _landscape_nodes(float(half_width))
     pull = np.cos(2 * x) * (np.sin(2 * x_true) - np.sin(2 * x))
     right = np.ones_like(x) if noise_only else np.sign(pull * (x_true - x))
@@ -197,12 +188,10 @@ def landscape_alignment(
     single = special.erf(ratio / np.sqrt(2)) if law == "normal" else 2 / np.pi * np.arctan(ratio)
     if estimator == "vote":
         cosine = 2 * majority_correct((1 + single) / 2, n) - 1
+    elif law == "normal":
+        cosine = special.erf(np.sqrt(n / 2) * ratio)
     else:
-        cosine = (
-            special.erf(np.sqrt(n / 2) * ratio)
-            if law == "normal"
-            else np.broadcast_to(single, (len(n), len(x)))
-        )
+        cosine = np.broadcast_to(single, (len(n), len(x)))
     return cosine @ (right * weight)
 
 
@@ -216,10 +205,7 @@ def landscape_limit(half_width=1.0):
 
     Source: Theorem 2.
     """
-    if not 0 < half_width <= np.pi / 2:
-        raise ValueError(
-            f"half_width: expected a number in (0, pi/2], got {half_width!r}; pass half_width=1.0."
-        )
+    check_half_width(half_width)
     return min(1.0, (np.pi / (4 * half_width)) ** 2)
 
 
@@ -253,10 +239,7 @@ def _step(gammas, start=0.0) -> tuple[np.ndarray, np.ndarray]:
     rows = g.reshape(-1, g.shape[-1])
     r = TARGET_SLOPE * rows - np.broadcast_to(start, g.shape).reshape(rows.shape)
     if not np.all(np.any(r != 0, axis=1)):
-        raise ValueError(
-            "gammas: expected a residual 10 gamma - start that is not zero in each draw, got only zeros in "
-            "one; an update has no direction there, so remove that draw."
-        )
+        raise ValueError("gammas: expected 10 gamma - start other than 0, got a draw of zeros; remove it.")
     chunk = max(1, 2**18 // rows.shape[1] ** 2)
     pieces = [
         np.einsum("bij,bj->bi", relu_kernels(rows[i : i + chunk])[0], r[i : i + chunk])
@@ -296,9 +279,8 @@ def sample_network_start(rng, gammas):
     Source: Lee et al. (2018), arXiv:1711.00165.
     """
     covariance = relu_kernels(gammas)[1]
-    root = np.linalg.cholesky(
-        covariance + 1e-10 * np.eye(covariance.shape[-1])
-    )  # neighbours make it near singular
+    # Neighbours make it near singular.
+    root = np.linalg.cholesky(covariance + 1e-10 * np.eye(covariance.shape[-1]))
     return np.einsum("...ij,...j->...i", root, rng.standard_normal(np.shape(gammas)))
 
 
@@ -339,9 +321,8 @@ def _width_terms(r, step, num):
     # angles. Rows are searched at once: angles lie within pi/2 of 0 and each row is moved by 4.
     shift = 4 * np.arange(len(r))[:, None]
     g = r / TARGET_SLOPE
-    place = (
-        np.searchsorted((np.arctan(g) + shift).ravel(), np.arctan(-y / x) + shift) - len(g[0]) * shift // 4
-    )
+    place = np.searchsorted((np.arctan(g) + shift).ravel(), np.arctan(-y / x) + shift)
+    place = place - len(g[0]) * shift // 4
 
     def active(values):
         below = np.concatenate([np.zeros((len(r), 1)), np.cumsum(values, 1)], 1)

@@ -7,15 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jpo_lib.theory.alignment import (
-    ESTIMATORS,
-    LAWS,
-    TARGET_SLOPE,
-    check_counts,
-    check_gammas,
-    check_numbers,
-    check_one_of,
-)
+from jpo_lib._checks import check_choice
+from jpo_lib.theory.alignment import ESTIMATORS, LAWS, TARGET_SLOPE, check_counts, check_gammas, check_numbers
 
 ROUNDING = 1e-6  # resolution of a float32 cosine; no standard error is taken to be smaller
 
@@ -60,12 +53,10 @@ def _landscape_samples(key, noise_scale, half_width, heavy, num_seeds, sizes):
     def one(key):
         key_x, key_noise = jax.random.split(key)
         x, x_true = jax.random.uniform(key_x, (2,), jnp.float32, -half_width, half_width)
-        noise = [
-            draw(key_noise, (max(sizes),), jnp.float32) for draw in (jax.random.normal, jax.random.cauchy)
-        ]
-        y = jnp.sin(2 * x_true) + noise_scale * jnp.where(
-            heavy, noise[1], noise[0]
-        )  # one program for both laws
+        normal = jax.random.normal(key_noise, (max(sizes),), jnp.float32)
+        cauchy = jax.random.cauchy(key_noise, (max(sizes),), jnp.float32)
+        # One program for both laws.
+        y = jnp.sin(2 * x_true) + noise_scale * jnp.where(heavy, cauchy, normal)
         down = -jax.vmap(loss_gradient, (None, 0))(x, y)
         n = jnp.array(sizes)
         updates = jnp.stack([jnp.cumsum(down)[n - 1], jnp.cumsum(jnp.sign(down))[n - 1]])
@@ -84,15 +75,11 @@ def sample_landscape_alignment(key, num_seeds, num_examples, noise_scale, law="n
     Raises:
         ValueError: for bad input.
     """
-    check_one_of("law", law, LAWS)
-    (num_seeds,), sizes = (
-        check_counts("num_seeds", num_seeds),
-        tuple(check_counts("num_examples", num_examples).tolist()),
-    )
-    sigma, half = (
-        jnp.float32(check_numbers("noise_scale", noise_scale)),
-        jnp.float32(check_numbers("half_width", half_width)),
-    )
+    check_choice("law", law, LAWS)
+    (num_seeds,) = check_counts("num_seeds", num_seeds)
+    sizes = tuple(check_counts("num_examples", num_examples).tolist())
+    sigma = jnp.float32(check_numbers("noise_scale", noise_scale))
+    half = jnp.float32(check_numbers("half_width", half_width))
     both = np.asarray(_landscape_samples(key, sigma, half, law == "cauchy", int(num_seeds), sizes))
     return {name: both[:, i] for i, name in enumerate(ESTIMATORS)}
 
@@ -138,23 +125,20 @@ def sample_network_alignment(key, gammas, width, num_examples=None, start="zero"
         ValueError: for bad input.
     """
     g, (m,) = check_gammas(gammas), check_counts("width", width)
-    check_one_of("start", start, ("zero", "random"))
+    check_choice("start", start, ("zero", "random"))
     if g.ndim != 2:
         raise ValueError(f"gammas: expected shape (num_seeds, n), got {g.shape}; add the missing axis.")
     sizes = check_counts("num_examples", g.shape[1] if num_examples is None else num_examples)
     if sizes.max() > g.shape[1]:
-        raise ValueError(
-            f"num_examples: expected at most the {g.shape[1]} gammas of each draw, got {sizes.max()}; "
-            "pass more gammas."
-        )
+        most = f"at most the {g.shape[1]} gammas of each draw"
+        raise ValueError(f"num_examples: expected {most}, got {sizes.max()}; pass more gammas.")
     keep_start, chunks = jnp.float32(start == "random"), []
     for first in range(0, len(g), 1000):  # bounds the memory: 49 MB of weights at width 4096
         rows, columns = g[first : first + 1000], []
         weights = _network_weights(jax.random.fold_in(key, first), len(rows), int(m))
         for n in sizes:
-            padded = 16 * 4 ** max(
-                0, int(np.ceil(np.log2(n / 16) / 2))
-            )  # few shapes, few programs to compile
+            # Few shapes, few programs to compile.
+            padded = 16 * 4 ** max(0, int(np.ceil(np.log2(n / 16) / 2)))
             used = np.pad(rows[:, :n], ((0, 0), (0, padded - n))).astype(np.float32)
             mask = jnp.asarray(np.arange(padded) < n, jnp.float32)
             columns.append(np.asarray(_network_samples(weights, used, mask, keep_start)))
@@ -186,16 +170,10 @@ def agreement(samples, theory, sign_valued=False):
         ValueError: for fewer than two samples or a NaN.
     """
     samples, theory = np.asarray(samples, float), np.asarray(theory, float)
-    if (
-        samples.ndim < 1
-        or len(samples) < 2
-        or not np.all(np.isfinite(samples))
-        or not np.all(np.isfinite(theory))
-    ):
-        raise ValueError(
-            f"samples and theory: expected at least two finite samples, got shape {samples.shape}; "
-            "use more seeds and check for NaN."
-        )
+    finite = np.all(np.isfinite(samples)) and np.all(np.isfinite(theory))
+    if samples.ndim < 1 or len(samples) < 2 or not finite:
+        seen = f"shape {samples.shape}, all finite: {bool(finite)}"
+        raise ValueError(f"samples, theory: expected two or more finite samples, got {seen}; add seeds.")
     root = np.sqrt(len(samples))
     expected = theory.mean(0) if theory.ndim == samples.ndim else theory
     difference = samples - theory
