@@ -76,7 +76,8 @@ def sentence(text: str | None) -> str:
 
 def effect(found: Item) -> str:
     """An effect with its interval, and what is to be said of it."""
-    parts = [] if found["effect"] is None else [with_interval(found["effect"], found["interval"])]
+    known = found["effect"] not in (None, "not known")
+    parts = [with_interval(found["effect"], found["interval"])] if known else []
     return ": ".join([*parts, *filter(None, [found.get("words")])])
 
 
