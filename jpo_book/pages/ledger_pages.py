@@ -76,8 +76,8 @@ def sentence(text: str | None) -> str:
 
 def effect(found: Item) -> str:
     """An effect with its interval, and what is to be said of it."""
-    known = found["effect"] not in (None, "not known")
-    parts = [with_interval(found["effect"], found["interval"])] if known else []
+    interval = None if found["effect"] == "not known" else found["interval"]
+    parts = [] if found["effect"] is None else [with_interval(found["effect"], interval)]
     return ": ".join([*parts, *filter(None, [found.get("words")])])
 
 
