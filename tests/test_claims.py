@@ -6,10 +6,13 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
+from conftest import ROOT
 
 from jpo_book import names
 from jpo_book.analysis import claims, resample
 from jpo_book.pages import ledger
+
+ORDER = ["planned", "out of budget", "not reproduced", "partly", "reproduced"]  # from nothing to the best
 
 
 def results(refined, single, bfgs, runs=6, problems=100):
@@ -72,7 +75,6 @@ def test_the_verdict_moves_with_the_results():
 def test_no_verdict_gets_better_where_an_experiment_is_left_out(claim):
     """Every state of the experiments: for the claim, not for it, with too few seeds, not computed."""
     problems = list(names.EXPERIMENTS)[: 3 if claim == "C3" else 4]
-    order = ["planned", "out of budget", "not reproduced", "partly", "reproduced"]
     better = resample.Estimate(9.0, 5.0, 12.0, 9.0), resample.Estimate(-1.0, -2.0, 0.0, -1.0)
     common = {"baseline": "", "words": None}
     states = [
@@ -84,8 +86,41 @@ def test_no_verdict_gets_better_where_an_experiment_is_left_out(claim):
         full = claims.over_experiments(claim, problems, judged)
         for out in judged:
             rest = claims.over_experiments(claim, problems, {p: s for p, s in judged.items() if p != out})
-            assert order.index(rest["verdict"]) <= order.index(full["verdict"])
+            assert ORDER.index(rest["verdict"]) <= ORDER.index(full["verdict"])
             assert rest.get("by_experiment") is None or rest["by_experiment"][out]["words"] == "not computed"
+
+
+def test_no_verdict_on_the_reference_results_gets_better_without_the_results_of_an_experiment(monkeypatch):
+    def remember(function, key):
+        known = {}
+
+        def remembered(*arguments):
+            if key(*arguments) not in known:
+                known[key(*arguments)] = function(*arguments)
+            return known[key(*arguments)]
+
+        return remembered
+
+    for name in ("judge_advantage", "judge_growth", "judge_cost"):
+        monkeypatch.setattr(claims, name, remember(getattr(claims, name), lambda _, joint: id(joint)))
+    monkeypatch.setattr(
+        claims, "judge_theory", lambda _: {"id": "C4", "verdict": "planned"}
+    )  # has no experiments
+    load = remember(claims.load_study, lambda _root, _record, study: study)
+    monkeypatch.setattr(claims, "load_study", load)
+    full = {v["id"]: v for v in claims.verdicts(ROOT, "paper")}
+    assert full["C1"]["verdict"] != "planned" and full["C5"]["verdict"] != "planned"
+    for problem in names.EXPERIMENTS:
+
+        def without(root, record, study, out=problem):
+            return None if study.startswith(out) else load(root, record, study)
+
+        monkeypatch.setattr(claims, "load_study", without)
+        for found in claims.verdicts(ROOT, "paper"):
+            assert ORDER.index(found["verdict"]) <= ORDER.index(full[found["id"]]["verdict"])
+            if problem in found.get("by_experiment", {}):
+                assert found["by_experiment"][problem]["words"] == "not computed"
+                assert "Not computed: " in found["note"]
 
 
 def test_without_executed_pages_everything_is_planned(tmp_path):

@@ -34,7 +34,7 @@ def estimate_of_mean(values: xr.DataArray) -> Estimate:
     """`mean` of a quantity (data_seed, network_seed, problem) of which some are missing;
     not known for fewer than two problems."""
     count = int(values.mean("network_seed").notnull().sum())
-    return mean(values) if count > 1 else Estimate(np.nan, -1.0, 1.0)
+    return mean(values) if count > 1 else Estimate(np.nan, -1.0, 1.0, np.nan)
 
 
 def late_unsolved(runs: xr.Dataset, name: str) -> xr.DataArray:
@@ -64,10 +64,10 @@ def _estimate(draws: np.ndarray, count: int) -> Estimate:
     """
     found = estimate(draws, count=count)
     if np.isnan(found.value):
-        return Estimate(np.nan, -1.0, 1.0, count=count)
+        return Estimate(np.nan, -1.0, 1.0, np.nan, count)
     ends = np.array([found.low, found.high])
     ends = np.clip([*ends, *(2 * found.value - ends)], -1, 1)
-    return Estimate(found.value, float(ends.min()), float(ends.max()), count=count)
+    return Estimate(found.value, float(ends.min()), float(ends.max()), found.value, count)
 
 
 def rank_correlation(first, second, groups=None) -> float:

@@ -180,10 +180,11 @@ def over_experiments(
     counted = [p for p in run if p not in scarce]
     supporting = sum(judged[p]["found"].low > rules.THRESHOLDS[claim] for p in counted)
     least = min(counted or run, key=lambda p: judged[p]["found"].value)
+    done = "judged" if counted else "run"
     which = (
-        "This is the smallest of the experiments judged, that of"
+        f"This is the smallest of the experiments {done}, that of"
         if len(counted or run) > 1
-        else "It is that of the only experiment judged so far,"
+        else f"It is that of the only experiment {done},"
     )
     note = f"The effect is {rules.EFFECTS[claim]}. {which} {titles([least])}."
     if missing:

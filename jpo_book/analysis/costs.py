@@ -71,9 +71,10 @@ def cost(study: xr.Dataset, fraction: float, training: xr.DataArray | float = 0.
 
 def of_each_size(joint: xr.Dataset, method: str | None = None) -> list[tuple[xr.Dataset, xr.DataArray]]:
     """`refined_and_training` for each n."""
-    parts = refined_and_training(joint, method)
+    refined, training = refined_and_training(joint, method)
     return [
-        tuple(part.isel(group_size=k, drop=True) for part in parts) for k in range(joint.sizes["group_size"])
+        (refined.isel(group_size=k, drop=True), training.isel(group_size=k, drop=True))
+        for k in range(joint.sizes["group_size"])
     ]
 
 
@@ -115,7 +116,7 @@ def crossing(joint: xr.Dataset, opponent: xr.Dataset, fraction: float, method: s
     found = (cost_draws(one, fraction, training, *draws) for one, training in of_each_size(joint, method))
     curves = np.transpose([np.where(reached, costs, np.inf) for costs, reached in found])
     if not known[0] and np.isinf(curves[0]).all():
-        return Estimate(np.nan, np.nan, np.nan)
+        return Estimate(np.nan, np.nan, np.nan, np.nan)
     lower, upper = (
         np.array([falls_below(sizes, *pair)[end] for pair in zip(curves, bounds, strict=True)])
         for end, bounds in enumerate((np.where(known, limits, np.inf), limits))

@@ -35,14 +35,14 @@ class Estimate:
         value: of the sample; the lower end where it is only known to lie in a range, such as the cost of what
             was never solved.
         low, high: the interval.
-        upper: the upper end of the range of the value; the value itself when None.
+        upper: the upper end of that range; else the value itself.
         count: how many points or pairs it rests on, where that is told.
     """
 
     value: float
     low: float
     high: float
-    upper: float | None = None
+    upper: float
     count: int = 0
 
     @property
@@ -122,7 +122,7 @@ def estimate(lower: np.ndarray, upper: np.ndarray | None = None, count: int = 0)
     """
     upper = lower if upper is None else upper
     if np.isnan(lower[0]):
-        return Estimate(np.nan, -np.inf, np.inf, count=count)
+        return Estimate(np.nan, -np.inf, np.inf, np.nan, count)
     low = np.nanpercentile(lower[1:], 2.5, method="lower")
     high = np.nanpercentile(upper[1:], 97.5, method="higher")
     return Estimate(float(lower[0]), float(low), float(high), float(upper[0]), count)

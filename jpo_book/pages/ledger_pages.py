@@ -76,7 +76,8 @@ def sentence(text: str | None) -> str:
 
 def effect(found: Item) -> str:
     """An effect with its interval, and what is to be said of it."""
-    parts = [] if found["effect"] is None else [with_interval(found["effect"], found["interval"])]
+    interval = None if found["effect"] == "not known" else found["interval"]
+    parts = [] if found["effect"] is None else [with_interval(found["effect"], interval)]
     return ": ".join([*parts, *filter(None, [found.get("words")])])
 
 

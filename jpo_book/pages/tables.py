@@ -9,10 +9,11 @@ import numpy as np
 import xarray as xr
 
 from jpo_book.analysis.costs import cost, of_each_size, refined_method
-from jpo_book.analysis.resample import Estimate, rate
+from jpo_book.analysis.resample import Estimate, mean, rate
+from jpo_book.analysis.rules import side_of_margin
 from jpo_book.figures import csv_text
 from jpo_book.names import METHODS
-from jpo_book.words import percent, unbroken, with_interval
+from jpo_book.words import difference_with_interval, percent, unbroken, with_interval
 from jpo_lib.metrics import outcome
 
 
@@ -32,6 +33,14 @@ def comparison(study: xr.Dataset, reference: xr.Dataset) -> Comparison:
     arrays = xr.broadcast(study.loss, study.solved, reference.loss, reference.solved)
     signs = arrays[0].copy(data=outcome(*arrays))
     return Comparison(*map(rate, (signs > 0, signs == 0, signs < 0, study.solved, reference.solved)))
+
+
+def change(before: xr.Dataset, after: xr.Dataset) -> tuple[str, str]:
+    """Solved rate of one method minus that of another on the same problems, with its interval; and whether it
+    "rises", "falls" or "does not clearly change", by the margin of the rules."""
+    found = mean(after.solved.astype(float) - before.solved)
+    words = {1: "rises", -1: "falls", 0: "does not clearly change"}
+    return difference_with_interval(found), words[side_of_margin(*found.interval)]
 
 
 def markdown_table(
