@@ -15,13 +15,40 @@ from scipy import ndimage
 
 import jpo_lib as jpo
 from jpo_lib.networks.energy_centroid import EnergyCentroid1D
-from jpo_lib.theory.smoothing import joint_descent, wave_packet_slope
+from jpo_lib.theory.smoothing import (
+    SlopeMoments,
+    joint_descent,
+    ripple_slope,
+    sign_bounds,
+    sign_probability,
+    slope_moments,
+    wave_packet_slope,
+)
 
 NUM_PROBLEMS = 64
 PERIOD = 2 * np.pi  # valleys of the loss lie about that far apart
 MIDDLE, DEVIATION = 32.0, 16 / np.sqrt(3)  # of the prior of a wave packet's centre, radians
-STEP, NUM_STEPS = 0.1, 800  # of the descent; the largest curvature of the loss is about 8.4
+STEP, NUM_STEPS = 0.15, 400  # of the descent; the largest curvature of the loss is about 8.4
 GOOD = 0.9  # share of problems that must end in the right valley
+SIZES = 4 ** np.arange(5)
+SPREADS, SHIFT = (1.0, 2.0, 3.0), 1.0  # of the errors of wave packets, radians
+RIPPLES, RIPPLE_SHIFT = ((0.5, 0.3, 0.2), (3.0, 7.0, 13.0)), 0.3  # amplitudes and frequencies on d^2 / 2
+
+
+class SlopeSigns(NamedTuple):
+    """How often the mean of n slopes has the sign of their expectation, for n in `SIZES`."""
+
+    moments: SlopeMoments
+    measured: np.ndarray  # shape (number of n,)
+    standard_error: np.ndarray  # by the probability of theory
+    predicted: np.ndarray
+    low: np.ndarray  # proven bounds
+    high: np.ndarray
+
+    @property
+    def z(self) -> np.ndarray:
+        """measured minus predicted, in standard errors."""
+        return (self.measured - self.predicted) / self.standard_error
 
 
 class SharedErrors(eqx.Module):
@@ -41,9 +68,32 @@ class SharedErrors(eqx.Module):
         return (centre + spread * (centre - MIDDLE) / DEVIATION + shift)[None]
 
 
-def grid(reach: tuple[float, float] = (4.0, 5.0), num: int = 17) -> np.ndarray:
-    """Starts (s, b) on |s| <= reach[0], |b| <= reach[1], shape (num, num, 2), radians."""
-    axes = (np.linspace(-end, end, num) for end in reach)
+def slopes_of(name: str, shape, rng: np.random.Generator) -> np.ndarray:
+    """Draws of g: "quadratic", "ripples" (phases drawn for each problem), or "spread s" for wave packets with
+    normal errors of deviation s."""
+    if name == "ripples":
+        return ripple_slope(np.full(shape, RIPPLE_SHIFT), *RIPPLES, rng.uniform(0, 2 * np.pi, (*shape, 3)))
+    if name == "quadratic":
+        return 0.2 + rng.standard_normal(shape)
+    return wave_packet_slope(SHIFT + float(name.split()[1]) * rng.standard_normal(shape))
+
+
+def sign_of_slope(name: str, num_draws: int = 10_000, seed: int = 0) -> SlopeSigns:
+    """Draws of n slopes beside the normal law of Theorem 5 and its bounds. The moments are those of as many
+    draws as are made, with the exact mean."""
+    g = slopes_of(name, (num_draws, SIZES[-1]), np.random.default_rng(seed))
+    exact = {"ripples": RIPPLE_SHIFT, "quadratic": 0.2}
+    mean = exact[name] if name in exact else wave_packet_slope(SHIFT, float(name.split()[1]))
+    moments = slope_moments(g.ravel())._replace(mean=mean)
+    measured = np.mean(np.sign(np.cumsum(g, 1)[:, SIZES - 1]) == np.sign(mean), axis=0)
+    chance_right = sign_probability(SIZES, mean, moments.deviation)
+    error = np.sqrt(np.maximum(chance_right * (1 - chance_right), 1 / num_draws) / num_draws)
+    return SlopeSigns(moments, measured, error, chance_right, *sign_bounds(SIZES, *moments[:3]))
+
+
+def grid(num: int, spreads=(-4.0, 4.0), shifts=(-5.0, 5.0)) -> np.ndarray:
+    """Starts (s, b) on evenly spaced spreads and shifts, shape (num, num, 2), radians."""
+    axes = (np.linspace(*ends, num) for ends in (spreads, shifts))
     return np.stack(np.meshgrid(*axes, indexing="ij"), -1)
 
 
@@ -79,7 +129,7 @@ def predicted(starts, x_true=None, rest=0.0) -> np.ndarray:
 def measured(starts, seed: int = 0, num_problems: int = NUM_PROBLEMS) -> tuple[np.ndarray, np.ndarray]:
     """The same, by `jpo.JointOptimization` on `jpo.wave_packet` without noise: a network `SharedErrors` for
     each start, plain gradient descent. Also the solutions of the problems."""
-    problem = jpo.wave_packet(noise=0.0, num_points=128)
+    problem = jpo.wave_packet(noise=0.0, num_points=64)
     one = problem.sample_dataset(num_problems=num_problems, seed=seed)
     flat = np.asarray(starts, np.float32).reshape(-1, 2)
     data = one[np.tile(np.arange(num_problems), len(flat))]
@@ -89,8 +139,8 @@ def measured(starts, seed: int = 0, num_problems: int = NUM_PROBLEMS) -> tuple[n
     solver = jpo.JointOptimization(
         group_size=num_problems,
         network=lambda key: SharedErrors(jnp.zeros(()), jnp.zeros(())),
-        # The loss of 128 samples is half that of `wave_packet_loss`.
-        learning_rate=2 * STEP,
+        learning_rate=4
+        * STEP,  # a sum over 64 samples is a quarter of `wave_packet_loss`, which has four a radian
         num_steps=NUM_STEPS,
         optimizer="sgd",
         final_rate=1.0,
