@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, optimize
 
 import jpo_lib as jpo
 from jpo_lib.networks.energy_centroid import EnergyCentroid1D
@@ -22,6 +22,7 @@ from jpo_lib.theory.smoothing import (
     sign_bounds,
     sign_probability,
     slope_moments,
+    wave_packet_loss,
     wave_packet_slope,
 )
 
@@ -160,6 +161,27 @@ def chance(starts, num_sets: int, num_problems: int = NUM_PROBLEMS, seed: int = 
     """Share of sets of n problems, drawn anew, for which a start is predicted to be good."""
     draws = np.random.default_rng(seed).uniform(-1, 1, (num_sets, num_problems)) * np.sqrt(3)
     return np.mean([predicted(starts, MIDDLE + DEVIATION * z) for z in draws], axis=0)
+
+
+class Trap(NamedTuple):
+    """A valley of the expected loss in (s, b) that is no solution, and the way out of it."""
+
+    place: np.ndarray  # (s, b), radians
+    saddle: np.ndarray  # (s, b) of the saddle between it and the solution, radians
+    barrier: float  # mean loss on the saddle minus that in the trap, unit of the loss
+    deviation: float  # of that difference from problem to problem, unit of the loss
+
+
+def trap() -> Trap:
+    """The trap nearest to the solution: errors that reach over two valleys of the loss."""
+    f, weights = features()
+    place, errors = joint_descent(
+        wave_packet_slope, f, (3.0, 3.0), weights, step=STEP, num_steps=20 * NUM_STEPS
+    )
+    saddle = optimize.root(lambda p: (weights * wave_packet_slope(f @ p)) @ f, 0.85 * place).x
+    climb = wave_packet_loss(f @ saddle) - wave_packet_loss(errors)
+    barrier = weights @ climb
+    return Trap(place, saddle, float(barrier), float(np.sqrt(weights @ (climb - barrier) ** 2)))
 
 
 class NetworkPaths(NamedTuple):

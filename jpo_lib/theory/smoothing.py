@@ -84,7 +84,8 @@ def sign_bounds(num_problems, mean, deviation, third, width=np.inf):
     Raises:
         ValueError: as sign_probability.
 
-    Source: Shevtsova (2011), arXiv:1111.6554, for the constant; Hoeffding (1963), doi:10.2307/2282952.
+    Source: Shevtsova (2011), arXiv:1111.6554, for the constant; Hoeffding (1963),
+    doi:10.1080/01621459.1963.10500830.
     """
     normal = sign_probability(num_problems, mean, deviation)
     squared = np.asarray(num_problems) * np.asarray(mean, float) ** 2
