@@ -17,6 +17,7 @@ import jpo_lib as jpo
 from jpo_lib.networks.energy_centroid import EnergyCentroid1D
 from jpo_lib.theory.smoothing import (
     SlopeMoments,
+    clipping_efficiency,
     joint_descent,
     ripple_slope,
     sign_bounds,
@@ -192,13 +193,13 @@ class NetworkPaths(NamedTuple):
     predicted: np.ndarray  # whether the descent of spread and shift does, from the errors at the start, (G,)
 
 
-def network_paths(num_networks: int, num_steps: int, learning_rate: float, seed: int = 0) -> NetworkPaths:
+def network_paths(num_networks: int, num_steps: int, seed: int = 0) -> NetworkPaths:
     """Train `EnergyCentroid1D` on noisy wave packets, with Adam, and with the plain centre of mass (contrast
     1), whose errors are wide at the start: noise pulls it towards the middle.
 
     Arguments:
         num_networks: G; each solves the same 64 problems.
-        num_steps, learning_rate: of the training.
+        num_steps: of the training; fewer steps are longer.
         seed: of the problems and of the networks.
     """
     problem = jpo.wave_packet()
@@ -207,7 +208,7 @@ def network_paths(num_networks: int, num_steps: int, learning_rate: float, seed:
         group_size=NUM_PROBLEMS,
         network=lambda key: EnergyCentroid1D(key, num_points=256, extent=2 * MIDDLE, contrast=1.0),
         num_steps=num_steps,
-        learning_rate=learning_rate,
+        learning_rate=0.4 / num_steps,
         num_recorded=min(num_steps, 40),
     )
     data = one[np.tile(np.arange(NUM_PROBLEMS), num_networks)]
@@ -219,3 +220,69 @@ def network_paths(num_networks: int, num_steps: int, learning_rate: float, seed:
     rest = errors[:, 0] - paths[:, 0] @ f.T
     foreseen = [predicted(start, x_true, part) for start, part in zip(paths[:, 0], rest, strict=True)]
     return NetworkPaths(paths, share_right(errors[:, -1]) >= GOOD, np.array(foreseen))
+
+
+class Work(NamedTuple):
+    """How much is computed."""
+
+    grid: int  # starts along each side of a map
+    data_sets: int
+    drawn_sets: int  # behind each shade of the map of chances
+    networks: int
+    num_steps: int  # of their training
+
+
+WORK = {"smoke": Work(7, 1, 4, 4, 60), "laptop": Work(11, 2, 20, 24, 200), "paper": Work(17, 4, 40, 48, 400)}
+
+
+class Smoothed(NamedTuple):
+    """What the page on alignment shows of Theorem 5."""
+
+    signs: dict[str, SlopeSigns]
+    starts: np.ndarray  # (m, m, 2)
+    infinite: np.ndarray  # predicted for n -> infinity, (m, m)
+    predicted: np.ndarray  # predicted for the problems of each data set, (data sets, m, m)
+    measured: np.ndarray  # (data sets, m, m)
+    wide: np.ndarray  # starts around those of the networks, (m, m, 2)
+    chance: np.ndarray  # (m, m)
+    networks: NetworkPaths
+    trap: Trap
+    held: float  # share of drawn sets of problems that the trap holds
+    clipped: dict[float, float]  # efficiency for ripples by the limit in deviations
+
+    @property
+    def farthest(self) -> int:
+        """The data set whose measured map differs most from that of infinitely many problems."""
+        return int(np.argmax(np.mean(self.measured != self.infinite, axis=(1, 2))))
+
+    def agreement(self, predicted) -> np.ndarray:
+        """Share of the decided cells whose measurement is as predicted, for each data set."""
+        maps = np.broadcast_to(predicted, self.measured.shape)
+        return np.array([np.mean((p == m)[decided(p)]) for p, m in zip(maps, self.measured, strict=True)])
+
+
+def smoothed(profile: str, seed: int = 0) -> Smoothed:
+    """Everything on the smoothed landscape, for the page on alignment.
+
+    Arguments:
+        profile: decides how much is computed, see `WORK`.
+        seed: of the first data set, the networks and all draws.
+    """
+    work = WORK.get(profile, WORK["laptop"])
+    starts, wide = grid(work.grid), grid(work.grid, (-6.0, 2.0), (-4.0, 4.0))
+    maps = [measured(starts, seed + k) for k in range(work.data_sets)]
+    rng, hole = np.random.default_rng(seed), trap()
+    ripples = slopes_of("ripples", (200_000,), rng) - RIPPLE_SHIFT
+    return Smoothed(
+        {name: sign_of_slope(name, seed=seed) for name in (*(f"spread {s:g}" for s in SPREADS), "ripples")},
+        starts,
+        predicted(starts),
+        np.array([predicted(starts, x_true) for _, x_true in maps]),
+        np.array([good for good, _ in maps]),
+        wide,
+        chance(wide, work.drawn_sets, seed=seed),
+        network_paths(work.networks, work.num_steps, seed),
+        hole,
+        1 - float(chance(hole.place, 100, seed=seed)),
+        {c: float(clipping_efficiency(ripples, c * ripples.std())) for c in (0.02, 0.5, 1.0)},
+    )
