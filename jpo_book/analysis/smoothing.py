@@ -64,6 +64,7 @@ class SharedErrors(eqx.Module):
 
     def __call__(self, y, context=None, identifier=None):
         del context
+        assert identifier is not None
         energy = jnp.square(y)
         centre = energy @ jnp.arange(len(y)) / energy.sum() * (2 * MIDDLE / len(y))
         spread, shift = self.spread + identifier[0], self.shift + identifier[1]
@@ -81,12 +82,13 @@ def slopes_of(name: str, shape, rng: np.random.Generator) -> np.ndarray:
 
 
 def sign_of_slope(name: str, num_draws: int = 10_000, seed: int = 0) -> SlopeSigns:
-    """Draws of n slopes beside the normal law of Theorem 5 and its bounds. The moments are those of as many
-    draws as are made, with the exact mean."""
-    g = slopes_of(name, (num_draws, SIZES[-1]), np.random.default_rng(seed))
+    """Draws of n slopes beside the normal law of Theorem 5 and its bounds. Their mean is exact, the other
+    moments come from draws of their own."""
+    rng = np.random.default_rng(seed)
+    g = slopes_of(name, (num_draws, SIZES[-1]), rng)
     exact = {"ripples": RIPPLE_SHIFT, "quadratic": 0.2}
     mean = exact[name] if name in exact else wave_packet_slope(SHIFT, float(name.split()[1]))
-    moments = slope_moments(g.ravel())._replace(mean=mean)
+    moments = slope_moments(slopes_of(name, (1_000_000,), rng))._replace(mean=mean)
     measured = np.mean(np.sign(np.cumsum(g, 1)[:, SIZES - 1]) == np.sign(mean), axis=0)
     chance_right = sign_probability(SIZES, mean, moments.deviation)
     error = np.sqrt(np.maximum(chance_right * (1 - chance_right), 1 / num_draws) / num_draws)
@@ -95,7 +97,7 @@ def sign_of_slope(name: str, num_draws: int = 10_000, seed: int = 0) -> SlopeSig
 
 def grid(num: int, spreads=(-4.0, 4.0), shifts=(-5.0, 5.0)) -> np.ndarray:
     """Starts (s, b) on evenly spaced spreads and shifts, shape (num, num, 2), radians."""
-    axes = (np.linspace(*ends, num) for ends in (spreads, shifts))
+    axes = (np.linspace(low, high, num) for low, high in (spreads, shifts))
     return np.stack(np.meshgrid(*axes, indexing="ij"), -1)
 
 

@@ -31,7 +31,7 @@ def plot_slope_signs(ax, found: Mapping[str, SlopeSigns]) -> None:
         ax.plot(smooth, sign_probability(smooth, *signs.moments[:2]), color=PREDICTED, zorder=1)
         ax.plot(SIZES, signs.measured, marker, color=DRAWN, markersize=5)
         label = f"$s = {float(name.split()[1]):g}$" if name.startswith("spread") else name
-        at = max(1, np.searchsorted(signs.predicted[:-1], 0.8))
+        at = np.clip(np.searchsorted(signs.predicted, 0.8), 1, len(SIZES) - 2)
         ax.annotate(label, (SIZES[at], signs.predicted[at]), (7, -9), textcoords="offset points", fontsize=8)
     ax.set_xscale("log", base=4)
     ax.set_xticks(SIZES, [str(n) for n in SIZES])
@@ -42,6 +42,7 @@ def plot_slope_signs(ax, found: Mapping[str, SlopeSigns]) -> None:
 def _map_axes(ax) -> None:
     ax.axhline(0.0, color="#bbbbbb", linewidth=0.6, zorder=0)
     ax.set(xlabel="spread $s$ (radians)", ylabel="shift $b$ (radians)")
+    ax.margins(0.04)
     ax.grid(False)
 
 

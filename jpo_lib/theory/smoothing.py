@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 from jpo_lib.theory.alignment import check_counts, check_numbers
@@ -47,7 +48,7 @@ def slope_moments(slopes, weights=None) -> SlopeMoments:
         return SlopeMoments(mean, deviation, third, signed / deviation**3)
 
 
-def sign_probability(num_problems, mean, deviation, skewness=0.0):
+def sign_probability(num_problems, mean, deviation, skewness: ArrayLike = 0.0):
     """P = Phi(t) + kappa (t^2 - 1) exp(-t^2/2) / (6 sqrt(2 pi n)),  t = sqrt(n) |mu| / sigma   (Theorem 5).
 
     The chance that the mean of n slopes has the sign of mu. The first term is the normal law, the second the
@@ -130,7 +131,7 @@ def clipping_efficiency(noise, limit):
 
 
 # ---------------------------------------------------------------- landscapes, smoothed in closed form
-def wave_packet_loss(distance, spread=0.0, width=3.0, rate=4.0):
+def wave_packet_loss(distance, spread: ArrayLike = 0.0, width=3.0, rate=4.0):
     """E[l(d + s xi)], xi ~ N(0, 1), l(d) = C(0) - C(d),  C(d) = r sqrt(pi/8) w exp(-d^2/(2 w^2)) (cos d -
     exp(-w^2/2)): the loss of a wave packet without noise, smoothed by errors of deviation s.
 
@@ -153,7 +154,7 @@ def wave_packet_loss(distance, spread=0.0, width=3.0, rate=4.0):
     return top * -np.expm1(-(width**2) / 2) - top * np.sqrt(q) * np.exp(-(d**2) / (2 * total)) * wave
 
 
-def wave_packet_slope(distance, spread=0.0, width=3.0, rate=4.0):
+def wave_packet_slope(distance, spread: ArrayLike = 0.0, width=3.0, rate=4.0):
     """d/dd of `wave_packet_loss`: E[l'(d + s xi)], the shared slope at the shift d.
 
     Arguments: as there.
