@@ -207,16 +207,17 @@ def test_the_predicted_set_of_good_starts_is_the_measured_one(trained):
     starts, measured, x_true = trained
     predicted = evidence.predicted(starts, x_true)
     decided = evidence.decided(predicted)
-    assert np.mean((predicted == measured)[decided]) >= 0.9
+    assert evidence.agreement(predicted, measured[None]) >= 0.9
     assert np.sum(predicted[decided]) >= 10 and np.sum(~predicted[decided]) >= 10
 
 
 def test_infinitely_many_problems_have_a_smaller_set(trained):
-    """A lower bound of a kind: what is good for n -> infinity is good for these 64, but not the reverse."""
+    """A lower bound of a kind: for sets of 64 problems most of it is good, and more besides."""
     starts, measured, _ = trained
-    infinite = evidence.predicted(starts)
-    assert np.mean(measured[infinite]) >= 0.9
-    assert np.sum(measured) >= 1.3 * np.sum(infinite)
+    infinite, drawn = evidence.predicted(starts), evidence.drawn_sets(starts, 24, seed=6)
+    assert np.mean(drawn[:, infinite]) >= 0.9
+    assert np.mean(drawn.sum((1, 2))) >= 1.1 * np.sum(infinite)
+    assert np.sum(measured) >= 1.3 * np.sum(infinite)  # these 64 are a set for which the limit is far off
 
 
 def test_a_shallow_trap_holds_as_often_as_its_barrier_stands():

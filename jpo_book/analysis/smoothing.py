@@ -160,10 +160,16 @@ def decided(good: np.ndarray) -> np.ndarray:
     return alike & np.pad(np.ones(np.subtract(good.shape, 2), bool), 1)
 
 
-def chance(starts, num_sets: int, num_problems: int = NUM_PROBLEMS, seed: int = 0) -> np.ndarray:
-    """Share of sets of n problems, drawn anew, for which a start is predicted to be good."""
+def drawn_sets(starts, num_sets: int, num_problems: int = NUM_PROBLEMS, seed: int = 0) -> np.ndarray:
+    """The predicted maps of sets of n problems that are drawn anew, shape (number of sets, ...)."""
     draws = np.random.default_rng(seed).uniform(-1, 1, (num_sets, num_problems)) * np.sqrt(3)
-    return np.mean([predicted(starts, MIDDLE + DEVIATION * z) for z in draws], axis=0)
+    return np.array([predicted(starts, MIDDLE + DEVIATION * z) for z in draws])
+
+
+def agreement(predicted, measured) -> np.ndarray:
+    """Share of the decided cells of a predicted map that are measured as predicted, for each measured map."""
+    pairs = zip(np.broadcast_to(predicted, np.shape(measured)), measured, strict=True)
+    return np.array([np.mean((p == m)[decided(p)]) for p, m in pairs])
 
 
 class Trap(NamedTuple):
@@ -234,7 +240,7 @@ class Work(NamedTuple):
     num_steps: int  # of their training
 
 
-WORK = {"smoke": Work(7, 1, 4, 4, 60), "laptop": Work(11, 2, 20, 24, 200), "paper": Work(17, 4, 40, 48, 400)}
+WORK = {"smoke": Work(7, 1, 4, 4, 60), "laptop": Work(11, 3, 20, 24, 200), "paper": Work(17, 4, 40, 48, 400)}
 
 
 class Smoothed(NamedTuple):
@@ -245,6 +251,7 @@ class Smoothed(NamedTuple):
     infinite: np.ndarray  # predicted for n -> infinity, (m, m)
     predicted: np.ndarray  # predicted for the problems of each data set, (data sets, m, m)
     measured: np.ndarray  # (data sets, m, m)
+    drawn: np.ndarray  # predicted for sets of problems drawn anew, (sets, m, m)
     wide: np.ndarray  # starts around those of the networks, (m, m, 2)
     chance: np.ndarray  # (m, m)
     networks: NetworkPaths
@@ -256,11 +263,6 @@ class Smoothed(NamedTuple):
     def farthest(self) -> int:
         """The data set whose measured map differs most from that of infinitely many problems."""
         return int(np.argmax(np.mean(self.measured != self.infinite, axis=(1, 2))))
-
-    def agreement(self, predicted) -> np.ndarray:
-        """Share of the decided cells whose measurement is as predicted, for each data set."""
-        maps = np.broadcast_to(predicted, self.measured.shape)
-        return np.array([np.mean((p == m)[decided(p)]) for p, m in zip(maps, self.measured, strict=True)])
 
 
 def smoothed(profile: str, seed: int = 0) -> Smoothed:
@@ -281,10 +283,11 @@ def smoothed(profile: str, seed: int = 0) -> Smoothed:
         predicted(starts),
         np.array([predicted(starts, x_true) for _, x_true in maps]),
         np.array([good for good, _ in maps]),
+        drawn_sets(starts, work.drawn_sets, seed=seed),
         wide,
-        chance(wide, work.drawn_sets, seed=seed),
+        drawn_sets(wide, work.drawn_sets, seed=seed).mean(0),
         network_paths(work.networks, work.num_steps, seed),
         hole,
-        1 - float(chance(hole.place, 100, seed=seed)),
+        1 - float(drawn_sets(hole.place, 100, seed=seed).mean()),
         {c: float(clipping_efficiency(ripples, c * ripples.std())) for c in (0.02, 0.5, 1.0)},
     )

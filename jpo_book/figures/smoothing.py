@@ -42,7 +42,6 @@ def plot_slope_signs(ax, found: Mapping[str, SlopeSigns]) -> None:
 def _map_axes(ax) -> None:
     ax.axhline(0.0, color="#bbbbbb", linewidth=0.6, zorder=0)
     ax.set(xlabel="spread $s$ (radians)", ylabel="shift $b$ (radians)")
-    ax.margins(0.04)
     ax.grid(False)
 
 
@@ -55,11 +54,13 @@ def plot_good_starts(ax, starts, predicted, infinite, measured) -> None:
         predicted, infinite, measured: truth values, shape (m, m).
     """
     s, b = starts[:, 0, 0], starts[0, :, 1]
-    ax.contourf(s, b, predicted.T.astype(float), [0.5, 1.5], colors=["#f6c6d8"])
+    ax.pcolormesh(s, b, np.where(predicted, 0.25, np.nan).T, cmap="RdPu", vmin=0, vmax=1, shading="nearest")
     ax.contour(s, b, infinite.T.astype(float), [0.5], colors=["#555555"], linestyles="--", linewidths=1.2)
     for good, look in ((True, {"marker": "o", "s": 7}), (False, {"marker": "x", "s": 7, "linewidth": 0.6})):
         ax.scatter(*starts[measured == good].T, color=DRAWN if good else "#8a8a8a", **look)
     _map_axes(ax)
+    half = (s[1] - s[0]) / 2, (b[1] - b[0]) / 2
+    ax.set(xlim=(s[0] - half[0], s[-1] + half[0]), ylim=(b[0] - half[1], b[-1] + half[1]))
 
 
 def plot_network_paths(ax, starts, chance, found: NetworkPaths) -> None:
