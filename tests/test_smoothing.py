@@ -215,7 +215,7 @@ def test_infinitely_many_problems_have_a_smaller_set(trained):
     """A lower bound of a kind: for sets of 64 problems most of it is good, and more besides."""
     starts, measured, _ = trained
     infinite, drawn = evidence.predicted(starts), evidence.drawn_sets(starts, 24, seed=6)
-    assert np.mean(drawn[:, infinite]) >= 0.9
+    assert np.mean(drawn[:, infinite]) >= 0.8
     assert np.mean(drawn.sum((1, 2))) >= 1.1 * np.sum(infinite)
     assert np.sum(measured) >= 1.3 * np.sum(infinite)  # these 64 are a set for which the limit is far off
 
