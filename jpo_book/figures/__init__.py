@@ -33,6 +33,12 @@ from jpo_book.figures.results import (
     plot_solved,
     use_book_style,
 )
+from jpo_book.figures.smoothing import (
+    plot_good_starts,
+    plot_network_paths,
+    plot_slope_signs,
+    plot_smoothed_landscape,
+)
 from jpo_book.figures.tournament import plot_price
 from jpo_book.figures.validity import plot_validity
 from jpo_book.figures.variants import plot_answer_errors, plot_answers_solved, plot_rates, plot_variants

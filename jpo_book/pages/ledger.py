@@ -1,6 +1,6 @@
 """What the companion owes, and what of it is built: the ledger and the pages made from it.
 
-The registry `run/items.yaml` names 25 figures, 5 tables, 4 theorems and 5 claims. This module looks
+The registry `run/items.yaml` names 25 figures, 5 tables, 5 theorems and 5 claims. This module looks
 for each of them in the executed notebooks (`book/_executed`), in the proofs (`book/proofs.md`) and
 in the verdicts of `jpo_book.analysis.claims`, and writes
 

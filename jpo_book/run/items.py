@@ -1,6 +1,6 @@
 """What the companion owes, and what of it an executed notebook holds.
 
-The registry `items.yaml` names 25 figures, 5 tables, 4 theorems and 5 claims. A page that lacks one of its
+The registry `items.yaml` names 25 figures, 5 tables, 5 theorems and 5 claims. A page that lacks one of its
 own, or a picture for a cell that is labelled as a figure, is not complete.
 """
 
