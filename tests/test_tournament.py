@@ -121,7 +121,7 @@ def test_methods_solve_and_pay_for_all_that_they_ran(problem, name, group_size, 
         changes = {"start": training}
     options = merged(merged(dict(method["options"]), method["grid"][0]), changes)
     data = problem.sample_dataset(64, 901)
-    result, training = run_method(problem, data, data, options, group_size, [900, 901])
+    result, first = run_method(problem, data, data, options, group_size, [900, 901])
     assert result.solved.shape == (2, 64) and result.solved.mean() > 0.95
     assert (result.cost >= least - problem.forward_cost).all()
     np.testing.assert_allclose(
@@ -130,7 +130,7 @@ def test_methods_solve_and_pay_for_all_that_they_ran(problem, name, group_size, 
     if name.startswith("Joint"):
         pairs = 2 * problem.forward_cost if name == "JointAfterSupervised" else 0.0  # a pair and an answer
         np.testing.assert_allclose(
-            training, 5 + 1 + pairs
+            first.cost, 5 + 1 + pairs
         )  # five steps with all problems, and the last answers
 
 

@@ -20,6 +20,7 @@ from jpo_book.files import write_atomically
 from jpo_book.names import TOURNAMENT
 from jpo_book.studies.tournament import CHOICE, choice, methods
 from jpo_book.words import percent
+from jpo_lib.problems import PROBLEMS
 
 SHARE = 0.9  # settings are compared by the price of this share of the tuning problems
 LARGE_BUDGET = 300.0  # and where none reaches it, by what they solve with this budget
@@ -67,12 +68,19 @@ def curve(study: xr.Dataset, draws=None) -> Curve:
 
 
 def by_method(cells: Sequence[studies.Cell], loaded: Mapping[str, xr.Dataset]) -> dict[Entry, xr.Dataset]:
-    """The results of a tournament or tuning study by method and n.
+    """The results of a tournament or tuning study by method and n, with their costs in evaluations.
 
     Arguments:
         cells, loaded: from `studies.plan` and `studies.load_or_run`.
     """
-    return {(cell.variant, cell.group_size): loaded[cell.name] for cell in cells}
+    found = {}
+    for cell in cells:
+        study, price = loaded[cell.name], PROBLEMS[cell.problem](**cell.settings).forward_cost
+        found[cell.variant, cell.group_size] = study.assign(
+            cost=study.num_evaluations + price * study.num_simulations,
+            training_cost=study.training_evaluations + price * study.training_simulations,
+        )
+    return found
 
 
 def merit(study: xr.Dataset) -> tuple[float, float]:

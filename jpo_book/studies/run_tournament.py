@@ -61,9 +61,10 @@ def run_tournament_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict
         problem: the family of problems.
         cell: of a study; its options are a method, with "num_data_seeds", and "grid", the settings.
     Returns:
-        solved, loss, cost, num_evaluations, num_simulations and training_cost (setting, data_seed,
-        network_seed, problem), where a problem's cost is that until it was solved or given up, its share of
-        training and tables included; error, the root mean square over the unknowns of x - x_true in half
+        solved, loss, num_evaluations and num_simulations (setting, data_seed, network_seed, problem), until a
+        problem was solved or given up, its share of training and tables included; training_evaluations and
+        training_simulations, the part of them that was spent before the first descent from a network's
+        answer; error, the root mean square over the unknowns of x - x_true in half
         widths of the prior. And the seconds of the parts.
     """
     options = dict(cell.options)
@@ -87,11 +88,13 @@ def _one_data_set(problem: InverseProblem, cell, method, data_seed: int) -> tupl
     seeds = list(cell.network_seeds) or [data_seed]
     everything = problem.sample_dataset(max(cell.num_problems, cell.group_size or 1), data_seed)
     data = everything[: cell.num_problems]
-    result, training = run_method(problem, everything, data, method, cell.group_size, seeds)
-    names = ("solved", "loss", "cost", "num_evaluations", "num_simulations")
-    columns = {name: getattr(result, name) for name in names}
+    result, first = run_method(problem, everything, data, method, cell.group_size, seeds)
+    counts = ("num_evaluations", "num_simulations")
+    columns = {name: getattr(result, name) for name in ("solved", "loss", *counts)}
     columns["loss"] = np.where(np.isfinite(columns["loss"]), columns["loss"], np.inf)
-    columns["training_cost"] = np.broadcast_to(training, result.loss.shape)
+    for name in counts:
+        training = np.zeros_like(columns[name]) if first is None else getattr(first, name)
+        columns[name.replace("num", "training")] = training
     way = problem.difference(np.asarray(result.x, float), np.asarray(data.x_true, float))
     columns["error"] = np.sqrt(np.mean(np.square(way / _half_width(problem)), axis=-1))
     study = xr.Dataset(
@@ -121,8 +124,8 @@ def run_method(
     method: Mapping[str, Any],
     group_size: int | None,
     seeds: list[int],
-) -> tuple[Result, Any]:
-    """The result for `data`, and what training cost each problem."""
+) -> tuple[Result, Result | None]:
+    """The result for `data`, and that of the training in it, where there is one."""
     solver, start = solver_of(problem, method["solver"]), method.get("start", "problem")
     if isinstance(start, Mapping):
         first = _trained(problem, everything, start, group_size, seeds, data.num_problems)
@@ -139,23 +142,22 @@ def run_method(
             compile_seconds=first.compile_seconds + refined.compile_seconds,
             run_seconds=first.run_seconds + refined.run_seconds,
         )
-        return both, first.cost
+        return both, first
     if start == "untrained":
         x = np.stack([np.asarray(untrained_answers(problem, data, NUM_UNTRAINED, seed)) for seed in seeds])
-        return solve(problem, data, solver, x0=x[:, :, 0], restarts=x[:, :, 1:], seed=seeds), 0.0
+        return solve(problem, data, solver, x0=x[:, :, 0], restarts=x[:, :, 1:], seed=seeds), None
     if start == "surrogate":
         x = np.stack(
             [surrogate_answers(problem, data, group_size, seed, **method["surrogate"]) for seed in seeds]
         )
         result = solve(problem, data, solver, x0=x, seed=seeds)
         # As many pairs as problems share the surrogate: one for each.
-        result = dataclasses.replace(result, num_simulations=result.num_simulations + 1.0)
-        return result, problem.forward_cost
+        return dataclasses.replace(result, num_simulations=result.num_simulations + 1), None
     if start == "classical":
         with problem.precision():
             x = np.asarray(jax.vmap(problem.starts.classical)(data.y, data.context))
-        return solve(problem, data, solver, x0=x, seed=seeds), 0.0
-    return solve(problem, data, solver, seed=seeds), 0.0
+        return solve(problem, data, solver, x0=x, seed=seeds), None
+    return solve(problem, data, solver, seed=seeds), None
 
 
 def _trained(problem, everything, spec, group_size, seeds, num_problems) -> Result:
