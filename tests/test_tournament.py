@@ -138,3 +138,18 @@ def test_settings_are_plain_data(problem):
     solver = solver_of(problem, {"name": "MultiStart", "solver": {"name": "BFGS", "max_evaluations": 7}})
     assert solver == jpo.MultiStart(jpo.BFGS(max_evaluations=7))
     assert dataclasses.is_dataclass(solver)
+
+
+def test_a_table_names_the_price_of_as_many_solutions_as_jpo_has():
+    rng = np.random.default_rng(1)
+    found = {
+        ("Joint", 64): outcome(np.full((1, 5, 50), 30.0), rng.random((1, 5, 50)) < 0.9, training=20.0),
+        ("BFGS", None): outcome(np.full((1, 1, 50), 4.0), rng.random((1, 1, 50)) < 0.2),
+        ("MultiStart", None): outcome(10 + np.arange(50.0)[None, None], True),
+    }
+    rows = {row[0]: row for row in tournament.price_rows({"wave_packet": found})}
+    assert len(rows) == len(methods())
+    assert rows["one run of BFGS"][2] == "never"
+    assert rows["JPO"][2].startswith("30") and rows["JPO"][2].endswith(", n = 64")
+    assert 25 < float(rows["restarts of BFGS"][2].split()[0]) < 45
+    assert rows["look-up in a table"][1:] == ["gradient, prior", "–"]

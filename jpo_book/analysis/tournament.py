@@ -68,7 +68,8 @@ def curve(study: xr.Dataset, draws=None) -> Curve:
 
 
 def by_method(cells: Sequence[studies.Cell], loaded: Mapping[str, xr.Dataset]) -> dict[Entry, xr.Dataset]:
-    """The results of a tournament or tuning study by method and n, with their costs in evaluations.
+    """The results of a tournament or tuning study by method and n, with their costs in evaluations; those of
+    a tuning study have the axis "setting".
 
     Arguments:
         cells, loaded: from `studies.plan` and `studies.load_or_run`.
@@ -76,6 +77,8 @@ def by_method(cells: Sequence[studies.Cell], loaded: Mapping[str, xr.Dataset]) -
     found = {}
     for cell in cells:
         study, price = loaded[cell.name], PROBLEMS[cell.problem](**cell.settings).forward_cost
+        if cell.study.startswith("tournament_"):
+            study = study.isel(setting=0, drop=True)
         found[cell.variant, cell.group_size] = study.assign(
             cost=study.num_evaluations + price * study.num_simulations,
             training_cost=study.training_evaluations + price * study.training_simulations,
@@ -225,6 +228,44 @@ def told(experiment: str, found: dict[Entry, xr.Dataset]) -> dict[str, str]:
             f"{role}-share": percent(float(curve(found[entry]).share_for(spent)[0])),
         }
     return text
+
+
+def best_of(method: str, found: Mapping[Entry, xr.Dataset]) -> list[Entry]:
+    """The entry of a method with the lowest merit among its n, as a list; empty where there is none."""
+    entries = [entry for entry in found if entry[0] == method]
+    return sorted(entries, key=lambda entry: merit(found[entry]))[:1]
+
+
+def price_rows(experiments: Mapping[str, dict[Entry, xr.Dataset]]) -> list[list[str]]:
+    """What each method spends until it has solved as much as JPO has by training and three descents: a row
+    for each method with the title, what it asks for, and a price with its interval for each experiment.
+
+    Arguments:
+        experiments: results by name of the experiment; a method takes its best n.
+    """
+    rows = []
+    for method, title in TOURNAMENT.items():
+        row = [title, ", ".join(methods()[method]["asks"])]
+        for experiment, found in experiments.items():
+            roles, entries = players(experiment, found), best_of(method, found)
+            mine = best_of("Joint", found) if roles is None or roles.joint not in found else [roles.joint]
+            if not mine or not entries:
+                row.append("–")
+                continue
+            draws = draws_for(found[mine[0]], found[entries[0]])
+            prices = curve(found[entries[0]], draws).price(own_share(found[mine[0]], draws)[0])
+            size = "" if entries[0][1] is None else f", n = {entries[0][1]}"
+            row.append(price_words(estimate(prices)) + size)
+        rows.append(row)
+    return rows
+
+
+def price_words(price: Estimate) -> str:
+    """A price with its interval."""
+    value, low, high = (
+        "never" if np.isinf(end) else f"{end:.3g}" for end in (price.value, price.low, price.high)
+    )
+    return value if value == low == high else f"{value} ({low} to {high})"
 
 
 def ratio_words(ratio: Estimate) -> str:
