@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from jpo_book import studies
-from jpo_book.analysis import rules
+from jpo_book.analysis import rules, tournament
 from jpo_book.analysis.costs import cost_draws
 from jpo_book.analysis.resample import ORDER, Estimate, estimate, mean, weights
 from jpo_book.analysis.theory import FAR, agreement_with_theory
@@ -50,15 +50,43 @@ def load_study(root: Path, record: dict[str, Any] | None, study: str) -> Study |
         record: of the page, see `page_record`.
         study: its name.
     """
-    if record is None or study not in studies.STUDIES:
+    cells = computed_cells(root, record, study)
+    if not cells:
         return None
+    classical, joint = studies.combine_variants(cells, studies.load_or_run(cells, quiet=True))[""]
+    return classical, joint, [r for r in (record or {}).get("results", []) if f"/{study}/" in r["path"]]
+
+
+def computed_cells(root: Path, record: dict[str, Any] | None, study: str) -> list[studies.Cell]:
+    """The cells of a study behind a page; none if it was not run. Arguments as for `load_study`."""
+    if record is None or study not in studies.STUDIES:
+        return []
     known = ("profile", "seed", "num_problems", "group_sizes")
     given = {name: value for name, value in record.get("parameters", {}).items() if name in known}
     cells, folders = studies.plan(study, **given), (studies_folder(), root / "results")
-    if not cells or not all(any(studies.check(c, folder) == "valid" for folder in folders) for c in cells):
-        return None
-    classical, joint = studies.combine_variants(cells, studies.load_or_run(cells, quiet=True))[""]
-    return classical, joint, [r for r in record.get("results", []) if f"/{study}/" in r["path"]]
+    valid = all(any(studies.check(c, folder) == "valid" for folder in folders) for c in cells)
+    return cells if valid else []
+
+
+def against_alternatives(root: Path, records: dict[str, Any], problems: Sequence[str]) -> dict[str, Any]:
+    """{the best alternative of a kind: {title of the experiment: how JPO does against it}}, in words.
+
+    Arguments:
+        root: folder of the repository.
+        records: of the experiments' pages, see `page_record`.
+        problems: names of the experiments.
+    """
+    found: dict[str, Any] = {"the best that needs no more than JPO": {}, "the best of all": {}}
+    for problem in problems:
+        cells = computed_cells(root, records[problem], f"tournament_{problem}")
+        played = tournament.by_method(cells, studies.load_or_run(cells, quiet=True)) if cells else {}
+        told = tournament.told(problem, played)
+        for role, kind in zip(tournament.ROLES, found):
+            words = told[f"{role}-verdict"]
+            if words != tournament.UNKNOWN:
+                words += f", {told[f'{role}-name']} pays {told[f'{role}-ratio']} times as much"
+            found[kind][EXPERIMENTS[problem].title] = words
+    return found
 
 
 def _judged(joint: xr.Dataset, found: Estimate, baseline: str, words: str | None = None) -> dict[str, Any]:
@@ -271,6 +299,7 @@ def verdicts(root: Path | str, profile: str | None = None) -> list[dict[str, Any
     def used(source, problems):
         return [entry for p in problems for entry in source.get(p, [])]
 
+    records = {problem: record(experiment.page) for problem, experiment in EXPERIMENTS.items()}
     four, kinds = list(EXPERIMENTS), ["wave_packet", "billiards", "kuramoto_sivashinsky"]
     known_data = over_experiments("C5", four, costs, used(cost_files, four))
     if costs:
@@ -278,10 +307,13 @@ def verdicts(root: Path | str, profile: str | None = None) -> list[dict[str, Any
             f" Networks trained on the largest n solve, after refinement: {'; '.join(unseen)}. "
             "Equal rates mean that they serve as well for new data."
         )
-    return [
+    found = [
         over_experiments("C1", four, advantage, used(files, four)),
         over_experiments("C2", four, growth, used(files, four)),
         over_experiments("C3", kinds, advantage, used(files, kinds)),
         judge_theory(record(THEORY_CHAPTER)),
         known_data,
     ]
+    for verdict, problems in ((found[0], four), (found[2], kinds), (found[4], four)):
+        verdict["alternatives"] = against_alternatives(root, records, problems)
+    return found

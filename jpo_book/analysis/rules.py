@@ -21,6 +21,7 @@ THRESHOLDS = {claim: said.get("threshold") for claim, said in _read["claims"].it
 def _filled(part: str) -> dict[str, str]:
     titles = {name: experiment.title for name, experiment in EXPERIMENTS.items()}
     numbers = {**_read, "cost_percent": 100 * COST_LEVEL}
+    numbers["alternatives"] = _read["alternatives"].format(**numbers)
     return {claim: said.get(part, "").format(**numbers, **titles) for claim, said in _read["claims"].items()}
 
 

@@ -16,6 +16,7 @@ import xarray as xr
 
 from jpo_book import studies
 from jpo_book.analysis.resample import Estimate, estimate, means, ordered, weights
+from jpo_book.analysis.rules import MARGIN
 from jpo_book.files import write_atomically
 from jpo_book.names import TOURNAMENT
 from jpo_book.studies.tournament import CHOICE, choice, methods
@@ -25,7 +26,6 @@ from jpo_lib.problems import PROBLEMS
 SHARE = 0.9  # settings are compared by the price of this share of the tuning problems
 LARGE_BUDGET = 300.0  # and where none reaches it, by what they solve with this budget
 REFINEMENT = 75  # evaluations: three descents of 25 are JPO's own refinement
-MARGIN = 0.02  # a difference of shares below this is none
 NUM_BUDGETS = 200
 UNKNOWN = "not computed"
 Entry = tuple[str, int | None]  # a method, and n where it has one

@@ -27,7 +27,7 @@ VERDICTS = ("reproduced", "partly", "not reproduced", "out of budget", "planned"
 THEOREM_OPTION = re.compile(r"^\s*(?::label:|label:)\s*([A-Za-z0-9_-]+)\s*$", re.MULTILINE)
 TOC_ENTRY = re.compile(r"^[\s-]*(?:file|root):\s*(\S+?)(?:\.ipynb)?\s*$", re.MULTILINE)
 # What a verdict says about its claim, beside the word and the files.
-FINDINGS = ("effect", "interval", "fair_baseline", "words", "note", "by_experiment")
+FINDINGS = ("effect", "interval", "fair_baseline", "words", "note", "by_experiment", "alternatives")
 
 Verdicts = Callable[[Path], list[dict[str, Any]]]
 
