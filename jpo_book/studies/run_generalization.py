@@ -115,7 +115,7 @@ def run_generalization(
         first = first_problems(result, num_problems)
         refined = solve(problem, known, BFGS(), x0=first.x, seed=seeds)
         answers = solve(problem, unseen, BFGS(), x0=result.network(unseen), seed=seeds)
-        training = first.num_runs
+        training = _runs(first)
         table.add(name, first, training)
         table.add(f"{name}Refined", continued(first, refined), training)
         table.add_first_step(f"{name}Unseen", answers, unseen, training)
@@ -152,6 +152,11 @@ def _shared(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in ("clip_problem", "num_recorded")}
 
 
+def _runs(result: Result) -> np.ndarray:
+    """Runs with a gradient or without; a simulated pair counts as one."""
+    return result.num_runs.astype(result.num_evaluations.dtype)
+
+
 class _Table:
     """Results of all methods, (solver, network_seed, problem)."""
 
@@ -159,7 +164,7 @@ class _Table:
         self.seeds, self.shape, self.rows = seeds, (len(seeds), num_problems), {}
 
     def add(self, name: str, result: Result, training) -> None:
-        self._put(name, result.loss, result.solved, result.num_runs, training)
+        self._put(name, result.loss, result.solved, _runs(result), training)
 
     def add_first_step(self, name: str, result: Result, data: Dataset, training) -> None:
         """The answer that a refinement began with: its first evaluation."""
@@ -179,7 +184,7 @@ class _Table:
                 arguments = jnp.asarray(answers), *jax.tree.map(jnp.asarray, (known.context, known.y))
                 loss.append(np.asarray(program.compiled(*arguments)[0](*arguments)[0]))
         solved = np.stack(loss) < np.stack([np.asarray(known.threshold) for known in data])
-        cost = trained.num_runs[:, : self.shape[1]]
+        cost = _runs(trained)[:, : self.shape[1]]
         self._put(name, np.stack(loss), solved, cost, cost)
 
     def _put(self, name, *columns) -> None:
