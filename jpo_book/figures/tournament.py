@@ -7,27 +7,31 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from jpo_book.analysis.tournament import Entry, curve, draws_for, players
+from jpo_book.analysis.tournament import Entry, curve, draws_for, named, players
 from jpo_book.figures.panels import band
-from jpo_book.names import TOURNAMENT
 
-NUM_POINTS = 120  # of a line
-COLOURS = ("#000000", "#CC79A7", "#009E73", "#56B4E9", "#003f66")
-LINES = (":", "-.", "--", "-", "-")
+NUM_POINTS = 160  # of a line
+STYLES = {  # colour and line of each role
+    "BFGS": ("#000000", ":"),
+    "without prior": ("#CC79A7", "-."),
+    "of all": ("#009E73", "--"),
+    "smallest n": ("#56B4E9", "-"),
+    "JPO": ("#003f66", "-"),
+}
 
 
 def lines(experiment: str, found: Mapping[Entry, xr.Dataset]) -> dict[str, Entry]:
-    """The five lines of a figure by their names: one BFGS, the best alternatives, and JPO with the n that
-    was selected and with the smallest one."""
+    """The lines of a figure by their roles: one BFGS, the best alternatives, and JPO with the smallest n and
+    with the one that was selected. A method that has two roles takes the first."""
     roles = players(experiment, dict(found))
-    alternatives = [] if roles is None else [roles.without_prior, roles.of_all]
     sizes = sorted(size for name, size in found if name == "Joint" and size is not None)
-    best = sizes[-1] if roles is None else roles.joint[1]
-    joint = [("Joint", size) for size in dict.fromkeys([sizes[0], best])]
-    entries = dict.fromkeys(entry for entry in [("BFGS", None), *alternatives, *joint] if entry in found)
-    return {
-        TOURNAMENT[name] + ("" if size is None else f", n = {size}"): (name, size) for name, size in entries
-    }
+    entries: dict[str, Entry] = {"JPO": ("Joint", sizes[-1]) if roles is None else roles.joint}
+    entries["BFGS"] = ("BFGS", None)
+    if roles is not None:
+        entries |= {"without prior": roles.without_prior, "of all": roles.of_all}
+    entries["smallest n"] = ("Joint", sizes[0])
+    first = {entry: role for role, entry in reversed(entries.items())}
+    return {role: entries[role] for role in STYLES if role in first.values() and entries[role] in found}
 
 
 def plot_price(ax, experiment: str, found: Mapping[Entry, xr.Dataset]) -> None:
@@ -41,13 +45,15 @@ def plot_price(ax, experiment: str, found: Mapping[Entry, xr.Dataset]) -> None:
     """
     shown = lines(experiment, found)
     draws = draws_for(*(found[entry] for entry in shown.values()), num_resamples=400)
-    for (name, entry), colour, line in zip(shown.items(), COLOURS, LINES):
-        own = curve(found[entry], draws)
-        most = float(own.spent[:, 0].max())
-        spent = np.geomspace(max(0.5, own.spent[:, 0].min()), max(most, 0.6), NUM_POINTS)
+    curves = {role: curve(found[entry], draws) for role, entry in shown.items()}
+    most = max(float(own.spent.max()) for own in curves.values())
+    for role, own in curves.items():
+        colour, line = STYLES[role]
+        spent = np.geomspace(max(0.5, own.spent[:, 0].min()), 1.1 * max(most, 1.0), NUM_POINTS)
         shares = np.stack([own.share_for(point) for point in spent])
         low, high = np.percentile(shares[:, 1:], [2.5, 97.5], axis=1)
-        band(ax, spent, low, shares[:, 0], high, color=colour, linestyle=line, label=name)
+        look = {"color": colour, "linestyle": line, "label": named(shown[role])}
+        band(ax, spent, low, shares[:, 0], high, **look)
     ax.set(xscale="log", ylim=(-0.02, 1.02))
     ax.set(xlabel="evaluations of loss and gradient per problem", ylabel="fraction solved")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.4)
