@@ -50,8 +50,10 @@ def shortened(cell: Cell) -> Cell:
     there are some."""
     size, options = cell.group_size, json.loads(json.dumps(cell.options))
     options.pop("compact", None)  # all arrays are compared
+    if cell.kind == "tournament":
+        options = _few_steps({**options, "grid": options["grid"][:1], "num_data_seeds": 1})
     changes = {"study": "shortened", "variant": "", "data_seed": 0, "num_problems": NUM_PROBLEMS}
-    if size is not None:
+    if size is not None and cell.kind != "tournament":
         given = JointOptimization(batch_size=options.get("batch_size"))
         batch = complete(PROBLEMS[cell.problem](**cell.settings), given).batch_size
         options |= {"num_steps": NUM_STEPS} | (
@@ -59,10 +61,21 @@ def shortened(cell: Cell) -> Cell:
         )
         if "num_steps" in options.get("supervised", {}):
             options["supervised"]["num_steps"] = NUM_STEPS
+    if size is not None:
         groups = 1 if size == 1 else NUM_PROBLEMS // 2 if size < cell.num_problems else NUM_PROBLEMS
         changes["group_size"] = 2 * NUM_PROBLEMS if size > cell.num_problems else groups
         changes["network_seeds"] = cell.network_seeds[:2]
     return cell.model_copy(update={**changes, "options": options})
+
+
+def _few_steps(options: Any) -> Any:
+    """Plain data of a method in which all trainings are short."""
+    if isinstance(options, list):
+        return [_few_steps(value) for value in options]
+    if not isinstance(options, dict):
+        return options
+    short = {"num_steps": NUM_STEPS, "batch_size": BATCH}
+    return {name: short.get(name, _few_steps(value)) for name, value in options.items()}
 
 
 def stale(folder: Path) -> Iterator[tuple[Path, dict[str, Any], Cell]]:
