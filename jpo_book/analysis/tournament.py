@@ -260,6 +260,26 @@ def price_rows(experiments: Mapping[str, dict[Entry, xr.Dataset]]) -> list[list[
     return rows
 
 
+def tuning_rows(experiments: Mapping[str, dict[Entry, xr.Dataset]]) -> list[list[str]]:
+    """How the settings were selected: for each experiment, method and n the price of nine problems in ten
+    with each setting, or what a large budget leaves unsolved; the selected one is bold.
+
+    Arguments:
+        experiments: results of tuning studies by title.
+    """
+    rows = []
+    for title, tuning in experiments.items():
+        choice = selected(tuning)
+        for entry, study in tuning.items():
+            cells = []
+            for k in range(study.sizes["setting"]):
+                price, unsolved = merit(study.isel(setting=k))
+                text = f"{price:.1f}" if np.isfinite(price) else f"{percent(unsolved)} unsolved"
+                cells.append(f"**{text}**" if k == choice[entry] else text)
+            rows.append([title, named(entry), *cells, *["–"] * (4 - len(cells))])
+    return rows
+
+
 def price_words(price: Estimate) -> str:
     """A price with its interval."""
     value, low, high = (
