@@ -23,15 +23,11 @@ from jpo_book.verification.measures import (
 from jpo_lib.problems.kuramoto_sivashinsky import (
     FORCING_MODE,
     NUM_INITIAL_MODES,
-    _discretization,
-    _states,
     coefficients_of,
     default_forcing,
     integrate,
     kept_modes,
     kuramoto_sivashinsky,
-    random_state,
-    trajectory,
 )
 
 ALPHA, BETA = 0.7, 1.3  # strengths of forcing and nonlinear term in all measurements of errors, dimensionless
@@ -107,45 +103,6 @@ def mean_drift(*, horizon: float = 20.0, mean: float = 0.3) -> float:
     with jax.enable_x64(True):
         u0 = example_state(128, mean=mean)
         return abs(float(np.mean(integrate(u0, 1.0, 1.5, horizon=horizon)) - np.mean(u0)))
-
-
-def energy_balance_error(*, horizon: float = 5.0, dt: float = 0.0125) -> float:
-    """Mismatch of the energy E = mean u^2 / 2 over the motion with the integral of mean(u_x^2 - u_xx^2 +
-    alpha G u).
-
-    The nonlinear term only moves energy between modes. The integral is Simpson's;
-    relative to the energy supplied.
-    """
-    from scipy.integrate import simpson
-
-    with jax.enable_x64(True):
-        u = np.asarray(trajectory(example_state(128), ALPHA, BETA, horizon=horizon, dt=dt))
-    k = 2 * np.pi * np.arange(65) / 64.0
-    u_x, u_xx = (np.fft.irfft(factor * np.fft.rfft(u, axis=1), axis=1) for factor in (1j * k, -(k**2)))
-    supply = np.mean(u_x**2 - u_xx**2 + ALPHA * default_forcing(128) * u, axis=1)
-    gain = 0.5 * np.mean(u[-1] ** 2 - u[0] ** 2)
-    return float(abs(gain - simpson(supply, dx=dt)) / simpson(np.mean(u_x**2, axis=1), dx=dt))
-
-
-def prior_box_extremes(
-    horizon: float, *, dt: float, order: int, num_points: int = 128, num_problems: int = 64
-) -> np.ndarray:
-    """Largest |u| of the motion for problems all over the prior box,
-    its corners among them; shape (num_problems,).
-
-    Not finite where a motion blows up. `dt` may exceed what the simulator offers.
-    """
-    x = np.random.default_rng(1).uniform(-1, 1, (num_problems, 2))
-    x[: num_problems // 2] = np.sign(x[: num_problems // 2])
-    forcing, discretization = default_forcing(num_points), _discretization(num_points, 64.0, dt, order)
-
-    def largest(key, x):
-        u0 = random_state(key, num_points)
-        motion = _states(u0, *coefficients_of(x), forcing, discretization, round(horizon / dt), True)
-        return jnp.max(jnp.abs(motion))
-
-    with jax.enable_x64(True):
-        return np.asarray(jax.jit(jax.vmap(largest))(jax.random.split(jax.random.key(1), num_problems), x))
 
 
 def gradient_errors(horizon: float, *, num_problems: int = 8, step: float = 1e-5) -> np.ndarray:

@@ -15,7 +15,7 @@ import xarray as xr
 
 from jpo_book.verification.measures import difference_of_spectra, integrated, relative, spectrum
 from jpo_lib.problems._vorticity import basis, integrator, synthesize
-from jpo_lib.problems.navier_stokes import _initial, cfl_number, integrate, navier_stokes, velocity
+from jpo_lib.problems.navier_stokes import _initial, integrate, navier_stokes, velocity
 
 
 def uneven_fields(num_points: int = 16, speed: float = 1.0, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -243,27 +243,3 @@ def resolution_errors(
         fine, *coarse = map(modes, (reference, *num_points))
     errors = [relative(difference_of_spectra(fine, part, 2), fine, axis=(1, 2)) for part in coarse]
     return xr.DataArray(errors, {"num_points": list(num_points)}, ["num_points", "problem"])
-
-
-def peak_cfl_numbers(num_problems: int = 64, seed: int = 8) -> np.ndarray:
-    """Largest dt k_max (|u| + |v|) during runs with the largest force that the unknowns can express.
-
-    Returns:
-        numbers, shape (num_problems,).
-    """
-    begin, settings = navier_stokes(horizon=1e-6), navier_stokes().settings
-    dt, num_points, shear = settings["dt"], settings["num_points"], settings["shear"]
-    key = jax.random.key(seed)
-    place = jax.random.uniform(key, (num_problems, 2), minval=-1, maxval=1)
-    x = jnp.concatenate([place, 1e3 * jax.random.normal(key, (num_problems, 2))], axis=1)
-
-    @jax.jit
-    @jax.vmap
-    def peak(z):
-        def step(w, _):
-            return integrate(w, settings["viscosity"], dt, 1), cfl_number(w, dt)
-
-        start = begin.simulate(z, None) - shear * jnp.cos(2 * jnp.pi * jnp.arange(num_points) / num_points)
-        return jnp.max(jax.lax.scan(step, start, length=round(settings["horizon"] / dt))[1])
-
-    return np.asarray(peak(x))
