@@ -143,8 +143,8 @@ def measured(starts, seed: int = 0, num_problems: int = NUM_PROBLEMS) -> tuple[n
     solver = jpo.JointOptimization(
         group_size=num_problems,
         network=lambda key: SharedErrors(jnp.zeros(()), jnp.zeros(())),
-        learning_rate=4
-        * STEP,  # a sum over 64 samples is a quarter of `wave_packet_loss`, which has four a radian
+        # A sum over 64 samples is a quarter of `wave_packet_loss`, which has four a radian.
+        learning_rate=4 * STEP,
         num_steps=NUM_STEPS,
         optimizer="sgd",
         final_rate=1.0,
@@ -184,9 +184,8 @@ class Trap(NamedTuple):
 def trap() -> Trap:
     """The trap nearest to the solution: errors that reach over two valleys of the loss."""
     f, weights = features()
-    place, errors = joint_descent(
-        wave_packet_slope, f, (3.0, 3.0), weights, step=STEP, num_steps=20 * NUM_STEPS
-    )
+    long = {"step": STEP, "num_steps": 20 * NUM_STEPS}
+    place, errors = joint_descent(wave_packet_slope, f, (3.0, 3.0), weights, **long)
     saddle = optimize.root(lambda p: (weights * wave_packet_slope(f @ p)) @ f, 0.85 * place).x
     climb = wave_packet_loss(f @ saddle) - wave_packet_loss(errors)
     barrier = weights @ climb
