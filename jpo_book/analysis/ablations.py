@@ -128,7 +128,7 @@ def comparison_rows(title: str, cells: Sequence, combined: Mapping) -> list[list
             effects = [f"{difference_with_interval(one)}: {verdict}" for one, verdict in found]
         raw = percent(float(own.solved.sel(solver="Joint").mean()))
         solved = with_interval(rate(refined.solved))
-        rows.append([title, label(change), raw, solved, shares(compared(refined, usual)), *effects])
+        rows.append([title, label(change), raw, solved, shares(compared(refined, usual).values), *effects])
     return rows
 
 

@@ -85,9 +85,7 @@ def rank_correlation(first, second, groups=None) -> float:
     groups = np.zeros(first.shape) if groups is None else np.asarray(groups)
     if first.ndim != 1 or first.shape != second.shape or first.shape != groups.shape or first.size < 2:
         got = f"shapes {first.shape}, {second.shape} and {groups.shape}"
-        raise ValueError(
-            f"rank_correlation: expected equally many points, two or more, got {got}; pass pairs."
-        )
+        raise ValueError(f"rank_correlation: expected equally many points, 2 or more, got {got}; pair them.")
     # Round-off in a mean must not decide which of two equal numbers is the larger.
     ranks = np.zeros((2, first.size))
     for group in np.unique(groups):
@@ -171,11 +169,12 @@ def worth_in_examples(step: float, own: float, dimension: int) -> float:
         n, below 1 where the step is worse aligned than the own gradient; 0 for a step that is not aligned at
         all, NaN where the own gradient is not.
     """
-    from scipy.optimize import brentq
+    from scipy.optimize import root_scalar
 
     def signal_to_noise(alignment):
         target = min(alignment, 1 - 1e-6)
-        return brentq(lambda lam: float(noise_alignment(lam, dimension)) - target, 0.0, 1e4)
+        found = root_scalar(lambda lam: float(noise_alignment(lam, dimension)) - target, bracket=(0.0, 1e4))
+        return found.root
 
     if not own > 0:
         return float("nan")

@@ -43,7 +43,8 @@ def difference(study: xr.Dataset, first: str, second: str) -> tuple[Estimate, st
 
 def _shares(study: xr.Dataset, solver: str, opponent: str) -> str:
     """How often a solver is better than another, ties with it or is worse."""
-    return shares(compared(*(study.sel(solver=name, drop=True) for name in (solver, opponent))))
+    pair = (study.sel(solver=name, drop=True) for name in (solver, opponent))
+    return shares(compared(*pair).values)
 
 
 def answer_rows(title: str, study: xr.Dataset) -> list[list[str]]:
