@@ -92,9 +92,9 @@ def run_cell(cell: Cell, folder: Path) -> Path:
     results = rounded_histories(results).assign_attrs(attributes)
     path = Path(folder) / f"{cell.name}.nc"
     write_atomically(path, lambda target: write_netcdf(results, target))
+    versions = {name: importlib.metadata.version(name) for name in VERSIONS}
     # The CPU time of all cores together is what tells how long others take: on the clock, studies that run at
     # once delay each other.
-    versions = {name: importlib.metadata.version(name) for name in VERSIONS}
     clock, processor = time.perf_counter() - begin, time.process_time() - begin_cpu
     manifest = {
         "format": FORMAT,

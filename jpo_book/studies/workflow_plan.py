@@ -44,16 +44,22 @@ def workflow_plan(cells: Sequence[Cell], profile: str, folder: Path) -> list[dic
         profile: name of their profile.
         folder: of the study files.
     """
-    entries = []
-    for cell in cells:
-        entry: dict[str, Any] = {"name": cell.name, "study": cell.study, "problem": cell.problem}
-        entry |= {"state": check(cell, folder), "source": source_hash(cell.problem, cell.kind)}
-        # Problems are listed by the length of their simulations: the longest go first, so that none is left
-        # alone at the end.
-        entry |= {"batch": batch(cell, profile), "rank": list(PROBLEMS).index(cell.problem)}
-        memory = MEMORY_MB.get(cell.problem, USUAL_MEMORY_MB)
-        entries.append(entry | {"minutes": minutes(cell, folder), "memory_mb": memory})
-    return entries
+    return [
+        {
+            "name": cell.name,
+            "study": cell.study,
+            "problem": cell.problem,
+            "state": check(cell, folder),
+            "source": source_hash(cell.problem, cell.kind),
+            "batch": batch(cell, profile),
+            # Problems are listed by the length of their simulations: the longest go first, so that none is
+            # left alone at the end.
+            "rank": list(PROBLEMS).index(cell.problem),
+            "minutes": minutes(cell, folder),
+            "memory_mb": MEMORY_MB.get(cell.problem, USUAL_MEMORY_MB),
+        }
+        for cell in cells
+    ]
 
 
 def minutes(cell: Cell, folder: Path) -> int:
