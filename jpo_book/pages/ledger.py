@@ -132,11 +132,17 @@ def _claim_fields(item: dict[str, Any], verdict: dict[str, Any]) -> dict[str, An
     if word not in VERDICTS:
         expected = f"a verdict out of {', '.join(VERDICTS)} for {item['id']}"
         raise ValueError(f"Expected {expected}, got {word!r}; correct it in jpo_book/analysis/claims.py.")
-    fields = {"status": "planned" if word == "planned" else "built"}
-    fields |= {"page": "claims.html", "anchor": item["label"], "results": _files(verdict.get("results"))}
-    fields |= {"verdict": word, **{name: verdict.get(name) for name in FINDINGS}}
-    fields |= {"rule": verdict.get("rule") or item.get("rule"), "text": item["text"]}
-    return fields | {"notebooks": item.get("notebooks", [item["notebook"]])}
+    return {
+        "status": "planned" if word == "planned" else "built",
+        "page": "claims.html",
+        "anchor": item["label"],
+        "results": _files(verdict.get("results")),
+        "verdict": word,
+        **{name: verdict.get(name) for name in FINDINGS},
+        "rule": verdict.get("rule") or item.get("rule"),
+        "text": item["text"],
+        "notebooks": item.get("notebooks", [item["notebook"]]),
+    }
 
 
 def _write_images(root: Path, folder: Path) -> dict[str, dict[str, str]]:
