@@ -13,13 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jpo_book.verification.measures import (
-    central_differences,
-    difference_of_spectra,
-    integrated,
-    relative,
-    spectrum,
-)
+from jpo_book.verification import measures
 from jpo_lib.problems.kuramoto_sivashinsky import (
     FORCING_MODE,
     NUM_INITIAL_MODES,
@@ -61,7 +55,7 @@ def reference_solution(u0, *, horizon: float, forced: bool = True, domain_extent
         return (k**2 - k**4) * c + drive - 0.5j * BETA * k * np.convolve(c, c)[cut : 3 * cut + 1]
 
     start = waves.conj().T @ np.asarray(u0, float) / num_points
-    return np.real(waves @ integrated(slope, start, horizon, rtol=1e-13, atol=1e-13))
+    return np.real(waves @ measures.integrated(slope, start, horizon, rtol=1e-13, atol=1e-13))
 
 
 def temporal_errors(
@@ -77,7 +71,7 @@ def temporal_errors(
             np.asarray(integrate(u0, ALPHA, BETA, horizon=horizon, dt=dt, forcing=forcing, order=order))
             for dt in steps
         ]
-    return np.array([relative(u - reference, reference) for u in final])
+    return np.array([measures.relative(u - reference, reference) for u in final])
 
 
 def spatial_errors(
@@ -90,12 +84,13 @@ def spatial_errors(
     """
 
     def final(size):
-        u0 = example_state(size)
-        return spectrum(integrate(u0, ALPHA, BETA, horizon=horizon, dt=0.125, domain_extent=domain_extent))
+        span = {"horizon": horizon, "dt": 0.125, "domain_extent": domain_extent}
+        return measures.spectrum(integrate(example_state(size), ALPHA, BETA, **span))
 
     with jax.enable_x64(True):
         fine = final(finest)
-        return np.array([relative(difference_of_spectra(fine, final(size)), fine) for size in sizes])
+        differences = (measures.difference_of_spectra(fine, final(size)) for size in sizes)
+        return np.array([measures.relative(difference, fine) for difference in differences])
 
 
 def mean_drift(*, horizon: float = 20.0, mean: float = 0.3) -> float:
@@ -117,8 +112,8 @@ def gradient_errors(horizon: float, *, num_problems: int = 8, step: float = 1e-5
         gradient, value = (jax.jit(jax.vmap(f)) for f in (jax.grad(problem.objective), problem.objective))
         x = 0.9 * np.asarray(data.x_true)[::-1]
         exact = np.asarray(gradient(x, data.context, data.y))
-        central = central_differences(lambda x: value(x, data.context, data.y), x, step)
-    return relative(exact - central, central, axis=1)
+        central = measures.central_differences(lambda x: value(x, data.context, data.y), x, step)
+    return measures.relative(exact - central, central, axis=1)
 
 
 def float32_errors(
@@ -143,4 +138,4 @@ def float32_errors(
             return np.asarray(last, float), np.asarray(gradient, float)
 
     pairs = zip(("state", "gradient"), measured(np.float32), measured(np.float64))
-    return {name: relative(single - double, double, axis=1) for name, single, double in pairs}
+    return {name: measures.relative(single - double, double, axis=1) for name, single, double in pairs}
