@@ -84,8 +84,9 @@ def spatial_errors(
     """
 
     def final(size):
-        span = {"horizon": horizon, "dt": 0.125, "domain_extent": domain_extent}
-        return measures.spectrum(integrate(example_state(size), ALPHA, BETA, **span))
+        u0 = example_state(size)
+        last = integrate(u0, ALPHA, BETA, horizon=horizon, dt=0.125, domain_extent=domain_extent)
+        return measures.spectrum(last)
 
     with jax.enable_x64(True):
         fine = final(finest)
