@@ -105,9 +105,9 @@ def judge_cost(classical: xr.Dataset, joint: xr.Dataset) -> dict[str, Any]:
     rival, theirs_known = cost_draws(restarts, rules.COST_LEVEL, 0.0, *draws)
     cost, own_known = cost_draws(refined, rules.COST_LEVEL, training, *draws)
     found = estimate(np.where(own_known, rival / cost, 0.0), np.where(theirs_known, rival / cost, np.inf))
-    one = "multi-start BFGS" if theirs_known[0] else "refined JPO"
-    neither = "neither multi-start BFGS nor refined JPO solves"
-    who = f"only {one} solves" if theirs_known[0] or own_known[0] else neither
+    who = "neither multi-start BFGS nor refined JPO solves"
+    if theirs_known[0] or own_known[0]:
+        who = "only multi-start BFGS solves" if theirs_known[0] else "only refined JPO solves"
     theirs, own = (percent(float(one.solved.mean())) for one in (restarts, refined))
     size = int(joint.group_size.max())
     baseline = f"multi-start BFGS solves {theirs} in all, refined JPO with n = {size} {own}"
