@@ -21,8 +21,9 @@ import typer
 from typer import Argument, Option
 
 from jpo_book import hermetic
-from jpo_book.files import root_folder
+from jpo_book.files import InputError, root_folder
 from jpo_book.run import compilation, parameters, runner, sources
+from jpo_book.run.parameters import Parameter
 
 app = typer.Typer(
     help="Solve inverse problems together: notebooks, studies and claims of the companion.",
@@ -42,12 +43,9 @@ Study = Annotated[str | None, Argument(metavar="STUDY", help="Name of a study; n
 USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # typer exports only this child of it
 
 STUDY_PARAMETERS = [
-    parameters.Parameter(*fields)
-    for fields in (
-        ("seed", "int", int, 0, "first data seed"),
-        ("num_problems", "int | None", int | None, None, "number of problems; None: the profile's"),
-        ("group_sizes", "list[int] | None", list[int] | None, None, "n; None: the profile's"),
-    )
+    Parameter("seed", "int", int, 0, "first data seed"),
+    Parameter("num_problems", "int | None", int | None, None, "number of problems; None: the profile's"),
+    Parameter("group_sizes", "list[int] | None", list[int] | None, None, "n; None: the profile's"),
 ]
 
 
@@ -57,13 +55,9 @@ def _pairs(values: list[str] | None) -> dict[str, str]:
     for text in values or []:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
-            raise parameters.InputError(
-                f"Expected NAME=VALUE after -p, got '{text}': write for example -p seed=3."
-            )
+            raise InputError(f"Expected NAME=VALUE after -p, got '{text}': write for example -p seed=3.")
         if name in pairs:
-            raise parameters.InputError(
-                f"Expected every parameter once, got {name} twice: keep one of the two."
-            )
+            raise InputError(f"Expected every parameter once, got {name} twice: keep one of the two.")
         pairs[name] = value
     return pairs
 
@@ -77,7 +71,7 @@ def _one_of(known, name: str, what: str):
     """The value of a name; an unknown one is refused with the nearest."""
     if name not in known:
         hint = parameters.nearest(name, list(known))
-        raise parameters.InputError(f"Expected {what}, got '{name}': {hint}")
+        raise InputError(f"Expected {what}, got '{name}': {hint}")
     return known[name]
 
 
@@ -107,16 +101,14 @@ def run(
     given = _pairs(values)
     if profile is not None:
         if "profile" in given:
-            raise parameters.InputError(
-                "Expected the profile once, got --profile and -p profile: keep one of the two."
-            )
+            raise InputError("Expected the profile once, got --profile and -p profile: keep one of the two.")
         given["profile"] = parameters.check_profile(profile)
     compilation.prepare(given.get("profile", "laptop"))
     paths = [parameters.find_notebook(name) for name in names] if names else sources.list_notebooks()
     if not names:
         print("".join(f"{line}\n" for line in sources.left_out()), end="")
     if not paths:
-        raise parameters.InputError("Expected notebooks in notebooks/, got none: run jpo inside the clone.")
+        raise InputError("Expected notebooks in notebooks/, got none: run jpo inside the clone.")
     folder = output or root_folder() / "book" / "_executed"
     code = 0
     for path, seconds, error in runner.run_notebooks(paths, given, folder, jobs=jobs, timeout=timeout):
@@ -153,7 +145,7 @@ def _plan(study: str | None, profile: str, values: list[str] | None) -> list:
     try:
         return [cell for name in names for cell in studies.plan(name, profile, **settings)]
     except ValueError as error:
-        raise parameters.InputError(str(error)) from error
+        raise InputError(str(error)) from error
 
 
 @app.command()
@@ -190,9 +182,7 @@ def study(
     states = {name: studies.check(by_name[name], folder) for name in chosen}
     for name, state in states.items():
         if state.startswith("foreign"):
-            raise parameters.InputError(
-                f"Expected a study file of this library at {name}, got a {state}: move it away."
-            )
+            raise InputError(f"Expected a study file of this library at {name}, got a {state}: move it away.")
     if set(states.values()) - {"valid"}:
         runner.check_output_folder(folder, "--folder")
     for name, state in states.items():
@@ -245,10 +235,9 @@ def verify(
     valid = [(cell, manifest_in(folder, cell)) for cell in cells if studies.check(cell, folder) == "valid"]
     stored = [(cell, manifest) for cell, manifest in valid if manifest["seconds"]["total"] <= longest]
     if not stored:
-        raise parameters.InputError(
-            f"Expected valid results of the profile {profile} in {folder.name}, got none that took at most "
-            f"{longest:g} s: choose another --profile, --folder or --longest."
-        )
+        expected = f"valid results of the profile {profile} in {folder.name}"
+        advice = "choose another --profile, --folder or --longest"
+        raise InputError(f"Expected {expected}, got none that took at most {longest:g} s: {advice}.")
     code = 0
     for cell, manifest in random.Random(draw).sample(stored, min(sample, len(stored))):
         started = time.monotonic()
@@ -308,7 +297,7 @@ def main() -> None:
     code, message = 2, None
     try:
         code = app(standalone_mode=False)
-    except parameters.InputError as error:
+    except InputError as error:
         message = str(error)
     except USAGE_ERROR as error:
         message = f"{error.format_message()} See jpo --help."

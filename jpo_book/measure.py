@@ -28,8 +28,8 @@ WORKS = {
 }
 
 
-def median_seconds(call: Callable[[], Any], repeats: int = 5, shortest: float = 0.02) -> dict[str, float]:
-    """Wall time of a call in seconds: {"median", "low", "high", "repeats"}. The first call is not counted.
+def measured_seconds(call: Callable[[], Any], repeats: int, shortest: float = 0.02) -> list[float]:
+    """Wall times of a call in seconds. The first call is not counted.
 
     Arguments:
         call: does the work; what it returns is waited for.
@@ -45,15 +45,9 @@ def median_seconds(call: Callable[[], Any], repeats: int = 5, shortest: float = 
         begin = time.perf_counter()
         for _ in range(inner - 1):
             call()
-        result = call()
-        jax.block_until_ready(result)
+        jax.block_until_ready(call())
         seconds.append((time.perf_counter() - begin) / inner)
-    return {
-        "median": float(np.median(seconds)),
-        "low": min(seconds),
-        "high": max(seconds),
-        "repeats": repeats,
-    }
+    return seconds
 
 
 def measure(
@@ -82,37 +76,26 @@ def measure(
         raise ValueError(f"work: expected one of {', '.join(WORKS)}, got {work!r}; choose one of them.")
     data = problem.sample_dataset(num_problems, seed)
     row: dict[str, Any] = {"problem": problem.name, "work": work, "n": num_problems}
+    visits = num_problems * (EPOCHS if work == "training" else 1)
     if work == "evaluation":
         arguments = data.x0, data.context, data.y
         with problem.precision():
             program, row["compile_seconds"] = evaluation(problem).compiled(*arguments)
-            spent = median_seconds(lambda: program(*arguments), repeats)
+            seconds = measured_seconds(lambda: program(*arguments), repeats)
             held = _bytes(problem, arguments)
         if held is not None:
             row["bytes"] = held / num_problems
-        visits = 1
     else:
         solver = BFGS()
         if work == "training":
             batch = min(BATCH, num_problems)
-            solver = JointOptimization(
-                group_size=num_problems, batch_size=batch, num_steps=EPOCHS * num_problems // batch
-            )
+            steps = EPOCHS * num_problems // batch
+            solver = JointOptimization(group_size=num_problems, batch_size=batch, num_steps=steps)
         results = [solve(problem, data, solver) for _ in range(repeats + 1)]
         row["compile_seconds"] = results[0].compile_seconds
         seconds = [result.run_seconds for result in results[1:]]
-        spent = {
-            "median": float(np.median(seconds)),
-            "low": min(seconds),
-            "high": max(seconds),
-            "repeats": repeats,
-        }
-        visits = EPOCHS if work == "training" else 1
-    row |= {
-        name: spent[key] / num_problems / visits
-        for name, key in (("seconds", "median"), ("low", "low"), ("high", "high"))
-    }
-    return row | {"repeats": repeats}
+    spent = {"seconds": float(np.median(seconds)), "low": min(seconds), "high": max(seconds)}
+    return row | {name: value / visits for name, value in spent.items()} | {"repeats": repeats}
 
 
 def _bytes(problem: InverseProblem, arguments) -> float | None:

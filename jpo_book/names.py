@@ -61,4 +61,4 @@ TOURNAMENT = {  # the methods of tournament.yaml
     "Joint": "JPO",
     "JointAfterSupervised": "JPO after supervised pairs",
 }
-THEORY, MEASURED = "#CC3377", "#0072B2"
+MEASURED = "#0072B2"

@@ -2,12 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import lorenz96_measurements as measure
 import numpy as np
 import pytest
 
 import jpo_lib as jpo
 from jpo_book.studies.named_networks import named_network
-from jpo_book.verification import lorenz96 as measure
 from jpo_lib.networks.lorenz96 import CircularConvolution
 from jpo_lib.problems.lorenz96 import climate
 from jpo_lib.solvers.refinement import first_problems

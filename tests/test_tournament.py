@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def test_methods_solve_and_pay_for_all_that_they_ran(problem, name, group_size, 
     method = methods()[name]
     changes = {}
     if "start" in method["grid"][0]:
-        training = {"num_steps": 5}
+        training: dict[str, Any] = {"num_steps": 5}
         if name == "JointAfterSupervised":
             training["first"] = {"num_steps": 20}
         changes = {"start": training}
@@ -127,7 +128,7 @@ def test_methods_solve_and_pay_for_all_that_they_ran(problem, name, group_size, 
     np.testing.assert_allclose(
         result.cost, result.num_evaluations + problem.forward_cost * result.num_simulations
     )
-    if name.startswith("Joint"):
+    if first is not None and name.startswith("Joint"):
         pairs = 2 * problem.forward_cost if name == "JointAfterSupervised" else 0.0  # a pair and an answer
         np.testing.assert_allclose(
             first.cost, 5 + 1 + pairs

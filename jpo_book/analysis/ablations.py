@@ -14,19 +14,17 @@ from typing import Any
 
 import xarray as xr
 
-from jpo_book.analysis.resample import Estimate, mean, rate
+from jpo_book.analysis.resample import Estimate, compared, mean, rate
 from jpo_book.analysis.rules import TABLES, side_of_margin
 from jpo_book.names import METHODS
 from jpo_book.words import difference_with_interval, percent, shares, with_interval
-from jpo_lib.metrics import outcome
 
 DEFAULT = "default"
 HEADER, SUBJECTS, INPUTS = (TABLES["ablations"][name] for name in ("header", "subjects", "inputs"))
 OPTIMIZERS = {"adam": METHODS["Adam"].label, "rmsprop": "RMSprop", "sgd": METHODS["GradientDescent"].label}
 VERDICTS = {1: "better", -1: "worse", 0: "not told apart"}
-Runs = Mapping[
-    str, tuple[Sequence, Mapping[str, tuple[xr.Dataset, xr.Dataset]]]
-]  # cells and results by experiment
+# Cells and results by experiment.
+Runs = Mapping[str, tuple[Sequence, Mapping[str, tuple[xr.Dataset, xr.Dataset]]]]
 
 
 def changes(cells: Iterable) -> dict[str, dict[str, Any]]:
@@ -56,10 +54,8 @@ def _words(name: str, value) -> str:
     if name == "network":
         parts = [value["architecture"]] if "architecture" in value else []
         parts += ["no symmetry"] if "equivariant" in value else []
-        parts += [
-            f"{key} {size}" for key, size in value.items() if key not in ("architecture", "equivariant")
-        ]
-        return " with ".join(parts)
+        sizes = {key: size for key, size in value.items() if key not in ("architecture", "equivariant")}
+        return " with ".join([*parts, *(f"{key} {size}" for key, size in sizes.items())])
     if name == "group_size":
         return "a network per problem" if value == 1 else f"n = {value}"
     if name == "learning_rate":
@@ -70,9 +66,8 @@ def _words(name: str, value) -> str:
 def about(cells: Iterable, subject: str) -> dict[str, dict[str, Any]]:
     """The variants that changed a subject ("inputs", "network" or "training")
     and nothing else, the default first."""
-    return {
-        variant: change for variant, change in changes(cells).items() if set(change) <= set(SUBJECTS[subject])
-    }
+    own = set(SUBJECTS[subject])
+    return {variant: change for variant, change in changes(cells).items() if set(change) <= own}
 
 
 def _results(combined: Mapping, variant: str) -> xr.Dataset:
@@ -127,14 +122,13 @@ def comparison_rows(title: str, cells: Sequence, combined: Mapping) -> list[list
     for variant, change in changes(cells).items():
         own = combined[variant][1]
         refined, usual = (study.isel(group_size=0).sel(solver="JointRefined") for study in (own, default))
-        signs = outcome(refined.loss.values, refined.solved.values, usual.loss.values, usual.solved.values)
         effects = ["", ""]
         if variant != DEFAULT:
             found = [effect(own, default, solver) for solver in ("Joint", "JointRefined")]
             effects = [f"{difference_with_interval(one)}: {verdict}" for one, verdict in found]
         raw = percent(float(own.solved.sel(solver="Joint").mean()))
         solved = with_interval(rate(refined.solved))
-        rows.append([title, label(change), raw, solved, shares(signs), *effects])
+        rows.append([title, label(change), raw, solved, shares(compared(refined, usual).values), *effects])
     return rows
 
 
@@ -151,13 +145,11 @@ def summary(cells: Sequence, combined: Mapping, subject: str, solver: str = "Joi
 def summaries(runs: Runs, subject: str, solver: str) -> dict[str, str]:
     """`summary` for several experiments, each named."""
     each = {name: summary(cells, combined, subject, solver) for name, (cells, combined) in runs.items()}
-    return {
-        verdict: "; ".join(
-            f"{name}: {found[verdict]}" for name, found in each.items() if found[verdict] != "none"
-        )
-        or "none"
+    told = {
+        verdict: [f"{name}: {found[verdict]}" for name, found in each.items() if found[verdict] != "none"]
         for verdict in VERDICTS.values()
     }
+    return {verdict: "; ".join(parts) or "none" for verdict, parts in told.items()}
 
 
 def _batches(cells: Sequence) -> dict[str, int | None]:
@@ -174,11 +166,9 @@ def batch_sizes(cells: Sequence, combined: Mapping) -> list[tuple[str, xr.Datase
     `figures.plot_variants`."""
     rows = []
     for variant, size in _batches(cells).items():
-        study = _results(combined, variant)
+        study, name = _results(combined, variant), DEFAULT if size is None else _words("batch_size", size)
         spent = float(study.num_evaluations.sel(solver="Joint").mean())
-        rows.append(
-            (f"{DEFAULT if size is None else _words('batch_size', size)}: {spent:.0f} evaluations", study)
-        )
+        rows.append((f"{name}: {spent:.0f} evaluations", study))
     return rows
 
 

@@ -24,10 +24,10 @@ def not_solved(runs: xr.Dataset) -> xr.DataArray:
     return runs.recorded_loss >= runs.threshold
 
 
-def early(runs: xr.Dataset, name: str = "alignment", fraction: float = EARLY) -> xr.DataArray:
+def early(runs: xr.Dataset, name: str = "alignment") -> xr.DataArray:
     """Mean over the steps recorded in the first part of the training, for each run and problem."""
     step = runs.step.values.reshape(-1, runs.sizes["recorded"])[0]
-    return runs[name].isel(recorded=np.flatnonzero(step <= fraction * step[-1])).mean("recorded")
+    return runs[name].isel(recorded=np.flatnonzero(step <= EARLY * step[-1])).mean("recorded")
 
 
 def estimate_of_mean(values: xr.DataArray) -> Estimate:
@@ -41,12 +41,8 @@ def late_unsolved(runs: xr.Dataset, name: str) -> xr.DataArray:
     """A quantity of the problems not solved yet,
     averaged over the second half of the training; else missing."""
     step = runs.step.values.reshape(-1, runs.sizes["recorded"])[0]
-    return (
-        runs[name]
-        .where(not_solved(runs))
-        .isel(recorded=np.flatnonzero(step >= 0.5 * step[-1]))
-        .mean("recorded")
-    )
+    late = runs[name].where(not_solved(runs)).isel(recorded=np.flatnonzero(step >= 0.5 * step[-1]))
+    return late.mean("recorded")
 
 
 def _arrays(runs: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -88,10 +84,8 @@ def rank_correlation(first, second, groups=None) -> float:
     first, second = np.asarray(first, float), np.asarray(second, float)
     groups = np.zeros(first.shape) if groups is None else np.asarray(groups)
     if first.ndim != 1 or first.shape != second.shape or first.shape != groups.shape or first.size < 2:
-        raise ValueError(
-            f"rank_correlation: expected equally many points, at least two, got shapes "
-            f"{first.shape}, {second.shape} and {groups.shape}; pass one pair of numbers for each point."
-        )
+        got = f"shapes {first.shape}, {second.shape} and {groups.shape}"
+        raise ValueError(f"rank_correlation: expected equally many points, 2 or more, got {got}; pair them.")
     # Round-off in a mean must not decide which of two equal numbers is the larger.
     ranks = np.zeros((2, first.size))
     for group in np.unique(groups):
@@ -179,9 +173,8 @@ def worth_in_examples(step: float, own: float, dimension: int) -> float:
 
     def signal_to_noise(alignment):
         target = min(alignment, 1 - 1e-6)
-        return root_scalar(
-            lambda lam: float(noise_alignment(lam, dimension)) - target, bracket=(0.0, 1e4), method="brentq"
-        ).root
+        found = root_scalar(lambda lam: float(noise_alignment(lam, dimension)) - target, bracket=(0.0, 1e4))
+        return found.root
 
     if not own > 0:
         return float("nan")

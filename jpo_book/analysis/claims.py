@@ -16,12 +16,11 @@ import xarray as xr
 from jpo_book import studies
 from jpo_book.analysis import rules, tournament
 from jpo_book.analysis.costs import cost_draws
-from jpo_book.analysis.resample import ORDER, Estimate, estimate, mean, weights
+from jpo_book.analysis.resample import ORDER, Estimate, compared, estimate, mean, weights
 from jpo_book.analysis.theory import FAR, agreement_with_theory
 from jpo_book.files import studies_folder
 from jpo_book.names import EXPERIMENTS
 from jpo_book.words import ENOUGH_NETWORKS, percent
-from jpo_lib.metrics import outcome
 
 COST_STUDIES = {  # study: experiment; the profile decides which of them are run
     "wave_packet_cost": "wave_packet",
@@ -93,37 +92,27 @@ def _judged(joint: xr.Dataset, found: Estimate, baseline: str, words: str | None
     """What one experiment says on a claim: the effect with its interval, and what it rests on."""
     networks = joint.sizes["network_seed"]
     enough = joint.sizes["data_seed"] >= rules.LEAST_DATA_SEEDS and networks >= rules.LEAST_NETWORK_SEEDS
-    return {
-        "found": found,
-        "enough_seeds": enough,
-        "networks": networks,
-        "baseline": baseline,
-        "words": words,
-    }
+    basis = {"enough_seeds": enough, "networks": networks}
+    return {"found": found, **basis, "baseline": baseline, "words": words}
 
 
 def judge_advantage(classical: xr.Dataset, joint: xr.Dataset) -> dict[str, Any]:
     """Effect and interval of C1 in one experiment, and the number of the fair opponent."""
     refined = joint.sel(group_size=joint.group_size.max(), solver="JointRefined", drop=True)
     bfgs, restarts = (classical.sel(solver=name, drop=True) for name in ("BFGS", "MultiStart"))
-    pair = xr.broadcast(refined.loss, refined.solved, bfgs.loss, bfgs.solved)
-    theirs, own = (
-        (percent(float(one.solved.mean())), f"{float(one.num_evaluations.mean()):.0f}")
-        for one in (restarts, refined)
-    )
-    baseline = (
-        f"multi-start BFGS solves {theirs[0]} with {theirs[1]} evaluations per problem; "
-        f"refined JPO {own[0]} with {own[1]}"
-    )
-    return _judged(joint, mean(pair[0].copy(data=outcome(*pair))), baseline)
+    pair = restarts, refined
+    solved = [percent(float(one.solved.mean())) for one in pair]
+    spent = [f"{float(one.num_evaluations.mean()):.0f}" for one in pair]
+    theirs = f"multi-start BFGS solves {solved[0]} with {spent[0]} evaluations per problem"
+    baseline = f"{theirs}; refined JPO {solved[1]} with {spent[1]}"
+    return _judged(joint, mean(compared(refined, bfgs)), baseline)
 
 
 def judge_growth(classical: xr.Dataset, joint: xr.Dataset) -> dict[str, Any]:
     """Effect and interval of C2 in one experiment."""
     solved = joint.solved.sel(solver="JointRefined", drop=True).astype(float)
-    largest, smallest = (
-        solved.sel(group_size=n, drop=True) for n in (joint.group_size.max(), joint.group_size.min())
-    )
+    ends = joint.group_size.max(), joint.group_size.min()
+    largest, smallest = (solved.sel(group_size=n, drop=True) for n in ends)
     untrained = percent(float(joint.solved.sel(solver="NetworkStart").mean()))
     baseline = f"the untrained network with BFGS solves {untrained}, whatever n"
     return _judged(joint, mean(largest - smallest), baseline)
@@ -137,25 +126,21 @@ def judge_cost(classical: xr.Dataset, joint: xr.Dataset) -> dict[str, Any]:
     above or below a number, and "words" says who does not.
     """
     largest = joint.sel(group_size=joint.group_size.max(), drop=True)
-    refined, restarts = (
-        largest.sel(solver="JointRefined", drop=True),
-        classical.sel(solver="MultiStart", drop=True),
-    )
+    refined = largest.sel(solver="JointRefined", drop=True)
+    restarts = classical.sel(solver="MultiStart", drop=True)
     draws = weights(*(joint.sizes[name] for name in ORDER))
     training = largest.num_evaluations.sel(solver="Joint", drop=True)
     rival, theirs_known = cost_draws(restarts, rules.COST_LEVEL, 0.0, *draws)
     cost, own_known = cost_draws(refined, rules.COST_LEVEL, training, *draws)
     found = estimate(np.where(own_known, rival / cost, 0.0), np.where(theirs_known, rival / cost, np.inf))
-    who = {
-        (False, False): "neither multi-start BFGS nor refined JPO solves",
-        (False, True): "only refined JPO solves",
-        (True, False): "only multi-start BFGS solves",
-    }.get((bool(theirs_known[0]), bool(own_known[0])))
+    who = "neither multi-start BFGS nor refined JPO solves"
+    if theirs_known[0] or own_known[0]:
+        who = "only multi-start BFGS solves" if theirs_known[0] else "only refined JPO solves"
     theirs, own = (percent(float(one.solved.mean())) for one in (restarts, refined))
     size = int(joint.group_size.max())
     baseline = f"multi-start BFGS solves {theirs} in all, refined JPO with n = {size} {own}"
-    words = f"{who} {percent(rules.COST_LEVEL)} of the problems in all its runs" if who else None
-    return _judged(joint, found, baseline, words)
+    words = f"{who} {percent(rules.COST_LEVEL)} of the problems in all its runs"
+    return _judged(joint, found, baseline, None if theirs_known[0] and own_known[0] else words)
 
 
 def _effect(judged: dict[str, Any] | None) -> dict[str, Any]:
@@ -185,10 +170,7 @@ def _verdict(supporting: int, total: int, enough: float = 1) -> str:
 
 
 def over_experiments(
-    claim: str,
-    problems: Sequence[str],
-    judged: dict[str, dict[str, Any]],
-    files: Sequence[dict[str, str]] = (),
+    claim: str, problems: Sequence[str], judged: dict[str, dict], files: Sequence[dict] = ()
 ) -> dict[str, Any]:
     """The verdict on a claim from what was judged for each experiment, by the rule of that claim.
 
@@ -209,23 +191,18 @@ def over_experiments(
     supporting = sum(judged[p]["found"].low > rules.THRESHOLDS[claim] for p in counted)
     least = min(counted or run, key=lambda p: judged[p]["found"].value)
     done = "judged" if counted else "run"
-    which = (
-        f"This is the smallest of the experiments {done}, that of"
-        if len(counted or run) > 1
-        else f"It is that of the only experiment {done},"
-    )
+    which = f"It is that of the only experiment {done},"
+    if len(counted or run) > 1:
+        which = f"This is the smallest of the experiments {done}, that of"
     note = f"The effect is {rules.EFFECTS[claim]}. {which} {titles([least])}."
     if missing:
         note += f" Not computed: {titles(missing)}."
     if scarce:
-        note += (
-            f" Not judged, since fewer than {rules.LEAST_DATA_SEEDS} data sets or "
-            f"{rules.LEAST_NETWORK_SEEDS} networks each were run for: {titles(scarce)}."
-        )
+        least_of_all = f"{rules.LEAST_DATA_SEEDS} data sets or {rules.LEAST_NETWORK_SEEDS} networks each"
+        note += f" Not judged, since fewer than {least_of_all} were run for: {titles(scarce)}."
     if few:
-        note += (
-            f" Intervals rest on fewer than {ENOUGH_NETWORKS} networks, and are too narrow: {titles(few)}."
-        )
+        rest = f" Intervals rest on fewer than {ENOUGH_NETWORKS} networks"
+        note += f"{rest}, and are too narrow: {titles(few)}."
     return {
         **_planned(claim, files),
         "verdict": _verdict(supporting, len(problems)) if counted else "out of budget",
@@ -290,9 +267,8 @@ def verdicts(root: Path | str, profile: str | None = None) -> list[dict[str, Any
             unseen.append(f"{experiment.title} not computed")
             continue
         solved = loaded[1].solved.sel(group_size=loaded[1].group_size.max())
-        known, others = (
-            percent(float(solved.sel(solver=name).mean())) for name in ("JointRefined", "JointUnseenRefined")
-        )
+        names = ("JointRefined", "JointUnseenRefined")
+        known, others = (percent(float(solved.sel(solver=name).mean())) for name in names)
         unseen.append(f"{experiment.title} {known} of the known and {others} of the unseen problems")
         cost_files[problem] = [*cost_files.get(problem, []), *loaded[2]]
 
@@ -304,9 +280,9 @@ def verdicts(root: Path | str, profile: str | None = None) -> list[dict[str, Any
     known_data = over_experiments("C5", four, costs, used(cost_files, four))
     if costs:
         known_data["note"] += (
-            f" Networks trained on the largest n solve, after refinement: {'; '.join(unseen)}. "
-            "Equal rates mean that they serve as well for new data."
+            f" Networks trained on the largest n solve, after refinement: {'; '.join(unseen)}."
         )
+        known_data["note"] += " Equal rates mean that they serve as well for new data."
     found = [
         over_experiments("C1", four, advantage, used(files, four)),
         over_experiments("C2", four, growth, used(files, four)),

@@ -55,9 +55,8 @@ def cost_draws(
         # The budget at which the fraction is solved, weighted as drawn; infinite if it never is.
         first = (np.cumsum(drawn, axis=1) >= fraction - 1e-9).argmax(axis=1)
         budget = when[order][first]
-        cost += own * (
-            drawn * np.minimum(spent(at[one], total[one], trained[one])[order], budget[:, None])
-        ).sum(1)
+        paid = spent(at[one], total[one], trained[one])[order]
+        cost += own * (drawn * np.minimum(paid, budget[:, None])).sum(1)
         reached &= np.isfinite(budget) | (own == 0)
     return cost, reached
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import xarray as xr
 
-from jpo_book.analysis.resample import Estimate, estimate, means, ordered, rate, weights
+from jpo_book.analysis.resample import Estimate, compared, estimate, means, ordered, rate, weights
 from jpo_book.analysis.rules import TABLES, side_of_margin
 from jpo_book.names import METHODS
 from jpo_book.words import difference_with_interval, shares, with_interval
-from jpo_lib.metrics import outcome
 
 _read = TABLES["generalization"]
 HEADER, ANSWERS = _read["header"], _read["answers"]
@@ -43,9 +41,10 @@ def difference(study: xr.Dataset, first: str, second: str) -> tuple[Estimate, st
     return found, VERDICTS[side_of_margin(*found.interval)]
 
 
-def _signs(study: xr.Dataset, solver: str, opponent: str) -> np.ndarray:
-    own, other = (study.sel(solver=name) for name in (solver, opponent))
-    return outcome(own.loss.values, own.solved.values, other.loss.values, other.solved.values)
+def _shares(study: xr.Dataset, solver: str, opponent: str) -> str:
+    """How often a solver is better than another, ties with it or is worse."""
+    pair = (study.sel(solver=name, drop=True) for name in (solver, opponent))
+    return shares(compared(*pair).values)
 
 
 def answer_rows(title: str, study: xr.Dataset) -> list[list[str]]:
@@ -58,14 +57,14 @@ def answer_rows(title: str, study: xr.Dataset) -> list[list[str]]:
             total = float(one.num_evaluations.sel(solver=refined).mean())
             refinement = total - training if refined == "JointRefined" else total
             solved = [with_interval(rate(one.solved.sel(solver=solver))) for solver in (raw, refined)]
-            compared = shares(_signs(one, refined, opponent))
-            rows.append([title, str(n), name, *solved, compared, f"{training:.1f}", f"{refinement:.1f}"])
+            spent = f"{training:.1f}", f"{refinement:.1f}"
+            rows.append([title, str(n), name, *solved, _shares(one, refined, opponent), *spent])
     first = study.isel(group_size=0)
     for name, solver in OPPONENTS.items():
         solved = with_interval(rate(first.solved.sel(solver=solver)))
-        compared = shares(_signs(first, solver, "BFGSUnseen"))
         spent = f"{float(first.num_evaluations.sel(solver=solver).mean()):.1f}"
-        rows.append([title, "", f"{name}, unseen problems", "", solved, compared, "", spent])
+        signs = _shares(first, solver, "BFGSUnseen")
+        rows.append([title, "", f"{name}, unseen problems", "", solved, signs, "", spent])
     return rows
 
 

@@ -21,7 +21,7 @@ import functools
 import numpy as np
 import xarray as xr
 
-from jpo_lib.metrics import wilson_interval
+from jpo_lib.metrics import outcome, wilson_interval
 
 ORDER = ("data_seed", "network_seed", "problem")
 LEAST_DATA_SETS = 4  # fewer are taken as they are
@@ -53,6 +53,10 @@ class Estimate:
     def sign(self) -> int:
         """+1 or −1 where the interval lies on one side of zero, 0 where it does not or nothing is known."""
         return int(self.low > 0) - int(self.high < 0)
+
+    def columns(self, name: str) -> dict[str, float]:
+        """The value and the ends of the interval under names of columns."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
     def __str__(self) -> str:
         text = f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})".replace("-", "−")
@@ -102,6 +106,12 @@ def weights(
 def ordered(values: xr.DataArray) -> np.ndarray:
     """Values as an array (data set, network, problem); an axis that they lack has length one."""
     return values.expand_dims([d for d in ORDER if d not in values.dims]).transpose(*ORDER).values
+
+
+def compared(study: xr.Dataset, reference: xr.Dataset) -> xr.DataArray:
+    """`jpo_lib.metrics.outcome` of each problem: +1 better than the reference, 0 a tie, -1 worse."""
+    arrays = xr.broadcast(study.loss, study.solved, reference.loss, reference.solved)
+    return arrays[0].copy(data=outcome(*arrays))
 
 
 def means(values: np.ndarray, runs: np.ndarray, problems: np.ndarray) -> np.ndarray:

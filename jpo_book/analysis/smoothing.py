@@ -15,17 +15,7 @@ from scipy import ndimage, optimize
 
 import jpo_lib as jpo
 from jpo_lib.networks.energy_centroid import EnergyCentroid1D
-from jpo_lib.theory.smoothing import (
-    SlopeMoments,
-    clipping_efficiency,
-    joint_descent,
-    ripple_slope,
-    sign_bounds,
-    sign_probability,
-    slope_moments,
-    wave_packet_loss,
-    wave_packet_slope,
-)
+from jpo_lib.theory import smoothing as theory
 
 NUM_PROBLEMS = 64
 PERIOD = 2 * np.pi  # valleys of the loss lie about that far apart
@@ -40,7 +30,7 @@ RIPPLES, RIPPLE_SHIFT = ((0.5, 0.3, 0.2), (3.0, 7.0, 13.0)), 0.3  # amplitudes a
 class SlopeSigns(NamedTuple):
     """How often the mean of n slopes has the sign of their expectation, for n in `SIZES`."""
 
-    moments: SlopeMoments
+    moments: theory.SlopeMoments
     measured: np.ndarray  # shape (number of n,)
     standard_error: np.ndarray  # by the probability of theory
     predicted: np.ndarray
@@ -75,10 +65,11 @@ def slopes_of(name: str, shape, rng: np.random.Generator) -> np.ndarray:
     """Draws of g: "quadratic", "ripples" (phases drawn for each problem), or "spread s" for wave packets with
     normal errors of deviation s."""
     if name == "ripples":
-        return ripple_slope(np.full(shape, RIPPLE_SHIFT), *RIPPLES, rng.uniform(0, 2 * np.pi, (*shape, 3)))
+        phases = rng.uniform(0, 2 * np.pi, (*shape, 3))
+        return theory.ripple_slope(np.full(shape, RIPPLE_SHIFT), *RIPPLES, phases)
     if name == "quadratic":
         return 0.2 + rng.standard_normal(shape)
-    return wave_packet_slope(SHIFT + float(name.split()[1]) * rng.standard_normal(shape))
+    return theory.wave_packet_slope(SHIFT + float(name.split()[1]) * rng.standard_normal(shape))
 
 
 def sign_of_slope(name: str, num_draws: int = 10_000, seed: int = 0) -> SlopeSigns:
@@ -87,12 +78,12 @@ def sign_of_slope(name: str, num_draws: int = 10_000, seed: int = 0) -> SlopeSig
     rng = np.random.default_rng(seed)
     g = slopes_of(name, (num_draws, SIZES[-1]), rng)
     exact = {"ripples": RIPPLE_SHIFT, "quadratic": 0.2}
-    mean = exact[name] if name in exact else wave_packet_slope(SHIFT, float(name.split()[1]))
-    moments = slope_moments(slopes_of(name, (1_000_000,), rng))._replace(mean=mean)
+    mean = exact[name] if name in exact else theory.wave_packet_slope(SHIFT, float(name.split()[1]))
+    moments = theory.slope_moments(slopes_of(name, (1_000_000,), rng))._replace(mean=mean)
     measured = np.mean(np.sign(np.cumsum(g, 1)[:, SIZES - 1]) == np.sign(mean), axis=0)
-    chance_right = sign_probability(SIZES, mean, moments.deviation)
+    chance_right = theory.sign_probability(SIZES, mean, moments.deviation)
     error = np.sqrt(np.maximum(chance_right * (1 - chance_right), 1 / num_draws) / num_draws)
-    return SlopeSigns(moments, measured, error, chance_right, *sign_bounds(SIZES, *moments[:3]))
+    return SlopeSigns(moments, measured, error, chance_right, *theory.sign_bounds(SIZES, *moments[:3]))
 
 
 def grid(num: int, spreads=(-4.0, 4.0), shifts=(-5.0, 5.0)) -> np.ndarray:
@@ -126,7 +117,7 @@ def predicted(starts, x_true=None, rest=0.0) -> np.ndarray:
         rest: the part of the errors that s and b do not move, shape (n,), radians.
     """
     f, weights = features(x_true)
-    ends = joint_descent(wave_packet_slope, f, starts, weights, rest, STEP, NUM_STEPS)[1]
+    ends = theory.joint_descent(theory.wave_packet_slope, f, starts, weights, rest, STEP, NUM_STEPS)[1]
     return share_right(ends, weights) >= GOOD
 
 
@@ -143,8 +134,8 @@ def measured(starts, seed: int = 0, num_problems: int = NUM_PROBLEMS) -> tuple[n
     solver = jpo.JointOptimization(
         group_size=num_problems,
         network=lambda key: SharedErrors(jnp.zeros(()), jnp.zeros(())),
-        learning_rate=4
-        * STEP,  # a sum over 64 samples is a quarter of `wave_packet_loss`, which has four a radian
+        # A sum over 64 samples is a quarter of `wave_packet_loss`, which has four a radian.
+        learning_rate=4 * STEP,
         num_steps=NUM_STEPS,
         optimizer="sgd",
         final_rate=1.0,
@@ -184,11 +175,10 @@ class Trap(NamedTuple):
 def trap() -> Trap:
     """The trap nearest to the solution: errors that reach over two valleys of the loss."""
     f, weights = features()
-    place, errors = joint_descent(
-        wave_packet_slope, f, (3.0, 3.0), weights, step=STEP, num_steps=20 * NUM_STEPS
-    )
-    saddle = optimize.root(lambda p: (weights * wave_packet_slope(f @ p)) @ f, 0.85 * place).x
-    climb = wave_packet_loss(f @ saddle) - wave_packet_loss(errors)
+    long = {"step": STEP, "num_steps": 20 * NUM_STEPS}
+    place, errors = theory.joint_descent(theory.wave_packet_slope, f, (3.0, 3.0), weights, **long)
+    saddle = optimize.root(lambda p: (weights * theory.wave_packet_slope(f @ p)) @ f, 0.85 * place).x
+    climb = theory.wave_packet_loss(f @ saddle) - theory.wave_packet_loss(errors)
     barrier = weights @ climb
     return Trap(place, saddle, float(barrier), float(np.sqrt(weights @ (climb - barrier) ** 2)))
 
@@ -289,5 +279,5 @@ def smoothed(profile: str, seed: int = 0) -> Smoothed:
         network_paths(work.networks, work.num_steps, seed),
         hole,
         1 - float(drawn_sets(hole.place, 100, seed=seed).mean()),
-        {c: float(clipping_efficiency(ripples, c * ripples.std())) for c in (0.02, 0.5, 1.0)},
+        {c: float(theory.clipping_efficiency(ripples, c * ripples.std())) for c in (0.02, 0.5, 1.0)},
     )

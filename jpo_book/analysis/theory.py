@@ -104,9 +104,8 @@ def agreement_with_theory(
     code = hash_of_code((__name__, "first_step"), (__name__, "largest_z"))[:10]
     small = profile == "smoke"
     num_seeds = num_seeds or USUAL_SEEDS[small]
-    path = (
-        studies_folder() / "first_step" / f"{'small' if small else 'full'}-{num_seeds}-seed{seed}-{code}.json"
-    )
+    name = f"{'small' if small else 'full'}-{num_seeds}-seed{seed}-{code}.json"
+    path = studies_folder() / "first_step" / name
     if not path.is_file():
         panels = (step or first_step(profile, seed, num_seeds)).panels()
         found = [agreement for agreements in panels.values() for agreement in agreements]

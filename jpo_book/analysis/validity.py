@@ -19,10 +19,10 @@ import xarray as xr
 
 from jpo_book import studies
 from jpo_book.analysis.costs import refined_and_training
-from jpo_book.analysis.resample import ORDER, estimate, means, ordered, weights
+from jpo_book.analysis.resample import ORDER, compared, estimate, means, ordered, weights
 from jpo_book.analysis.rules import TABLES
 from jpo_book.names import EXPERIMENTS
-from jpo_lib.metrics import outcome, spent
+from jpo_lib.metrics import spent
 from jpo_lib.problems import PROBLEMS
 
 CONFIDENCE = 0.975  # share of the resamples in which a cell must pay to be called certain
@@ -131,9 +131,8 @@ def compare_cell(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 
     refined = joint.sel(solver="JointRefined", drop=True)
     best, training = refined_and_training(joint)
     bfgs, restarts = (classical.sel(solver=name, drop=True) for name in ("BFGS", "MultiStart"))
-    pair = xr.broadcast(refined.loss, refined.solved, bfgs.loss, bfgs.solved)
     parts = {
-        "advantage": ordered(pair[0].copy(data=outcome(*pair))),
+        "advantage": ordered(compared(refined, bfgs)),
         "solved": ordered(best.solved),
         "cost": spent(*(ordered(one) for one in (best.solved_at, best.num_evaluations, training))),
     }
@@ -161,8 +160,7 @@ def compare_cell(classical: xr.Dataset, joint: xr.Dataset, num_resamples: int = 
         "num_networks": joint.sizes["network_seed"],
     }
     for name in VALUES:
-        one = estimate(found[name])
-        result |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+        result |= estimate(found[name]).columns(name)
     return result
 
 
@@ -178,9 +176,8 @@ def build_map(
         plans: cells by the name of their study; they are loaded, or computed where they are missing.
         known: cells of a larger plan, whose rows are shown even if they were not computed.
     """
-    places: set[tuple[float, str]] = {
-        place for cell in known if cell.study in what.studies and (place := what.place(cell))
-    }
+    placed = (what.place(cell) for cell in known if cell.study in what.studies)
+    places = {place for place in placed if place}
     found: dict[tuple, dict[str, float]] = {}
     for name in what.studies:
         cells = [cell for cell in plans.get(name, ()) if what.place(cell)]
@@ -188,38 +185,30 @@ def build_map(
             continue
         variants = {c.variant: place for c in cells if c.kind == "joint" and (place := what.place(c))}
         places |= set(variants.values())
-        for variant, (classical, joint) in studies.combine_variants(
-            cells, studies.load_or_run(cells, quiet=True)
-        ).items():
+        combined = studies.combine_variants(cells, studies.load_or_run(cells, quiet=True))
+        for variant, (classical, joint) in combined.items():
             for size in set(what.sizes) & set(joint.group_size.values.tolist()):
-                found.setdefault(
-                    (variants[variant], size), compare_cell(classical, joint.sel(group_size=size, drop=True))
-                )
+                one = compare_cell(classical, joint.sel(group_size=size, drop=True))
+                found.setdefault((variants[variant], size), one)
     if not places:
-        raise ValueError(
-            f"plans: expected at least one cell of {', '.join(what.studies)}, got none; "
-            "plan one of these studies."
-        )
+        asked = ", ".join(what.studies)
+        raise ValueError(f"plans: expected at least one cell of {asked}, got none; plan one of these.")
     rows = sorted(places)
+
+    def values(name):
+        return [[found.get((row, n), {}).get(name, np.nan) for n in what.sizes] for row in rows]
+
     names = ("pays", "certainty", "num_problems", "num_networks", *INTERVALS)
-    arrays = {
-        name: (
-            ("difficulty", "group_size"),
-            np.array([[found.get((row, n), {}).get(name, np.nan) for n in what.sizes] for row in rows]),
-        )
-        for name in names
-    }
     coordinates = {"difficulty": [label for _, label in rows], "group_size": list(what.sizes)}
-    return xr.Dataset(
-        arrays, coordinates, attrs={"title": what.title, "axis": what.axis, "confidence": CONFIDENCE}
-    )
+    arrays = {name: (list(coordinates), np.array(values(name))) for name in names}
+    attributes = {"title": what.title, "axis": what.axis, "confidence": CONFIDENCE}
+    return xr.Dataset(arrays, coordinates, attributes)
 
 
 def build_maps(plans: Mapping[str, Sequence[studies.Cell]], seed: int = 0) -> list[xr.Dataset]:
     """The maps of all experiments; rows that only the profile "paper" computes are there and empty."""
-    known = [
-        cell for name in plans for cell in studies.plan(name, "paper", seed=seed) if cell.kind == "joint"
-    ]
+    largest = [cell for name in plans for cell in studies.plan(name, "paper", seed=seed)]
+    known = [cell for cell in largest if cell.kind == "joint"]
     return [build_map(what, plans, known) for what in MAPS]
 
 

@@ -43,9 +43,8 @@ def _draw_ways(ax, problem, paths, colour, others, y, size, **look) -> None:
         ax.plot(*path.T, color=colour if at_target else others, **look)
     _draw_balls(ax, problem, paths[-1])
     if y is not None:
-        ax.plot(
-            *np.asarray(y), "x", color="#000000", markersize=size, markeredgewidth=0.9 + size / 10, zorder=5
-        )
+        cross = {"color": "#000000", "markersize": size, "markeredgewidth": 0.9 + size / 10}
+        ax.plot(*np.asarray(y), "x", zorder=5, **cross)
 
 
 def _ways(problem, x, count: int) -> np.ndarray:
@@ -141,10 +140,8 @@ def film_of_shot(problem, x, y=None, num_frames: int = 36) -> Callable:
     """
     settings, fine = problem.settings, 8
     places = _ways(problem, x, fine * (num_frames - 1) + 1)
-    low, high = (
-        places.min(axis=(0, 1)) - 2 * settings["radius"],
-        places.max(axis=(0, 1)) + 2 * settings["radius"],
-    )
+    room = 2 * settings["radius"]
+    low, high = places.min(axis=(0, 1)) - room, places.max(axis=(0, 1)) + room
     if settings["cushions"]:
         high = np.array([settings["table_length"], settings["table_width"]]) / 2 + 0.2 * settings["radius"]
         low = -high

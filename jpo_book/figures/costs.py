@@ -43,18 +43,12 @@ def plot_costs(ax, classical: xr.Dataset, joint: xr.Dataset) -> None:
     """
     sizes = joint.group_size.values
     # Of an untrained network the smallest group is taken: training does not enter.
-    others = {
-        method: select(method, classical, joint.isel(group_size=0, drop=True))
-        for method in OPPONENTS
-        if method in classical.solver or method in joint.solver
-    }
+    smallest = joint.isel(group_size=0, drop=True)
+    known = [method for method in OPPONENTS if method in classical.solver or method in joint.solver]
+    others = {method: select(method, classical, smallest) for method in known}
     for level in COST_LEVELS:
-        _with_band(
-            ax,
-            sizes,
-            [cost(one, level, trained) for one, trained in of_each_size(joint)],
-            **_style(refined_method(joint), level),
-        )
+        own = [cost(one, level, trained) for one, trained in of_each_size(joint)]
+        _with_band(ax, sizes, own, **_style(refined_method(joint), level))
         for method, study in others.items():
             found, look = cost(study, level), _style(method, level) | {"marker": None}
             if found.value == found.upper:
@@ -93,17 +87,12 @@ def cost_legend(ax, panels) -> None:
     lines = [line for panel in panels for line in panel.lines if "%" in str(line.get_label())]
     shown = {line.get_label().rpartition(", ")[0]: line.get_color() for line in lines}
     fractions = {line.get_label().rpartition(", ")[2] for line in lines}
-    colours = [
-        Line2D([], [], color=shown[name], linewidth=3, label=name)
-        for name in (style(method)["label"] for method in METHODS)
-        if name in shown
-    ]
+    names = [method.label for method in METHODS.values() if method.label in shown]
+    colours = [Line2D([], [], color=shown[name], linewidth=3, label=name) for name in names]
     levels = [
-        Line2D(
-            [], [], color="#444444", marker=marker, linestyle=line, label=f"{100 * level:g} % of the problems"
-        )
+        Line2D([], [], color="#444444", marker=marker, linestyle=line, label=f"{share} of the problems")
         for level, (marker, line) in COST_LEVELS.items()
-        if f"{100 * level:g} %" in fractions
+        if (share := f"{100 * level:g} %") in fractions
     ]
     ax.set_axis_off()
     look = {"alignment": "left", "fontsize": 8, "handlelength": 2.8}

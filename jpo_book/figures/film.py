@@ -42,14 +42,10 @@ def show_film(
         ValueError: if num_frames or still is out of range.
     """
     if not 2 <= num_frames <= 80:
-        raise ValueError(
-            f"num_frames: expected 2 to 80, got {num_frames}; a film is one picture that holds all frames."
-        )
+        raise ValueError(f"num_frames: expected 2 to 80, got {num_frames}; one picture holds all frames.")
     still = num_frames // 2 if still is None else still
     if not 0 <= still < num_frames:
-        raise ValueError(
-            f"still: expected a frame between 0 and {num_frames - 1}, got {still}; choose one of them."
-        )
+        raise ValueError(f"still: expected a frame between 0 and {num_frames - 1}, got {still}; choose one.")
     frames = [paint(functools.partial(draw, k=k), figsize, dots_per_inch) for k in range(num_frames)]
     width, height = frames[0].size
     columns = max(1, round((num_frames * height / width) ** 0.5))  # a sheet that is about square

@@ -41,13 +41,8 @@ def draw_schematic(ax) -> None:
     back = colour_of("GradientDescent")
     for arrows, color, line in ((ARROWS, "#333333", "-"), (BACKWARD, back, "--")):
         for start, end, bend in arrows:
-            look = {
-                "arrowstyle": "-|>",
-                "mutation_scale": 11,
-                "color": color,
-                "linewidth": 1.2,
-                "linestyle": line,
-            }
+            look = {"arrowstyle": "-|>", "mutation_scale": 11, "linewidth": 1.2}
+            look |= {"color": color, "linestyle": line}
             ax.add_patch(FancyArrowPatch(start, end, connectionstyle=f"arc3,rad={bend}", **look))
     ax.text(6.2, 2.6, "the same target enters the loss", ha="center", fontsize=8, color="#555555")
     text = "gradients, summed over all $n$ problems, change $\\theta$"

@@ -42,9 +42,8 @@ def plot_evolution(axes, times, vorticity) -> None:
         ax.set_title(f"$t$ = {times[k]:.1f}")
         ax.set_xlabel("$x$ (length)")
     axes[0].set_ylabel("$y$ (length)")
-    axes[0].figure.colorbar(
-        axes[0].images[0], ax=list(axes), label="vorticity $\\omega$ (1 / time)", shrink=0.8
-    )
+    bar = {"label": "vorticity $\\omega$ (1 / time)", "shrink": 0.8}
+    axes[0].figure.colorbar(axes[0].images[0], ax=list(axes), **bar)
 
 
 def draw_flow(figure, k: int, times, vorticity, marker) -> None:
@@ -62,11 +61,8 @@ def plot_loss_map(ax, problem, data, index: int = 0, over: str = "position", num
     """The loss of one problem over two of its unknowns, the other two at the truth, marked by a cross."""
     truth, limit = np.asarray(data.x_true[index]), problem.settings["force_limit"]
     reach = 1.25 * problem.settings["force_upper"]
-    grid = (
-        np.linspace(0, 2 * math.pi, num_points)
-        if over == "position"
-        else np.linspace(-reach, reach, num_points)
-    )
+    ends = (0, 2 * math.pi) if over == "position" else (-reach, reach)
+    grid = np.linspace(*ends, num_points)
     points = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1).reshape(-1, 2)
     trial = np.tile(truth.astype(np.float64), (len(points), 1))
     squares = np.sum(points**2, axis=1)
@@ -78,13 +74,10 @@ def plot_loss_map(ax, problem, data, index: int = 0, over: str = "position", num
         trial[:, 2:] = points / np.sqrt(np.maximum(limit**2 - squares, 1e-6))[:, None]
         mark = limit * truth[2:] / math.sqrt(1 + truth[2:] @ truth[2:])
         labels = "$F_x$ (length / time)", "$F_y$ (length / time)"
-    loss = jax.jit(jax.vmap(problem.objective, (0, None, None)))(
-        jnp.asarray(trial, data.x0.dtype), None, data.y[index]
-    )
+    evaluate = jax.jit(jax.vmap(problem.objective, (0, None, None)))
+    loss = evaluate(jnp.asarray(trial, data.x0.dtype), None, data.y[index])
     values = np.log10(np.asarray(loss) + 1e-12)
-    if (
-        over != "position"
-    ):  # beyond the largest force that the unknowns can express there is nothing to evaluate
+    if over != "position":  # nothing to evaluate beyond the largest force that the unknowns can express
         values = np.where(squares < limit**2, values, np.nan)
     levels = np.linspace(np.nanmin(np.maximum(values, -2.0)), np.nanmax(values), 24)
     values = values.reshape(num_points, num_points).T

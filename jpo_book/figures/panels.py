@@ -96,15 +96,7 @@ def not_computed(figure, missing) -> None:
 
 
 def solutions_side_by_side(
-    data,
-    classical,
-    joint,
-    count: int,
-    draw: Callable,
-    xlabel: str,
-    ylabel: str,
-    height=(1.5, 0.3),
-    target=False,
+    data, classical, joint, count: int, draw: Callable, xlabel, ylabel, height=(1.5, 0.3), target=False
 ):
     """The first problems that BFGS leaves unsolved, a row for each, and what methods make of them,
     a column for each.

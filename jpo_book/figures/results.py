@@ -14,6 +14,7 @@ import xarray as xr
 from IPython.core.getipython import get_ipython
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+from jpo_book.analysis.resample import compared
 from jpo_book.figures.figure_data import attach_figure_data, attach_thumbnails
 from jpo_book.figures.panels import (
     REFERENCE,
@@ -25,15 +26,9 @@ from jpo_book.figures.panels import (
     select,
     style,
 )
-from jpo_lib.metrics import outcome
 
-SINGLE = (
-    "BFGS",
-    "GradientDescent",
-    "Adam",
-    "MultiStart",
-    "ClassicalStart",
-)  # solvers of one problem at a time
+# Solvers of one problem at a time.
+SINGLE = ("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart")
 SHARED = ("NetworkStart", "Joint", "JointRefined", "JointRestarted")
 
 
@@ -63,10 +58,7 @@ def _level(ax, values: xr.DataArray, sizes, method: str) -> None:
 
 def fraction_better(study: xr.Dataset, reference: xr.Dataset) -> xr.DataArray:
     """Fraction of problems solved better than the reference, ties not counted; one value for each seed."""
-    loss, solved, reference_loss, reference_solved = xr.broadcast(
-        study.loss, study.solved, reference.loss, reference.solved
-    )
-    return (xr.zeros_like(loss) + outcome(loss, solved, reference_loss, reference_solved) > 0).mean("problem")
+    return (compared(study, reference) > 0).mean("problem")
 
 
 def plot_fraction_better(ax, classical: xr.Dataset, joint: xr.Dataset) -> None:

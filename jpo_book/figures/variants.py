@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from jpo_book.analysis.ablations import OPTIMIZERS
 from jpo_book.analysis.resample import rate
 from jpo_book.figures.panels import REFERENCE, by_size, curve, group_size_axis, plain_ticks, style
 
-OPTIMIZER_STYLES = {
-    "adam": ("Adam", "#0072B2", "o"),
-    "rmsprop": ("RMSprop", "#E69F00", "^"),
-    "sgd": ("gradient descent", "#CC79A7", "s"),
-}
+OPTIMIZER_STYLES = {"adam": ("#0072B2", "o"), "rmsprop": ("#E69F00", "^"), "sgd": ("#CC79A7", "s")}
 _JPO, _SUPERVISED = {"color": "#0072B2", "marker": "o"}, {"color": "#D55E00", "marker": "s"}
 _KNOWN = {"linestyle": "-"}
 _UNSEEN = {"linestyle": "--", "markerfacecolor": "white"}  # hollow markers
@@ -28,14 +25,8 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "BFGSUnseen": {"label": "one run of BFGS", "color": "#000000", "linestyle": "-."},
     "MultiStartUnseen": {"label": style("MultiStart")["label"], "color": "#009E73", "linestyle": ":"},
 }
-ANSWERS |= {
-    f"{name}Refined": ANSWERS[known]
-    for name, known in (
-        ("Joint", "JointLast"),
-        ("JointUnseen", "JointUnseen"),
-        ("SupervisedUnseen", "SupervisedUnseen"),
-    )
-}
+ANSWERS |= {f"{name}Refined": ANSWERS[name] for name in ("JointUnseen", "SupervisedUnseen")}
+ANSWERS["JointRefined"] = ANSWERS["JointLast"]
 
 
 def plot_variants(ax, rows: Sequence[tuple[str, xr.Dataset]]) -> None:
@@ -47,12 +38,8 @@ def plot_variants(ax, rows: Sequence[tuple[str, xr.Dataset]]) -> None:
             the untrained network, of JPO and of JPO refined are shown; the count is that of the last.
     """
     dots = {"linestyle": "none", "marker": ".", "markersize": 3, "alpha": 0.4}
-    beside = {
-        "xycoords": ("axes fraction", "data"),
-        "va": "center",
-        "fontsize": 6.5,
-        "annotation_clip": False,
-    }
+    beside = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 6.5}
+    beside["annotation_clip"] = False  # it stands beside the panel
     for k, (_, study) in enumerate(rows):
         for shift, method in ((-0.24, "NetworkStart"), (0.0, "Joint"), (0.24, "JointRefined")):
             look = style(method) | {"linestyle": "none"} | ({} if k == 0 else {"label": None})
@@ -80,13 +67,11 @@ def plot_rates(ax, points: Mapping[str, Sequence[tuple[float, xr.Dataset]]], def
         default: learning rate of the default, marked by a dotted line.
     """
     for optimizer, values in points.items():
-        label, color, marker = OPTIMIZER_STYLES[optimizer]
+        label, (color, marker) = OPTIMIZERS[optimizer], OPTIMIZER_STYLES[optimizer]
         rates, studies = zip(*values, strict=True)
         look: dict[str, Any] = {"color": color, "marker": marker}
-        for method, line, fill, what in (
-            ("JointRefined", "-", color, "refined"),
-            ("Joint", "--", "white", "raw"),
-        ):
+        refined, raw = ("JointRefined", "-", color, "refined"), ("Joint", "--", "white", "raw")
+        for method, line, fill, what in (refined, raw):
             solved = [study.solved.sel(solver=method).mean("problem").values for study in studies]
             look |= {"linestyle": line, "markerfacecolor": fill, "label": f"{label}, {what}"}
             curve(ax, rates, solved, **look)

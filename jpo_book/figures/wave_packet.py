@@ -11,11 +11,8 @@ from jpo_book.names import MEASURED
 
 
 def _times(problem) -> np.ndarray:
-    return (
-        np.arange(problem.settings["num_points"])
-        * problem.settings["window"]
-        / problem.settings["num_points"]
-    )
+    count = problem.settings["num_points"]
+    return np.arange(count) * problem.settings["window"] / count
 
 
 def plot_waveform(ax, problem, data, index: int = 0) -> None:

@@ -46,10 +46,8 @@ def aim_cue_ball(
     """
     settings = problem.settings
     if settings.get("layout") != "open" or settings["cushions"] or len(settings["positions"]) != 2:
-        raise ValueError(
-            f"problem: expected billiards on the open table with two balls, got "
-            f"{settings.get('layout', problem.name)!r}; the page simulates no other."
-        )
+        expected, got = "billiards on the open table with two balls", settings.get("layout", problem.name)
+        raise ValueError(f"problem: expected {expected}, got {got!r}; the page simulates no other.")
     check_integer("num_problems", num_problems, 1)
     shown = min(SHOWN, num_problems)
     check_index("first", first, shown)
@@ -63,9 +61,8 @@ def aim_cue_ball(
     }
     problems, truths = [], np.asarray(data.x_true)
     for i in range(shown):
-        methods = {
-            "joint": _way(answers[:, i], joint.x[i], joint.loss[i], joint.num_evaluations[i], joint.solved[i])
-        }
+        spent, solved = joint.num_evaluations[i], joint.solved[i]
+        methods = {"joint": _way(answers[:, i], joint.x[i], joint.loss[i], spent, solved)}
         for name, descent in descents.items():
             (end, loss), status = descent.best(i), Status(int(descent.status[i]))
             why = STATUS_TEXTS[status] if status == Status.ZERO_GRADIENT else ""
@@ -93,14 +90,8 @@ def aim_cue_ball(
 def _way(points, end, loss, evaluations, solved, why: str = "") -> dict:
     """What the page gets of a method: the points (k, 2) on its way, its end (2,),
     and what is said about it."""
-    return {
-        "path": thinned(polar(points)),
-        "end": rounded(polar(end), 6),
-        "loss": significant(loss, 4)[0],
-        "evaluations": int(evaluations),
-        "solved": bool(solved),
-        "why": why,
-    }
+    way = {"path": thinned(polar(points)), "end": rounded(polar(end), 6), "loss": significant(loss, 4)[0]}
+    return way | {"evaluations": int(evaluations), "solved": bool(solved), "why": why}
 
 
 def _draw(figure, problem, data, page) -> None:

@@ -61,10 +61,9 @@ def turn_up_chaos(problem: InverseProblem, data: Dataset, *, index: int = 0) -> 
     settings = problem.settings
     num_points = settings.get("num_points", 0)
     if problem.name != "kuramoto_sivashinsky" or settings["order"] != 4 or num_points & (num_points - 1):
-        raise ValueError(
-            f"problem: expected Kuramoto–Sivashinsky of order 4 with a power of two of grid points, got "
-            f"{problem.name!r} with {num_points} points; the page integrates no other."
-        )
+        expected = "Kuramoto–Sivashinsky of order 4 with a power of two of grid points"
+        got = f"{problem.name!r} with {num_points} points"
+        raise ValueError(f"problem: expected {expected}, got {got}; the page integrates no other.")
     check_index("index", index, len(data))
     horizons, loss = beta_landscape(problem, data, index)
     alpha, beta = (float(v) for v in coefficients_of(np.asarray(data.x_true, np.float64)[index]))

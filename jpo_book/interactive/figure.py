@@ -36,21 +36,10 @@ class InteractiveFigure(Page):
         ValueError: for too many data.
     """
 
-    def __init__(
-        self,
-        name: str,
-        data: Mapping,
-        *,
-        draw: Callable,
-        figsize: tuple[float, float],
-        alt: str,
-        caption: str,
-    ):
+    def __init__(self, name: str, data: Mapping, *, draw: Callable, figsize: tuple, alt: str, caption: str):
         text = json.dumps(data, separators=(",", ":"), allow_nan=False)
         if len(text) > LARGEST:
-            raise ValueError(
-                f"data: expected at most {LARGEST} bytes, got {len(text)}; round them or take fewer."
-            )
+            raise ValueError(f"data: expected at most {LARGEST} bytes, got {len(text)}; round or take fewer.")
         self.name, self.data = name, data
         still = paint(draw, figsize, 140, layout=SteadyLayout())
         picture, text = encoded(still, "WEBP", quality=85, method=4), text.replace("</", "<\\/")
@@ -67,9 +56,7 @@ def texts(name: str, **values) -> dict[str, str]:
 def check_index(name: str, index, count: int) -> None:
     check_integer(name, index, 0)
     if index >= count:
-        raise ValueError(
-            f"{name}: expected a problem from 0 to {count - 1}, got {index}; choose one of them."
-        )
+        raise ValueError(f"{name}: expected a problem from 0 to {count - 1}, got {index}; choose one.")
 
 
 def rounded(values, digits: int) -> list:

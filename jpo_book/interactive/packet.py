@@ -22,11 +22,8 @@ LARGEST_NOISE = 1.0  # end of the slider, dimensionless
 def network_weights(network) -> dict:
     """Weights of the layers of an `EnergyCentroid1D`, and its scale and offset, as plain lists."""
     layers = [
-        {
-            "shape": list(layer.weight.shape),
-            "weight": significant(layer.weight, 7),
-            "bias": significant(layer.bias, 7),
-        }
+        {"shape": list(layer.weight.shape)}
+        | {name: significant(getattr(layer, name), 7) for name in ("weight", "bias")}
         for layer in network.layers
     ]
     numbers = {"scale": float(network.scale), "offset": float(network.offset)}

@@ -41,10 +41,9 @@ def play_training(
         ValueError: for more unknowns, or without box or truths.
     """
     if problem.dimension != 1 or problem.bounds is None or data.x_true is None:
-        raise ValueError(
-            f"problem: expected one unknown, a box and known truths, got {problem.name!r} with "
-            f"{problem.dimension} unknown(s); the figure draws answers against truths."
-        )
+        got = f"{problem.name!r} with {problem.dimension} unknown(s)"
+        expected = "one unknown, a box and known truths"
+        raise ValueError(f"problem: expected {expected}, got {got}; answers are drawn against truths.")
     joint = solve(problem, data, JointOptimization(num_steps=num_steps, num_recorded=FRAMES), seed=[seed])
     steps, truth = joint.extras["recorded_steps"], np.asarray(data.x_true)
     answers, answers_next = (joint.extras[name][0] for name in ("x_recorded", "x_recorded_next"))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jpo_book.files import root_folder
+from jpo_book.files import root_folder, sha256
 from jpo_book.names import EXPERIMENTS
 from jpo_book.pages.tables import markdown_table
 from jpo_book.words import duration
@@ -17,12 +17,13 @@ from jpo_book.words import duration
 BENCHMARK_FORMAT = "jpo-benchmark-1"
 # What matters most stays on a narrow screen.
 BENCHMARK_HEADER = ["work", "ratio", "target reached", "this library", "beside it"]
-TARGETS = {
-    "at_least": "≥ {:g}",
-    "at_most": "≤ {:g}",
-    "seconds_at_most": "≤ {:g} s",
-    "new_programs": "{:g} new programs",
-}
+TARGETS = {"at_least": "≥ {:g}", "at_most": "≤ {:g}", "seconds_at_most": "≤ {:g} s"}
+TARGETS["new_programs"] = "{:g} new programs"
+READ = (  # how the numbers are read
+    "Times are medians. A ratio with a target ≥ is the time there divided by the time here, with ≤ the time "
+    "here divided by that there; in brackets the middle half of the single ratios. Processor times are the "
+    "sum over all processors."
+)
 REACHED = {True: "yes", False: "**no**", None: ""}
 
 
@@ -37,20 +38,15 @@ def read_benchmarks(folder: Path | None = None) -> list[dict[str, Any]]:
     found = []
     for path in sorted(Path(folder or root_folder() / "benchmarks" / "results").glob("*.json")):
         content = path.read_bytes()
-        benchmark: dict[str, Any] = {}
-        try:
+        benchmark: Any = None
+        with contextlib.suppress(ValueError):
             benchmark = json.loads(content)
-            known = benchmark["format"] == BENCHMARK_FORMAT
-        except (ValueError, KeyError, TypeError):
-            known = False
-        if not known:
-            raise ValueError(
-                f"{path.name}: expected a benchmark in the format {BENCHMARK_FORMAT}, got something else; "
-                "run make bench again."
-            )
+        if not isinstance(benchmark, dict) or benchmark.get("format") != BENCHMARK_FORMAT:
+            expected = f"a benchmark in the format {BENCHMARK_FORMAT}"
+            raise ValueError(f"{path.name}: expected {expected}, got something else; run make bench again.")
         found.append(benchmark)
         if log := os.environ.get("JPO_RESULTS_LOG"):
-            entry = {"path": f"benchmarks/results/{path.name}", "sha256": hashlib.sha256(content).hexdigest()}
+            entry = {"path": f"benchmarks/results/{path.name}", "sha256": sha256(content)}
             with open(log, "a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
     return found
@@ -140,13 +136,10 @@ def accelerator_sentences(benchmarks: Sequence[Mapping[str, Any]]):
                     ratio = float(f"{there[problem]['seconds'] / seconds:.2g}")
                     detail += f", {ratio:g} times as fast"
                 times.append(f"{experiment.title} {duration(seconds)} ({detail})")
-        parts.append(
-            f"- **{benchmark['machine']['name']}**, JAX {benchmark['versions']['jax']}: {'; '.join(times)}. "
-            f"Times are per problem{beside}."
-        )
-    return Markdown(
-        "\n".join(parts) or "No accelerator has been measured yet: `python -m benchmarks.gpu` writes a file."
-    )
+        device = f"**{benchmark['machine']['name']}**, JAX {benchmark['versions']['jax']}"
+        parts.append(f"- {device}: {'; '.join(times)}. Times are per problem{beside}.")
+    nothing = "No accelerator has been measured yet: `python -m benchmarks.gpu` writes a file."
+    return Markdown("\n".join(parts) or nothing)
 
 
 def _name(row: Mapping[str, Any]) -> str:
@@ -159,10 +152,5 @@ def _caption(benchmark: Mapping[str, Any]) -> str:
     amount = "a short version" if benchmark["quick"] else "the full version"
     versions = ", ".join(f"{name} {version}" for name, version in benchmark["versions"].items())
     load = "" if machine.get("load") is None else f", {machine['load']:g} programs at a time"
-    return (
-        f"Benchmarks on {machine['name']} ({machine['device']}, {machine['cores']} cores{load}), {amount}, "
-        f"{benchmark['created'][:10]}. Times are medians. A ratio with a target ≥ is the time there "
-        "divided by the time here, with ≤ the time here divided by that there; in brackets the middle half "
-        "of the single ratios. "
-        f"Processor times are the sum over all processors. {versions}"
-    )
+    where = f"{machine['name']} ({machine['device']}, {machine['cores']} cores{load})"
+    return f"Benchmarks on {where}, {amount}, {benchmark['created'][:10]}. {READ} {versions}"

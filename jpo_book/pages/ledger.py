@@ -55,17 +55,9 @@ def build_ledger(root: Path | str, verdicts: Verdicts | None = None) -> dict[str
     entries = []
     for item in load_items():
         label, stem = item["label"], item["notebook"]
-        entry: dict[str, Any] = {
-            "id": item["id"],
-            "kind": item["kind"],
-            "status": "planned",
-            "title": item["title"],
-            "page": None,
-            "anchor": None,
-            "notebook": f"notebooks/{stem}.ipynb",
-            "parameters": {},
-            "results": [],
-        }
+        entry: dict[str, Any] = {"id": item["id"], "kind": item["kind"], "status": "planned"}
+        entry |= {"title": item["title"], "page": None, "anchor": None}
+        entry |= {"notebook": f"notebooks/{stem}.ipynb", "parameters": {}, "results": []}
         # The page that holds the label decides, not the registry: notebooks may be regrouped.
         holder = next((name for name, scan in scans.items() if label in scan["labels"]), None)
         if item["kind"] == "claim":
@@ -74,13 +66,8 @@ def build_ledger(root: Path | str, verdicts: Verdicts | None = None) -> dict[str
             entry |= {"status": "built", "page": "proofs.html", "anchor": label}
         elif item["kind"] in ("figure", "table") and holder is not None:
             stem = holder
-            entry |= {
-                "status": "built",
-                "page": f"_executed/{stem}.html",
-                "anchor": label,
-                "notebook": f"notebooks/{stem}.ipynb",
-                "data": f"_data/{label}.csv",
-            }
+            entry |= {"status": "built", "page": f"_executed/{stem}.html", "anchor": label}
+            entry |= {"notebook": f"notebooks/{stem}.ipynb", "data": f"_data/{label}.csv"}
         if entry["status"] == "built" and stem in scans:
             entry["parameters"] = scans[stem]["parameters"]
             entry["results"] = entry["results"] or scans[stem]["results"]
@@ -128,13 +115,11 @@ def _scan_notebook(path: Path) -> dict[str, Any]:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         found, metadata = labels(notebook), notebook.get("metadata", {})
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"Expected an executed notebook in {path.name}, got a file that cannot be read ({error}); "
-            f"delete it and run the notebook again."
-        ) from error
+        got = f"a file that cannot be read ({error}); delete it and run the notebook again."
+        raise ValueError(f"Expected an executed notebook in {path.name}, got {got}") from error
     own = metadata.get("jpo", {})
-    parameters = own.get("parameters") or metadata.get("papermill", {}).get("parameters") or {}
-    return {"labels": found, "parameters": parameters, "results": _files(own.get("results", []))}
+    results = _files(own.get("results", []))
+    return {"labels": found, "parameters": own.get("parameters") or {}, "results": results}
 
 
 def _files(results: list[dict[str, str]] | None) -> list[dict[str, str]]:
@@ -145,10 +130,8 @@ def _files(results: list[dict[str, str]] | None) -> list[dict[str, str]]:
 def _claim_fields(item: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
     word = verdict.get("verdict", "planned")
     if word not in VERDICTS:
-        raise ValueError(
-            f"Expected a verdict out of {', '.join(VERDICTS)} for {item['id']}, got {word!r}; "
-            f"correct it in jpo_book/analysis/claims.py."
-        )
+        expected = f"a verdict out of {', '.join(VERDICTS)} for {item['id']}"
+        raise ValueError(f"Expected {expected}, got {word!r}; correct it in jpo_book/analysis/claims.py.")
     return {
         "status": "planned" if word == "planned" else "built",
         "page": "claims.html",
@@ -157,7 +140,7 @@ def _claim_fields(item: dict[str, Any], verdict: dict[str, Any]) -> dict[str, An
         "verdict": word,
         **{name: verdict.get(name) for name in FINDINGS},
         "rule": verdict.get("rule") or item.get("rule"),
-        "text": verdict.get("text") or item["text"],
+        "text": item["text"],
         "notebooks": item.get("notebooks", [item["notebook"]]),
     }
 

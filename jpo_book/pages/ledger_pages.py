@@ -11,17 +11,8 @@ import jinja2
 Item = dict[str, Any]
 TEMPLATE = Path(__file__).with_name("ledger_pages.jinja")
 # The fragments, each a macro of the template.
-FRAGMENTS = (
-    "ledger_summary",
-    "ledger_table",
-    "ledger_sources",
-    "claims_table",
-    "verdict_strip",
-    "findings",
-    "held",
-    "not_held",
-    "gallery",
-)
+FRAGMENTS = ("ledger_summary", "ledger_table", "ledger_sources", "claims_table", "verdict_strip")
+FRAGMENTS += ("findings", "held", "not_held", "gallery")
 
 
 def fragments(ledger: dict[str, list[Item]], images: dict[str, dict[str, str]]) -> dict[str, str]:
@@ -32,13 +23,7 @@ def fragments(ledger: dict[str, list[Item]], images: dict[str, dict[str, str]]) 
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {
-        "with_interval": with_interval,
-        "sentence": sentence,
-        "our_number": our_number,
-        "effect": effect,
-        "result_files": result_files,
-    }
+    environment.filters |= {one.__name__: one for one in (sentence, our_number, effect, result_files)}
     items = ledger["items"]
     built = [item for item in items if item["status"] == "built"]
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
@@ -47,26 +32,16 @@ def fragments(ledger: dict[str, list[Item]], images: dict[str, dict[str, str]]) 
 
 
 def number(value: Any) -> str:
-    """A number in at most three significant digits, with a true minus; text passes unchanged;
-    None is a dash."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return str(value)
-    return (str(value) if isinstance(value, int) else f"{value:.3g}").replace("-", "−")
+    """A number in at most three significant digits, with a true minus; text passes unchanged."""
+    return f"{value:.3g}".replace("-", "−") if isinstance(value, float) else str(value)
 
 
-def with_interval(effect: Any, interval: Any = None) -> str:
+def with_interval(effect: Any, interval: Any) -> str:
     """An effect and its interval in one phrase, for example "0.75 (0.69 to 0.80)"."""
-    if isinstance(effect, dict):
-        name = effect.get("name") or effect.get("text")
-        value = with_interval(effect.get("effect", effect.get("value")), effect.get("interval"))
-        return f"{name}: {value}" if name and value != "–" else str(name or value)
-    if isinstance(interval, (list, tuple)) and len(interval) == 2:
-        if interval[1] == "infinite":
-            return f"{number(effect)} (95 % interval above {number(interval[0])})"
-        return f"{number(effect)} (95 % interval {number(interval[0])} to {number(interval[1])})"
-    return number(effect) if not interval else f"{number(effect)} (95 % interval {interval})"
+    if interval is None:
+        return number(effect)
+    low, high = map(number, interval)
+    return f"{number(effect)} (95 % interval {f'above {low}' if high == 'infinite' else f'{low} to {high}'})"
 
 
 def sentence(text: str | None) -> str:

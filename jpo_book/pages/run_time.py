@@ -9,22 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from jpo_book import studies
+from jpo_book.analysis.rules import TABLES
 from jpo_book.files import reference_folder
 from jpo_book.names import METHODS
 from jpo_book.pages.tables import markdown_table
 from jpo_book.studies.manifest import hardware, read_manifest
 from jpo_book.words import duration
 
-COST_HEADER = [
-    "experiment",
-    "method",
-    "n",
-    "problems",
-    "evaluations per problem",
-    "time per problem",
-    "compilation",
-    "hardware",
-]
+COST_HEADER = TABLES["headers"]["run_time"]
 
 
 def cost_rows(plans: Mapping[str, Sequence[studies.Cell]], folder: Path | None = None) -> list[list[str]]:
@@ -49,13 +41,11 @@ def cost_rows(plans: Mapping[str, Sequence[studies.Cell]], folder: Path | None =
             machines = "; ".join(dict.fromkeys(map(hardware, manifests)))
             for method in loaded[group[0].name].solver.values:
                 counts = [loaded[c.name].num_evaluations.sel(solver=method).mean() for c in group]
-                seconds = [
-                    seconds_per_problem(c, m["seconds"], method)
-                    for c, m in zip(group, manifests, strict=True)
-                ]
+                pairs = zip(group, manifests, strict=True)
+                seconds = [seconds_per_problem(c, m["seconds"], method) for c, m in pairs]
                 compiling = max(m["seconds"].get(f"{method}.compile", 0.0) for m in manifests)
                 times = [f"{np.mean(counts):.0f}", duration(float(np.mean(seconds))), f"{compiling:.1f} s"]
-                rows.append([name, METHODS[method][0], *numbers, *times, machines])
+                rows.append([name, METHODS[method].label, *numbers, *times, machines])
     return rows
 
 
@@ -91,19 +81,14 @@ def time_of_profile(profile: str = "paper") -> str:
     files = (reference_folder() / f"{cell.name}.json" for cell in cells)
     manifests = [json.loads(path.read_text(encoding="utf-8")) for path in files if path.is_file()]
     if not manifests:
-        return (
-            f"No cell of the profile `{profile}` has a reference result, so nothing is known of its time.\n"
-        )
+        nothing = "has a reference result, so nothing is known of its time"
+        return f"No cell of the profile `{profile}` {nothing}.\n"
     hours = [m["seconds"].get("processor", m["seconds"]["total"]) / 3600 for m in manifests]
     on_clock = sum("processor" not in m["seconds"] for m in manifests)
     machines = "; ".join(dict.fromkeys(map(hardware, manifests)))
-    rest = (
-        f" For {on_clock} of them, which do not record it, the time on the clock counts instead."
-        if on_clock
-        else ""
-    )
+    rest = f" For {on_clock} of them, which do not record it, the time on the clock counts instead."
     return (
         f"The profile `{profile}` has {len(cells)} cells, of which {len(manifests)} have a reference result. "
         f"These took {sum(hours):.1f} h of CPU time in all, and the longest {max(hours):.1f} h, "
-        f"on {machines}.{rest}\n"
+        f"on {machines}.{rest if on_clock else ''}\n"
     )

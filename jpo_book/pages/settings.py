@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -39,34 +39,32 @@ def _one_problem(problem: InverseProblem):
     return context, target
 
 
-def _experiments() -> list[tuple[str, Callable[..., InverseProblem]]]:
-    return [(name, PROBLEMS[name]) for name in EXPERIMENTS]
+def _experiments() -> list[tuple[str, InverseProblem]]:
+    return [(experiment.title, PROBLEMS[name]()) for name, experiment in EXPERIMENTS.items()]
 
 
 def experiments_rows() -> tuple[list[str], list[list[str]]]:
     """Header and rows: what is unknown, known and observed in each experiment, and its settings."""
     rows = []
-    for name, make in _experiments():
-        problem = make()
+    for title, problem in _experiments():
         context, target = _one_problem(problem)
         known = ", ".join(_shape(leaf.shape) for leaf in jax.tree.leaves(context)) or "nothing"
         shapes = [str(problem.dimension), known, _shape(target.shape), str(target.dtype)]
-        rows.append(
-            [EXPERIMENTS[name].title, EXPERIMENTS[name].landscape, *shapes, _listed(dict(problem.settings))]
-        )
+        landscape = EXPERIMENTS[problem.name].landscape
+        rows.append([title, landscape, *shapes, _listed(dict(problem.settings))])
     return ["experiment", "landscape", "unknowns", "known", "target", "precision", "settings"], rows
 
 
 def networks_rows() -> tuple[list[str], list[list[str]]]:
     """Header and rows: class, trained arrays and number of trained weights of each experiment's network."""
     rows = []
-    for name, make in _experiments():
-        network = eqx.filter_eval_shape(network_for(make()), jax.random.key(0))
+    for title, problem in _experiments():
+        network = eqx.filter_eval_shape(network_for(problem), jax.random.key(0))
         leaves = eqx.filter(jax.tree.leaves(network), lambda leaf: hasattr(leaf, "shape"))
         shapes = [leaf.shape for leaf in leaves if leaf is not None]
         summary = (inspect.getdoc(type(network)) or "").partition("\n\n")[0].replace("\n", " ").rstrip(".")
         words = [f"`{type(network).__name__}`", f"`{summary}`", "; ".join(map(_shape, shapes))]
-        rows.append([EXPERIMENTS[name].title, *words, f"{sum(map(math.prod, shapes)):,}"])
+        rows.append([title, *words, f"{sum(map(math.prod, shapes)):,}"])
     return ["experiment", "network", "what it computes", "trained arrays", "weights"], rows
 
 
@@ -79,8 +77,7 @@ def optimizers_rows() -> tuple[list[str], list[list[str]]]:
     in."""
     rows = []
     for solver_name, cls in SOLVERS.items():
-        for name, make in _experiments():
-            problem = make()
+        for title, problem in _experiments():
             if getattr(problem, NEEDED.get(solver_name, "name")) is None:
                 continue
             solver = complete(problem, cls())
@@ -90,7 +87,7 @@ def optimizers_rows() -> tuple[list[str], list[list[str]]]:
                 most = f"at most {inner.max_evaluations} evaluations each"
                 values["solver"] = f"{type(inner).__name__}, {most}"
             shown = {key: value for key, value in values.items() if key not in ("network", "group_size")}
-            rows.append([f"`{solver_name}`", EXPERIMENTS[name].title, _listed(shown)])
+            rows.append([f"`{solver_name}`", title, _listed(shown)])
     return ["solver", "experiment", "hyperparameters"], rows
 
 
@@ -99,11 +96,7 @@ def profile_rows(profile: str) -> tuple[list[str], list[list[str]]]:
     rows = []
     for name, work in load_profile(profile).items():
         sizes = ", ".join(map(str, work["group_sizes"]))
-        numbers = [
-            str(work["num_problems"]),
-            sizes,
-            str(work["num_data_seeds"]),
-            str(work["num_network_seeds"]),
-        ]
-        rows.append([f"`{name}`", *numbers, _listed({**work.get("settings", {}), **work.get("joint", {})})])
+        seeds = [str(work[f"num_{kind}_seeds"]) for kind in ("data", "network")]
+        others = _listed({**work.get("settings", {}), **work.get("joint", {})})
+        rows.append([f"`{name}`", str(work["num_problems"]), sizes, *seeds, others])
     return ["study", "problems", "n", "data seeds", "network seeds", "other settings"], rows

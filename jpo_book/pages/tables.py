@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,12 +10,14 @@ import numpy as np
 import xarray as xr
 
 from jpo_book.analysis.costs import cost, of_each_size, refined_method
-from jpo_book.analysis.resample import Estimate, mean, rate
-from jpo_book.analysis.rules import side_of_margin
+from jpo_book.analysis.resample import Estimate, compared, mean, rate
+from jpo_book.analysis.rules import TABLES, side_of_margin
 from jpo_book.figures import csv_text
 from jpo_book.names import METHODS
 from jpo_book.words import difference_with_interval, percent, unbroken, with_interval
-from jpo_lib.metrics import outcome
+
+RESULTS_HEADER, LEDGER_HEADER = (TABLES["headers"][name] for name in ("results", "ledger"))
+RATES = ("solved", "better", "tie", "worse")
 
 
 class Comparison(NamedTuple):
@@ -30,8 +33,7 @@ class Comparison(NamedTuple):
 def comparison(study: xr.Dataset, reference: xr.Dataset) -> Comparison:
     """`jpo_lib.metrics.outcome` over all seeds of a study; the reference (data_seed, problem) is the same for
     all networks."""
-    arrays = xr.broadcast(study.loss, study.solved, reference.loss, reference.solved)
-    signs = arrays[0].copy(data=outcome(*arrays))
+    signs = compared(study, reference)
     return Comparison(*map(rate, (signs > 0, signs == 0, signs < 0, study.solved, reference.solved)))
 
 
@@ -43,9 +45,7 @@ def change(before: xr.Dataset, after: xr.Dataset) -> tuple[str, str]:
     return difference_with_interval(found), words[side_of_margin(*found.interval)]
 
 
-def markdown_table(
-    header: Sequence[str], rows: Sequence[Sequence[object]], *, label: str, caption: str, data=None
-):
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence], *, label: str, caption: str, data=None):
     """A numbered table for the book; shown as Markdown in a notebook.
 
     Arguments:
@@ -64,61 +64,29 @@ def markdown_table(
     return Table("\n".join([f"```{{table}} {caption}", f":name: {label}", "", *lines, "```"]))
 
 
-def _methods(classical: xr.Dataset, joint: xr.Dataset, for_every_n: Sequence[str] | None = None):
-    """(method, n, results) of each method; of joint optimization for every n, or for the largest n alone
-    where the method is not listed."""
+def _methods(classical: xr.Dataset, joint: xr.Dataset):
+    """(method, n, results) of each method; of joint optimization for every n."""
     for method in classical.solver.values:
         yield method, "", classical.sel(solver=method, drop=True)
-    for method in joint.solver.values:
-        sizes = joint.group_size.values
-        for n in sizes if for_every_n is None or method in for_every_n else sizes[-1:]:
-            yield method, int(n), joint.sel(solver=method, group_size=n, drop=True)
+    for method, n in itertools.product(joint.solver.values, joint.group_size.values):
+        yield method, int(n), joint.sel(solver=method, group_size=n, drop=True)
 
 
-RESULTS_HEADER = [
-    "solver",
-    "n",
-    "solved (95 % interval)",
-    "better",
-    "tie",
-    "worse",
-    "evaluations per problem",
-]
-
-
-def results_rows(
-    classical: xr.Dataset, joint: xr.Dataset, methods: Sequence[str] | None = None
-) -> list[list[object]]:
+def results_rows(classical: xr.Dataset, joint: xr.Dataset) -> list[list[object]]:
     """Solved rate and better / tie / worse against BFGS with evaluations per problem:
     a row for each method and n.
 
     Arguments:
         classical, joint: the study, from `jpo_book.studies.combine`.
-        methods: those methods of joint optimization that are listed for every n, the others for the largest n
-            alone; all for every n when None.
     """
     reference = classical.sel(solver="BFGS", drop=True)
     rows = []
-    for method, n, study in _methods(classical, joint, methods):
+    for method, n, study in _methods(classical, joint):
         found = comparison(study, reference)
         rates = (percent(one.value) for one in (found.better, found.tie, found.worse))
         evaluations = f"{float(study.num_evaluations.mean()):.0f}"
-        rows.append([METHODS[method][0], n, with_interval(found.solved), *rates, evaluations])
+        rows.append([METHODS[method].label, n, with_interval(found.solved), *rates, evaluations])
     return rows
-
-
-RATES = ("solved", "better", "tie", "worse")
-LEDGER_HEADER = [
-    "experiment",
-    "solver",
-    "n",
-    "seeds",
-    "solved, %",
-    "better than BFGS, %",
-    "tie, %",
-    "worse, %",
-    "evaluations",
-]
 
 
 def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[dict[str, Any]]:
@@ -133,20 +101,11 @@ def ledger_records(name: str, classical: xr.Dataset, joint: xr.Dataset) -> list[
     records = []
     for method, n, study in _methods(classical, joint):
         found = comparison(study, reference)
-        record = {
-            "experiment": name,
-            "solver": METHODS[method][0],
-            "n": n,
-            "data_sets": study.sizes["data_seed"],
-            "networks": study.sizes.get("network_seed", ""),
-            "problems": study.sizes["problem"],
-        }
-        for name_of_rate in RATES:
-            one = getattr(found, name_of_rate)
-            values = (one.value, *one.interval)
-            record |= dict(
-                zip((name_of_rate, f"{name_of_rate}_low", f"{name_of_rate}_high"), values, strict=True)
-            )
+        record = {"experiment": name, "solver": METHODS[method].label, "n": n}
+        record |= {"data_sets": study.sizes["data_seed"], "networks": study.sizes.get("network_seed", "")}
+        record["problems"] = study.sizes["problem"]
+        for column in RATES:
+            record |= getattr(found, column).columns(column)
         records.append({**record, "evaluations": float(study.num_evaluations.mean())})
     return records
 
@@ -158,15 +117,12 @@ def ledger_rows(records: Sequence[dict[str, Any]]) -> list[list[Any]]:
         bounds = (record[name] for name in (rate, f"{rate}_low", f"{rate}_high"))
         return "{} ({}–{})".format(*(percent(value).removesuffix(" %") for value in bounds))
 
-    return [
-        [
-            *(record[name] for name in ("experiment", "solver", "n")),
-            " × ".join(str(record[name]) for name in ("data_sets", "networks") if record[name] != ""),
-            *(with_bounds(record, rate) for rate in RATES),
-            f"{record['evaluations']:.0f}",
-        ]
-        for record in records
-    ]
+    def row(record):
+        what = [record[name] for name in ("experiment", "solver", "n")]
+        seeds = " × ".join(str(record[name]) for name in ("data_sets", "networks") if record[name] != "")
+        return [*what, seeds, *(with_bounds(record, rate) for rate in RATES), f"{record['evaluations']:.0f}"]
+
+    return [row(record) for record in records]
 
 
 def results_table(classical: xr.Dataset, joint: xr.Dataset, *, label: str, caption: str):
@@ -181,13 +137,13 @@ def studies_table(named, *, label: str, caption: str):
     rows = []
     for name, (classical, joint) in named.items():
         size = joint.group_size.values.max()
-        found = {method: study for method, n, study in _methods(classical, joint) if n in ("", size)}
-        told = {
-            method: f"{percent(float(study.solved.mean()))} at {float(study.num_evaluations.mean()):.0f}"
-            for method, study in found.items()
-        }
+        told = {}
+        for method, n, study in _methods(classical, joint):
+            if n in ("", size):
+                spent = f"{float(study.num_evaluations.mean()):.0f}"
+                told[method] = f"{percent(float(study.solved.mean()))} at {spent}"
         rows.append([name, int(size), *(told.get(method, "") for method in methods)])
-    header = ["study", "n", *(METHODS[method][0] for method in methods)]
+    header = ["study", "n", *(METHODS[method].label for method in methods)]
     return markdown_table(header, rows, label=label, caption=caption)
 
 
@@ -206,13 +162,11 @@ def crossing_words(point: Estimate | None, sizes) -> str:
         return f"{value if value in sizes else float(f'{value:.2g}'):.0f}"
 
     low, high, (first, last) = point.low, point.high, np.asarray(sizes)[[0, -1]]
-    ends = (
-        f"below {first}" if low == 0 else number(low),
-        f"above {last}" if high == np.inf else number(high),
-    )
-    interval = f" (95 % interval {ends[0]} to {ends[1]})"
+    lower = f"below {first}" if low == 0 else number(low)
+    upper = f"above {last}" if high == np.inf else number(high)
+    interval = f" (95 % interval {lower} to {upper})"
     if point.value == point.upper:
-        return number(point.value) + (interval if ends[0] != ends[1] else "")
+        return number(point.value) + (interval if lower != upper else "")
     if point.value == 0:
         text = "not known" if point.upper == np.inf else f"at most {number(point.upper)}"
     elif point.upper == np.inf:
@@ -264,12 +218,9 @@ def cost_summary(short: str, classical: xr.Dataset, joint: xr.Dataset, level: fl
         "untrained-cost": f"{float(joint.num_evaluations.sel(solver='NetworkStart').mean()):.1f}",
     }
     for method, name in (("MultiStart", "restarts"), ("NetworkMultiStart", "networks")):
+        values |= {name: "(not computed)", f"{name}-solved": "(not computed)"}
         if method in classical.solver:
             chosen = classical.sel(solver=method, drop=True)
-            values |= {
-                name: _cost(cost(chosen, level)),
-                f"{name}-solved": percent(float(chosen.solved.mean())),
-            }
-        else:
-            values |= {name: "(not computed)", f"{name}-solved": "(not computed)"}
+            values[name] = _cost(cost(chosen, level))
+            values[f"{name}-solved"] = percent(float(chosen.solved.mean()))
     return {f"{short}-{name}": value for name, value in values.items()}

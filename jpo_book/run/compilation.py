@@ -127,11 +127,10 @@ def remove_damaged(folder: Path, *, everything: bool = True) -> int:
     def hashes(earlier: dict[str, str | None]) -> dict[str, str | None]:
         """{entry: its hash, or None where it is damaged}, as far as they have not been found earlier."""
         names = set(os.listdir(folder))
-        return {
-            name: earlier.get(name) or (whole(name) if f"{name.removesuffix(ENTRY)}-atime" in names else None)
-            for name in names
-            if name.endswith(ENTRY)
+        entries = {
+            name: f"{name.removesuffix(ENTRY)}-atime" in names for name in names if name.endswith(ENTRY)
         }
+        return {name: earlier.get(name) or (whole(name) if used else None) for name, used in entries.items()}
 
     def whole(name: str) -> str | None:
         if not everything and name in known:

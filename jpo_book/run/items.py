@@ -25,22 +25,20 @@ IMAGE_TYPES = {"image/png": "png", "image/svg+xml": "svg"}
 
 
 @functools.cache
-def load_items(path: Path | str = ITEMS_FILE) -> list[dict[str, Any]]:
+def load_items() -> list[dict[str, Any]]:
     """The registry as one flat list, in the order figures, tables, theorems, claims.
 
-    path: the YAML file. Raises ValueError when an item lacks its id, label, title or notebook.
+    Raises ValueError when an item lacks its id, label, title or notebook.
     """
     titles = {name: experiment.title for name, experiment in EXPERIMENTS.items()}
     titles |= {name.capitalize(): title[0].upper() + title[1:] for name, title in titles.items()}
-    groups = yaml.safe_load(Template(Path(path).read_text(encoding="utf-8")).substitute(titles))
+    groups = yaml.safe_load(Template(ITEMS_FILE.read_text(encoding="utf-8")).substitute(titles))
     items = [{**item, "kind": kind} for group, kind in KINDS.items() for item in groups.get(group, [])]
     for item in items:
         missing = {"id", "label", "title", "notebook"} - set(item)
         if missing:
-            raise ValueError(
-                f"Expected id, label, title and notebook for every item of {path}, "
-                f"got {item} without {sorted(missing)}; add what is missing."
-            )
+            got = f"{item} without {sorted(missing)}"
+            raise ValueError(f"Expected id, label, title and notebook for every item, got {got}; add them.")
     return items
 
 

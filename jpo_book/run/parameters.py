@@ -31,13 +31,11 @@ def _sizes(example: list[int]) -> tuple[Callable[[typing.Any], bool], str]:
     return lambda v: min(v, default=0) >= 1, f"a list of whole numbers of at least 1, such as {example}"
 
 
+_POSITIVE = (lambda v: v >= 1, "a whole number of at least 1")
 # What a parameter of this name must fulfil in every notebook: a test and what it expects.
 RANGES: dict[str, tuple[Callable[[typing.Any], bool], str]] = {
     "seed": (lambda v: 0 <= v < 2**31, "a whole number from 0 to 2147483647"),
-    **dict.fromkeys(
-        ("num_problems", "num_seeds", "num_steps", "width"),
-        (lambda v: v >= 1, "a whole number of at least 1"),
-    ),
+    **dict.fromkeys(("num_problems", "num_seeds", "num_steps", "width"), _POSITIVE),
     "group_sizes": _sizes([1, 16]),
     "widths": _sizes([128, 4096]),
 }
@@ -93,9 +91,8 @@ def read_notebook(path: Path) -> typing.Any:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
     except Exception as error:  # nbformat raises many kinds
-        raise InputError(
-            f"Expected a notebook in {path.name}, got a file that cannot be read: restore it."
-        ) from error
+        sentence = f"Expected a notebook in {path.name}, got a file that cannot be read: restore it."
+        raise InputError(sentence) from error
     return notebook
 
 
@@ -113,14 +110,11 @@ def read_parameters(path: Path) -> list[Parameter]:
     try:
         tokens = tokenize.generate_tokens(io.StringIO(cells[0].source).readline)
         comments = {t.end[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
-        return [
-            _parameter(line, comments.get(line.end_lineno or 0)) for line in ast.parse(cells[0].source).body
-        ]
+        lines = ast.parse(cells[0].source).body
+        return [_parameter(line, comments.get(line.end_lineno or 0)) for line in lines]
     except (SyntaxError, tokenize.TokenError, ValueError, NameError, TypeError) as error:
-        raise InputError(
-            "Expected lines such as 'seed: int = 0  # first data seed' in the parameters cell of "
-            f"{path.name}, got '{error}': correct the cell."
-        ) from error
+        expected = f"lines such as 'seed: int = 0  # first data seed' in the parameters cell of {path.name}"
+        raise InputError(f"Expected {expected}, got '{error}': correct the cell.") from error
 
 
 def _parameter(line: ast.stmt, comment: str | None) -> Parameter:
@@ -160,9 +154,8 @@ def check_values(
     count = complete.get("num_problems")
     for size in complete.get("group_sizes") or []:
         if count and count % size:
-            raise InputError(
-                f"Expected group_sizes that divide num_problems = {count}, got {size}: change one of the two."
-            )
+            expected = f"group_sizes that divide num_problems = {count}"
+            raise InputError(f"Expected {expected}, got {size}: change one of the two.")
     return values
 
 
@@ -178,9 +171,8 @@ def _checked_value(parameter: Parameter, value: typing.Any, owner: str) -> typin
         pass
     default = parameter.default
     advice = "leave it out" if default is None else f"give a value such as {json.dumps(default)}"
-    raise InputError(
-        f"Expected {expected} for the parameter {parameter.name} of {owner}, got '{value}': {advice}."
-    )
+    what = f"the parameter {parameter.name} of {owner}"
+    raise InputError(f"Expected {expected} for {what}, got '{value}': {advice}.")
 
 
 def _spelled(adapter: pydantic.TypeAdapter, value: str) -> typing.Any:

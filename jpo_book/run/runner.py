@@ -27,17 +27,16 @@ from jpo_book.run.parameters import InputError, check_parameters, read_notebook,
 
 # Where files that git does not know can change a page.
 WATCHED = ("jpo_lib", "jpo_book", "workflow", "book", "_config.yml")
+FATAL = re.compile(r"F\d{4}|Fatal|terminate called|\w*Error\b|.*bad_alloc")  # last words of a process
 NEEDED_SPACE = 50_000_000  # bytes; an executed notebook takes 1 to 10 MB
 
 # Runs in the notebook's own process after its last cell, so that it reports what the notebook really used.
 FACTS_CELL = """
-import importlib.metadata, json, os, platform, sys
+import contextlib, importlib.metadata, json, os, platform, sys
 _facts = {"versions": {"Python": platform.python_version()}, "device": f"CPU, {os.cpu_count()} cores"}
 for _name in ("jpo_lib", "jax", "jaxlib", "numpy", "scipy"):
-    try:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         _facts["versions"][_name] = importlib.metadata.version(_name)
-    except importlib.metadata.PackageNotFoundError:
-        pass
 if "jax" in sys.modules and sys.modules["jax"].default_backend() != "cpu":
     _devices = sys.modules["jax"].devices()
     _facts["device"] = f"{len(_devices)} x {_devices[0].device_kind}"
@@ -77,24 +76,15 @@ def check_output_folder(folder: Path, option: str = "--output") -> None:
             probe.flush()
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise InputError(
-            f"Expected a folder that can be written to, got '{folder}' ({reason}): {advice}"
-        ) from error
+        got = f"'{folder}' ({(error.strerror or str(error)).lower()})"
+        raise InputError(f"Expected a folder that can be written to, got {got}: {advice}") from error
     if free < NEEDED_SPACE:
-        raise InputError(
-            f"Expected {NEEDED_SPACE // 10**6} MB of free space in '{folder}', got {free // 10**6} MB: "
-            f"make space or {advice}"
-        )
+        needed = f"{NEEDED_SPACE // 10**6} MB of free space in '{folder}'"
+        raise InputError(f"Expected {needed}, got {free // 10**6} MB: make space or {advice}")
 
 
 def run_notebooks(
-    paths: Sequence[Path],
-    given: Mapping[str, Any],
-    output_folder: Path,
-    *,
-    jobs: int = 1,
-    timeout: float | None = None,
+    paths: Sequence[Path], given: Mapping, output_folder: Path, *, jobs: int = 1, timeout: float | None = None
 ) -> Iterator[tuple[Path, float, str | None]]:
     """Check everything, then run the notebooks, each in a process of its own.
 
@@ -241,9 +231,7 @@ def _cause_of_death(status: int | None, said: str) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     if status == -signal.SIGKILL:
         return "its process was killed, as a system does when memory runs short: use less work or free memory"
-    fatal = [
-        line for line in lines if re.match(r"F\d{4}|Fatal|terminate called|\w*Error\b|.*bad_alloc", line)
-    ]
+    fatal = [line for line in lines if FATAL.match(line)]
     ended = f"by signal {-status}" if status and status < 0 else f"with exit status {status}"
     return f"its process ended {ended}" + (f", with the words '{fatal[-1]}'" if fatal else "")
 
@@ -281,9 +269,8 @@ def commit(root: Path) -> str:
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(root), *arguments]
         settings = hermetic.environment(os.environ) | trusted
-        return subprocess.run(
-            command, env=settings, capture_output=True, text=True, check=True
-        ).stdout.strip()
+        done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
 
     try:
         found = git("rev-parse", "--verify", "HEAD")
@@ -322,10 +309,8 @@ def provenance_block(record: dict[str, Any]) -> str:
 def _settings(record: dict[str, Any]) -> str:
     """What decided the numbers, beside versions: JAX's settings, where they differ from the book's, and the
     flags of XLA."""
-    own = {
-        name: value for name, value in record.get("numerics", {}).items() if value != hermetic.NUMERICS[name]
-    }
-    differing = ", ".join(_code(f"{name} = {value}") for name, value in own.items())
+    found, usual = record.get("numerics", {}), hermetic.NUMERICS
+    differing = ", ".join(_code(f"{name} = {found[name]}") for name in found if found[name] != usual[name])
     flags = record.get("compiler_flags") or "none"
     return f"{differing or 'those of the book'}; compiler flags: {_code(flags)}"
 

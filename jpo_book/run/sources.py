@@ -12,16 +12,8 @@ from pathlib import Path
 from jpo_book.files import root_folder, sha256
 
 # Parts of the library that no notebook can see.
-AFTER_NOTEBOOKS = {
-    "cli.py",
-    "ledger.py",
-    "ledger_pages.py",
-    "ledger_pages.jinja",
-    "workflow_plan.py",
-    "items.yaml",
-    "items.py",
-    "page_state.py",
-}
+AFTER_NOTEBOOKS = {"cli.py", "workflow_plan.py", "items.yaml", "items.py", "page_state.py"}
+AFTER_NOTEBOOKS |= {"ledger.py", "ledger_pages.py", "ledger_pages.jinja"}
 CODE = (".py", ".yaml", ".html", ".jinja", ".md", ".mplstyle")  # a package's code and its data
 BUILT = {"_executed", "_generated", "__pycache__"}
 PAGE_OF_NOTEBOOK = re.compile(r"^[\s-]*file:\s*_executed/(\S+?)(?:\.ipynb)?\s*$", re.MULTILINE)
@@ -32,12 +24,8 @@ def files_below(folder: str, *endings: str) -> list[str]:
     without hidden files and what the build itself makes."""
     root = root_folder()
     found = (path.relative_to(root) for path in (root / folder).rglob("*") if path.is_file())
-    return sorted(
-        path.as_posix()
-        for path in found
-        if not any(part in BUILT or part.startswith(".") for part in path.parts)
-        and (not endings or path.suffix in endings)
-    )
+    ours = (path for path in found if not any(part in BUILT or part[0] == "." for part in path.parts))
+    return sorted(path.as_posix() for path in ours if not endings or path.suffix in endings)
 
 
 def library_sources() -> list[str]:

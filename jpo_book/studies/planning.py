@@ -13,7 +13,7 @@ from jpo_book.files import PACKAGE, reference_folder
 from jpo_book.studies.cell import Cell
 from jpo_book.studies.store import check
 from jpo_book.studies.tournament import tournament_cells
-from jpo_lib.problem import check_integer
+from jpo_lib._checks import check_choice, check_integer
 from jpo_lib.problems import PROBLEMS
 
 PARTS = ("settings", "joint", "classical")  # sections of a study and its variants
@@ -27,10 +27,7 @@ def profiles() -> list[str]:
 
 
 def _read_profile(profile: str) -> dict[str, Any]:
-    if profile not in profiles():
-        raise ValueError(
-            f"profile: expected one of {', '.join(profiles())}, got {profile!r}; use one of them."
-        )
+    check_choice("profile", profile, profiles())
     return copy.deepcopy(_parsed((PROFILES / f"{profile}.yaml").read_text(encoding="utf-8")))
 
 
@@ -94,8 +91,7 @@ def plan(
     Raises:
         ValueError: if a name is unknown or a size does not fit.
     """
-    if study not in STUDIES:
-        raise ValueError(f"study: expected one of {', '.join(STUDIES)}, got {study!r}; use one of them.")
+    check_choice("study", study, STUDIES)
     if num_problems is None and group_sizes is None:
         profile = source_profile(study, profile, seed=seed)
     work = load_profile(profile).get(study)
@@ -112,17 +108,14 @@ def plan(
     for size in sizes:
         if count % size and (group_sizes is not None or size % count):
             nearest = min((n for n in range(1, count + 1) if count % n == 0), key=lambda n: abs(n - size))
-            raise ValueError(
-                f"group_sizes: expected divisors of the {count} problems, got {size}; "
-                f"the nearest is {nearest}."
-            )
+            expected = f"divisors of the {count} problems"
+            raise ValueError(f"group_sizes: expected {expected}, got {size}; the nearest is {nearest}.")
     variants = work.get("variants", {"": {}})
     for name, change in variants.items():
         if not set(change) <= set(VARIED):
-            raise ValueError(
-                f"{study}: expected a variant that changes {', '.join(VARIED)}, got {sorted(change)} "
-                f"for {name!r}; correct the profile."
-            )
+            got = f"{sorted(change)} for {name!r}"
+            expected = f"a variant that changes {', '.join(VARIED)}"
+            raise ValueError(f"{study}: expected {expected}, got {got}; correct the profile.")
     kind, seeds = work.get("kind", "joint"), tuple(range(work["num_network_seeds"]))
     cells = []
     for data_seed in range(seed, seed + work["num_data_seeds"]):

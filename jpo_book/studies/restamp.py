@@ -56,9 +56,9 @@ def shortened(cell: Cell) -> Cell:
     if size is not None and cell.kind != "tournament":
         given = JointOptimization(batch_size=options.get("batch_size"))
         batch = complete(PROBLEMS[cell.problem](**cell.settings), given).batch_size
-        options |= {"num_steps": NUM_STEPS} | (
-            {"batch_size": min(BATCH, batch)} if batch and batch < size else {}
-        )
+        options["num_steps"] = NUM_STEPS
+        if batch and batch < size:
+            options["batch_size"] = min(BATCH, batch)
         if "num_steps" in options.get("supervised", {}):
             options["supervised"]["num_steps"] = NUM_STEPS
     if size is not None:
@@ -110,9 +110,8 @@ def compute(
                 report(line.strip())
         if process.returncode:
             complaints.seek(0)
-            raise RuntimeError(
-                f"{code}: the cells could not be computed: {complaints.read().strip()[-2000:]}"
-            )
+            said = complaints.read().strip()[-2000:]
+            raise RuntimeError(f"{code}: the cells could not be computed: {said}")
     return json.loads(lines[0])
 
 
@@ -153,9 +152,8 @@ def restamp(
         hashes: dict[str, tuple[str, str]] = {}
         for name, cell in cells.items():
             pair = f"{cell.problem}, {cell.kind}"
-            differences.setdefault(pair, []).extend(
-                equal_bits(*(read_netcdf(place / name) for place in places))
-            )
+            found_here = equal_bits(*(read_netcdf(place / name) for place in places))
+            differences.setdefault(pair, []).extend(found_here)
             hashes[pair] = old[name], new[name]
     for path, manifest, cell in found:
         pair = f"{cell.problem}, {cell.kind}"

@@ -26,16 +26,8 @@ from pathlib import Path
 import jax
 import xarray as xr
 
-from jpo_book.files import (
-    BLANK,
-    cpu_model,
-    is_sealed,
-    name_of,
-    reference_folder,
-    sha256,
-    studies_folder,
-    write_atomically,
-)
+from jpo_book import files
+from jpo_book.files import reference_folder, sha256, studies_folder, write_atomically
 from jpo_book.hermetic import NUMERICS, foreign_flags, numerics
 from jpo_book.studies.arithmetic import fingerprint
 from jpo_book.studies.cell import FORMAT, Cell, source_hash
@@ -60,7 +52,7 @@ def check(cell: Cell, folder: Path) -> str:
     described = isinstance(manifest, dict) and manifest.get("format") == FORMAT
     if not described or manifest.get("cell") != cell.model_dump(mode="json"):
         text = path.with_suffix(".json").read_text(encoding="utf-8")
-        if '"seal"' in text and not is_sealed(text):  # ours, but spoilt since
+        if '"seal"' in text and not files.is_sealed(text):  # ours, but spoilt since
             return "damaged: the manifest was changed"
         what = "describes other settings" if described else f"does not say {FORMAT}"
         return f"foreign: the manifest {what}"
@@ -96,35 +88,29 @@ def run_cell(cell: Cell, folder: Path) -> Path:
         results, seconds = cell.run()
         arithmetic = fingerprint()
     described = cell.model_dump(mode="json")
-    results = rounded_histories(results).assign_attrs(
-        format=FORMAT, cell=json.dumps(described, sort_keys=True)
-    )
+    attributes = {"format": FORMAT, "cell": json.dumps(described, sort_keys=True)}
+    results = rounded_histories(results).assign_attrs(attributes)
     path = Path(folder) / f"{cell.name}.nc"
     write_atomically(path, lambda target: write_netcdf(results, target))
+    versions = {name: importlib.metadata.version(name) for name in VERSIONS}
+    # The CPU time of all cores together is what tells how long others take: on the clock, studies that run at
+    # once delay each other.
+    clock, processor = time.perf_counter() - begin, time.process_time() - begin_cpu
     manifest = {
         "format": FORMAT,
         "cell": described,
         "sha256": sha256(path),
         "source_hash": source_hash(cell.problem, cell.kind),
         "library_version": importlib.metadata.version("jpo-lib"),
-        "seal": BLANK,
+        "seal": files.BLANK,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        # The CPU time of all cores together is what tells how long others take: on the clock, studies that
-        # run at once delay each other.
-        "seconds": {
-            "total": round(time.perf_counter() - begin, 3),
-            "processor": round(time.process_time() - begin_cpu, 3),
-            **seconds,
-        },
+        "seconds": {"total": round(clock, 3), "processor": round(processor, 3), **seconds},
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
-        "machine": f"{cpu_model()}, {os.cpu_count()} cores",
+        "machine": f"{files.cpu_model()}, {os.cpu_count()} cores",
         "arithmetic": arithmetic,
         "numerics": NUMERICS,
         "compiler_flags": os.environ.get("XLA_FLAGS", ""),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in VERSIONS},
-        },
+        "versions": versions | {"python": platform.python_version()},
     }
     write_manifest(path.with_suffix(".json"), manifest)
     return path
@@ -132,7 +118,7 @@ def run_cell(cell: Cell, folder: Path) -> Path:
 
 def _load(path: Path) -> xr.Dataset:
     if log := os.environ.get("JPO_RESULTS_LOG"):
-        shown = name_of(path, otherwise=Path(path.parent.name, path.name))
+        shown = files.name_of(path, otherwise=Path(path.parent.name, path.name))
         with open(log, "a", encoding="utf-8") as file:
             file.write(json.dumps({"path": shown, "sha256": sha256(path)}) + "\n")
     status = path.stat()
@@ -168,10 +154,9 @@ def load_or_run(
     for cell in cells:
         state = check(cell, folder)
         if state.startswith("foreign"):
-            raise FileExistsError(
-                f"{cell.name}: expected a study of these settings, got a file of something else ({state}); "
-                "move it away."
-            )
+            got = f"a file of something else ({state})"
+            expected = "a study of these settings"
+            raise FileExistsError(f"{cell.name}: expected {expected}, got {got}; move it away.")
         if state == "missing" and check(cell, reference_folder()) == "valid":
             state = "reference"
         elif state != "valid":

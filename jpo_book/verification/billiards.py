@@ -153,11 +153,9 @@ def conservation(num_tables: int = 100, seed: int = 0) -> dict[str, float | int]
         before, after = jax.vmap(type(run).energy)(run)
         momentum_before, momentum_after = jax.vmap(type(run).momentum)(run)
         changes = jnp.abs(momentum_after - momentum_before) * run.happened[..., None]
-        return {
-            "energy_growth": float(jnp.max(after - before)),
-            "momentum_change": float(jnp.max(changes)),
-            "num_events": int(jnp.sum(run.num_events)),
-        }
+        growth, change = float(jnp.max(after - before)), float(jnp.max(changes))
+        count = int(jnp.sum(run.num_events))
+    return {"energy_growth": growth, "momentum_change": change, "num_events": count}
 
 
 def count_unfinished(num_shots: int = 100_000, seed: int = 0) -> int:

@@ -13,25 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jpo_book.verification.measures import (
-    central_differences,
-    difference_of_spectra,
-    integrated,
-    relative,
-    spectrum,
-)
+from jpo_book.verification import measures
 from jpo_lib.problems.kuramoto_sivashinsky import (
     FORCING_MODE,
     NUM_INITIAL_MODES,
-    _discretization,
-    _states,
     coefficients_of,
     default_forcing,
     integrate,
     kept_modes,
     kuramoto_sivashinsky,
-    random_state,
-    trajectory,
 )
 
 ALPHA, BETA = 0.7, 1.3  # strengths of forcing and nonlinear term in all measurements of errors, dimensionless
@@ -65,7 +55,7 @@ def reference_solution(u0, *, horizon: float, forced: bool = True, domain_extent
         return (k**2 - k**4) * c + drive - 0.5j * BETA * k * np.convolve(c, c)[cut : 3 * cut + 1]
 
     start = waves.conj().T @ np.asarray(u0, float) / num_points
-    return np.real(waves @ integrated(slope, start, horizon, rtol=1e-13, atol=1e-13))
+    return np.real(waves @ measures.integrated(slope, start, horizon, rtol=1e-13, atol=1e-13))
 
 
 def temporal_errors(
@@ -81,7 +71,7 @@ def temporal_errors(
             np.asarray(integrate(u0, ALPHA, BETA, horizon=horizon, dt=dt, forcing=forcing, order=order))
             for dt in steps
         ]
-    return np.array([relative(u - reference, reference) for u in final])
+    return np.array([measures.relative(u - reference, reference) for u in final])
 
 
 def spatial_errors(
@@ -95,11 +85,13 @@ def spatial_errors(
 
     def final(size):
         u0 = example_state(size)
-        return spectrum(integrate(u0, ALPHA, BETA, horizon=horizon, dt=0.125, domain_extent=domain_extent))
+        last = integrate(u0, ALPHA, BETA, horizon=horizon, dt=0.125, domain_extent=domain_extent)
+        return measures.spectrum(last)
 
     with jax.enable_x64(True):
         fine = final(finest)
-        return np.array([relative(difference_of_spectra(fine, final(size)), fine) for size in sizes])
+        differences = (measures.difference_of_spectra(fine, final(size)) for size in sizes)
+        return np.array([measures.relative(difference, fine) for difference in differences])
 
 
 def mean_drift(*, horizon: float = 20.0, mean: float = 0.3) -> float:
@@ -107,45 +99,6 @@ def mean_drift(*, horizon: float = 20.0, mean: float = 0.3) -> float:
     with jax.enable_x64(True):
         u0 = example_state(128, mean=mean)
         return abs(float(np.mean(integrate(u0, 1.0, 1.5, horizon=horizon)) - np.mean(u0)))
-
-
-def energy_balance_error(*, horizon: float = 5.0, dt: float = 0.0125) -> float:
-    """Mismatch of the energy E = mean u^2 / 2 over the motion with the integral of mean(u_x^2 - u_xx^2 +
-    alpha G u).
-
-    The nonlinear term only moves energy between modes. The integral is Simpson's;
-    relative to the energy supplied.
-    """
-    from scipy.integrate import simpson
-
-    with jax.enable_x64(True):
-        u = np.asarray(trajectory(example_state(128), ALPHA, BETA, horizon=horizon, dt=dt))
-    k = 2 * np.pi * np.arange(65) / 64.0
-    u_x, u_xx = (np.fft.irfft(factor * np.fft.rfft(u, axis=1), axis=1) for factor in (1j * k, -(k**2)))
-    supply = np.mean(u_x**2 - u_xx**2 + ALPHA * default_forcing(128) * u, axis=1)
-    gain = 0.5 * np.mean(u[-1] ** 2 - u[0] ** 2)
-    return float(abs(gain - simpson(supply, dx=dt)) / simpson(np.mean(u_x**2, axis=1), dx=dt))
-
-
-def prior_box_extremes(
-    horizon: float, *, dt: float, order: int, num_points: int = 128, num_problems: int = 64
-) -> np.ndarray:
-    """Largest |u| of the motion for problems all over the prior box,
-    its corners among them; shape (num_problems,).
-
-    Not finite where a motion blows up. `dt` may exceed what the simulator offers.
-    """
-    x = np.random.default_rng(1).uniform(-1, 1, (num_problems, 2))
-    x[: num_problems // 2] = np.sign(x[: num_problems // 2])
-    forcing, discretization = default_forcing(num_points), _discretization(num_points, 64.0, dt, order)
-
-    def largest(key, x):
-        u0 = random_state(key, num_points)
-        motion = _states(u0, *coefficients_of(x), forcing, discretization, round(horizon / dt), True)
-        return jnp.max(jnp.abs(motion))
-
-    with jax.enable_x64(True):
-        return np.asarray(jax.jit(jax.vmap(largest))(jax.random.split(jax.random.key(1), num_problems), x))
 
 
 def gradient_errors(horizon: float, *, num_problems: int = 8, step: float = 1e-5) -> np.ndarray:
@@ -160,8 +113,8 @@ def gradient_errors(horizon: float, *, num_problems: int = 8, step: float = 1e-5
         gradient, value = (jax.jit(jax.vmap(f)) for f in (jax.grad(problem.objective), problem.objective))
         x = 0.9 * np.asarray(data.x_true)[::-1]
         exact = np.asarray(gradient(x, data.context, data.y))
-        central = central_differences(lambda x: value(x, data.context, data.y), x, step)
-    return relative(exact - central, central, axis=1)
+        central = measures.central_differences(lambda x: value(x, data.context, data.y), x, step)
+    return measures.relative(exact - central, central, axis=1)
 
 
 def float32_errors(
@@ -186,4 +139,4 @@ def float32_errors(
             return np.asarray(last, float), np.asarray(gradient, float)
 
     pairs = zip(("state", "gradient"), measured(np.float32), measured(np.float64))
-    return {name: relative(single - double, double, axis=1) for name, single, double in pairs}
+    return {name: measures.relative(single - double, double, axis=1) for name, single, double in pairs}

@@ -15,7 +15,7 @@ import xarray as xr
 
 from jpo_book.verification.measures import difference_of_spectra, integrated, relative, spectrum
 from jpo_lib.problems._vorticity import basis, integrator, synthesize
-from jpo_lib.problems.navier_stokes import _initial, cfl_number, integrate, navier_stokes, velocity
+from jpo_lib.problems.navier_stokes import _initial, integrate, navier_stokes, velocity
 
 
 def uneven_fields(num_points: int = 16, speed: float = 1.0, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -93,11 +93,7 @@ def reference_solution(
 
 
 def temporal_errors(
-    orders=(2, 4),
-    num_steps=(16, 32, 64, 128),
-    horizon: float = 1.0,
-    viscosity: float = 0.05,
-    num_points: int = 16,
+    orders=(2, 4), num_steps=(16, 32, 64, 128), horizon: float = 1.0, viscosity: float = 0.05
 ) -> xr.DataArray:
     """Largest error of vorticity and marker at T, relative to their largest values,
     for each order and number of steps.
@@ -105,7 +101,7 @@ def temporal_errors(
     The state has no symmetry; the reference is `reference_solution`,
     the diffusivity of the marker half the viscosity.
     """
-    vorticity, marker = uneven_fields(num_points, speed=2.0)
+    vorticity, marker = uneven_fields(16, speed=2.0)
     exact = reference_solution(vorticity, marker, viscosity, viscosity / 2, horizon)
 
     def error(order, count):
@@ -226,9 +222,8 @@ def resolution_errors(
     """
     problem = navier_stokes()
     settings, k_max = problem.settings, lambda count: basis(count).wavenumber.max()
-    num_steps = math.ceil(
-        settings["horizon"] / settings["dt"] * k_max(reference) / k_max(settings["num_points"])
-    )
+    finer = k_max(reference) / k_max(settings["num_points"])
+    num_steps = math.ceil(settings["horizon"] / settings["dt"] * finer)
     start = [settings[name] for name in ("shear", "puff_width", "force_limit")]
     time = (settings["horizon"] / num_steps, num_steps, settings["order"])
     with jax.enable_x64(True):
@@ -243,27 +238,3 @@ def resolution_errors(
         fine, *coarse = map(modes, (reference, *num_points))
     errors = [relative(difference_of_spectra(fine, part, 2), fine, axis=(1, 2)) for part in coarse]
     return xr.DataArray(errors, {"num_points": list(num_points)}, ["num_points", "problem"])
-
-
-def peak_cfl_numbers(num_problems: int = 64, seed: int = 8) -> np.ndarray:
-    """Largest dt k_max (|u| + |v|) during runs with the largest force that the unknowns can express.
-
-    Returns:
-        numbers, shape (num_problems,).
-    """
-    begin, settings = navier_stokes(horizon=1e-6), navier_stokes().settings
-    dt, num_points, shear = settings["dt"], settings["num_points"], settings["shear"]
-    key = jax.random.key(seed)
-    place = jax.random.uniform(key, (num_problems, 2), minval=-1, maxval=1)
-    x = jnp.concatenate([place, 1e3 * jax.random.normal(key, (num_problems, 2))], axis=1)
-
-    @jax.jit
-    @jax.vmap
-    def peak(z):
-        def step(w, _):
-            return integrate(w, settings["viscosity"], dt, 1), cfl_number(w, dt)
-
-        start = begin.simulate(z, None) - shear * jnp.cos(2 * jnp.pi * jnp.arange(num_points) / num_points)
-        return jnp.max(jax.lax.scan(step, start, length=round(settings["horizon"] / dt))[1])
-
-    return np.asarray(peak(x))
