@@ -1,6 +1,7 @@
 """Figures are equal byte for byte, whatever the addresses of the layout's unknowns are."""
 
 import io
+from typing import Any
 
 import matplotlib
 
@@ -15,12 +16,13 @@ from jpo_book.figures import use_book_style
 def draw():
     """A figure of many unknowns: two parts, twelve panels, colour bar, legends."""
     figure = plt.figure(figsize=(7.4, 7.8))
-    pictures, curves = figure.subfigures(2, 1, height_ratios=[3, 2])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[3, 2])
+    pictures, curves = parts
     axes = pictures.subplots(3, 4)
+    images = [ax.imshow(np.arange(12).reshape(3, 4) * 1.1**k) for k, ax in enumerate(axes.flat)]
     for k, ax in enumerate(axes.flat):
-        image = ax.imshow(np.arange(12).reshape(3, 4) * 1.1**k)
         ax.set_title(f"time {k}")
-    pictures.colorbar(image, ax=axes[:, -1])
+    pictures.colorbar(images[-1], ax=axes[:, -1])
     for k, ax in enumerate(curves.subplots(1, 3)):
         ax.plot([1, 3**k], label=f"curve {k}")
         ax.legend()

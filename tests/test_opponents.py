@@ -52,7 +52,7 @@ def test_levenberg_marquardt_is_no_worse_than_minpack():
             scipys = scipy.optimize.least_squares(
                 lambda x, run=run: np.asarray(run(x)),
                 start,
-                jac=lambda x, slope=slope: np.asarray(slope(x)),
+                jac=lambda x, slope=slope: np.asarray(slope(x)),  # pyright: ignore[reportArgumentType]
                 method="lm",
                 x_scale="jac",
                 max_nfev=1000,

@@ -52,8 +52,8 @@ def plot_price(ax, experiment: str, found: Mapping[Entry, xr.Dataset]) -> None:
         spent = np.geomspace(max(0.5, own.spent[:, 0].min()), 1.1 * max(most, 1.0), NUM_POINTS)
         shares = np.stack([own.share_for(point) for point in spent])
         low, high = np.percentile(shares[:, 1:], [2.5, 97.5], axis=1)
-        look = {"color": colour, "linestyle": line, "label": named(shown[role])}
-        band(ax, spent, low, shares[:, 0], high, **look)
+        label = named(shown[role])
+        band(ax, spent, low, shares[:, 0], high, color=colour, linestyle=line, label=label)
     ax.set(xscale="log", ylim=(-0.02, 1.02))
     ax.set(xlabel="evaluations of loss and gradient per problem", ylabel="fraction solved")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.4)

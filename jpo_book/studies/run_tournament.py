@@ -81,7 +81,7 @@ def run_tournament_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict
             xr.concat(rows, xr.DataArray([row.data_seed.item() for row in rows], dims="data_seed"))
         )
     seconds = {name: round(value, 4) for name, value in seconds.items()}
-    return xr.concat(settings, "setting"), seconds
+    return xr.concat(settings, "setting"), seconds  # pyright: ignore[reportReturnType]
 
 
 def _one_data_set(problem: InverseProblem, cell, method, data_seed: int) -> tuple[xr.Dataset, Result]:
@@ -112,7 +112,7 @@ def _one_data_set(problem: InverseProblem, cell, method, data_seed: int) -> tupl
 
 def _half_width(problem: InverseProblem) -> np.ndarray:
     if problem.bounds is None:
-        return np.asarray(problem.scale[1], float)
+        return np.asarray(problem.scale[1], float)  # pyright: ignore[reportOptionalSubscript]
     lower, upper = (np.asarray(bound, float) for bound in problem.bounds)
     return (upper - lower) / 2
 
@@ -148,14 +148,14 @@ def run_method(
         return solve(problem, data, solver, x0=x[:, :, 0], restarts=x[:, :, 1:], seed=seeds), None
     if start == "surrogate":
         x = np.stack(
-            [surrogate_answers(problem, data, group_size, seed, **method["surrogate"]) for seed in seeds]
+            [surrogate_answers(problem, data, group_size, seed, **method["surrogate"]) for seed in seeds]  # pyright: ignore[reportArgumentType]
         )
         result = solve(problem, data, solver, x0=x, seed=seeds)
         # As many pairs as problems share the surrogate: one for each.
         return dataclasses.replace(result, num_simulations=result.num_simulations + 1), None
     if start == "classical":
         with problem.precision():
-            x = np.asarray(jax.vmap(problem.starts.classical)(data.y, data.context))
+            x = np.asarray(jax.vmap(problem.starts.classical)(data.y, data.context))  # pyright: ignore[reportArgumentType]
         return solve(problem, data, solver, x0=x, seed=seeds), None
     return solve(problem, data, solver, seed=seeds), None
 
