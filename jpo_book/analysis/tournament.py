@@ -8,7 +8,7 @@ and spends the mean of min(cost, b). `python -m jpo_book.analysis.tournament` wr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +17,9 @@ import xarray as xr
 from jpo_book import studies
 from jpo_book.analysis.resample import Estimate, estimate, means, ordered, weights
 from jpo_book.analysis.rules import MARGIN
-from jpo_book.files import write_atomically
+from jpo_book.files import reference_folder, write_atomically
 from jpo_book.names import TOURNAMENT
+from jpo_book.studies.store import check
 from jpo_book.studies.tournament import CHOICE, choice, methods
 from jpo_book.words import percent
 from jpo_lib.problems import PROBLEMS
@@ -114,15 +115,12 @@ def opponents(tuning: dict[Entry, xr.Dataset]) -> Opponents:
     choice = selected(tuning)
     order = sorted(tuning, key=lambda entry: merit(tuning[entry].isel(setting=choice[entry])))
 
-    def first(allowed: Iterable[str]) -> Entry:
-        return next(entry for entry in order if entry[0] in set(allowed))
+    def first(allowed: Sequence[str]) -> Entry:
+        return next(entry for entry in order if entry[0] in allowed)
 
     others = [name for name in methods() if not name.startswith("Joint")]
-    return Opponents(
-        first(["Joint"]),
-        first(name for name in others if "prior" not in methods()[name]["asks"]),
-        first(others),
-    )
+    modest = [name for name in others if "prior" not in methods()[name]["asks"]]
+    return Opponents(first(["Joint"]), first(modest), first(others))
 
 
 class Judgement(NamedTuple):
@@ -302,9 +300,11 @@ def named(entry: Entry) -> str:
 
 
 def main(profile: str = "paper") -> None:
-    """Write down what the tuning results of a profile select."""
+    """Write down what the tuning results of a profile select, where its reference results are complete."""
     tuned = {study.partition("_")[2]: study for study in studies.STUDIES if study.startswith("tuning_")}
     plans = {name: studies.plan(study, profile) for name, study in tuned.items()}
+    there = reference_folder()
+    plans = {name: cells for name, cells in plans.items() if all(check(c, there) == "valid" for c in cells)}
     found = {name: chosen(by_method(cells, studies.load_or_run(cells))) for name, cells in plans.items()}
     write_atomically(CHOICE, (json.dumps(found, indent=2) + "\n").encode())
 
