@@ -27,7 +27,7 @@ help:
 	@echo "make pdf     the same, and the whole book as one PDF (needs Chromium)"
 	@echo "make check   format, lint and type check all code, in seconds"
 	@echo "make test    check, then run the tests, a small build of the book included"
-	@echo "make test-long  run the tests that take long: the wheel, old readers of the results, other settings of a user"
+	@echo "make test-long  run the tests that take long: the wheel, old readers, hostile settings, damages to a built tree"
 	@echo "make bench   measure speed beside other software    (QUICK=1: in three minutes; MACHINE=name-of-the-results)"
 	@echo "make links   try all links of the book that leave the site, after make book (needs a network)"
 	@echo "make lock    resolve the dependencies of pyproject.toml anew (UPGRADE=1: to their newest versions)"
@@ -48,7 +48,7 @@ test: check
 	@exec $(PYTEST) -m "not long and not damages"
 
 test-long: env
-	@exec $(PYTEST) -m long
+	@exec $(PYTEST) -m "long or damages"
 
 # JPO_DAMAGES=number JPO_DAMAGED=path/to/a/built/clone
 test-damages: env

@@ -1,7 +1,7 @@
 """A built tree is damaged at random, again and again: the next `make book` ends with the same site, and makes
 no more than what the damage needs.
 
-JPO_DAMAGES says how many (12), JPO_DAMAGES_SEED which ones (0), JPO_DAMAGED a built clone to take as it is
+JPO_DAMAGES says how many (4), JPO_DAMAGES_SEED which ones (0), JPO_DAMAGED a built clone to take as it is
 instead of a copy of the one of the tests.
 """
 
@@ -20,7 +20,7 @@ from jpo_book.studies import STUDIES
 sys.path.insert(0, str(ROOT / "workflow"))
 import inputs
 
-NUMBER, SEED = int(os.environ.get("JPO_DAMAGES", "12")), int(os.environ.get("JPO_DAMAGES_SEED", "0"))
+NUMBER, SEED = int(os.environ.get("JPO_DAMAGES", "4")), int(os.environ.get("JPO_DAMAGES_SEED", "0"))
 AFTER = {"ledger", "book"}
 # What a build makes: folder -> which of its files are drawn.
 PLACES = {
