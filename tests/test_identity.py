@@ -19,6 +19,7 @@ KINDS = {
     "joint": ("jpo_book.studies.run_solvers", "run_joint_cell"),
     "alignment": ("jpo_book.studies.run_alignment", "run_alignment_cell"),
     "generalization": ("jpo_book.studies.run_generalization", "run_generalization_cell"),
+    "tournament": ("jpo_book.studies.run_tournament", "run_tournament_cell"),
 }
 EVERYTHING = {(problem, kind) for problem in PROBLEMS for kind in KINDS}
 SCRIPT = """
