@@ -194,6 +194,14 @@ def players(experiment: str, found: dict[Entry, xr.Dataset]) -> Opponents | None
     return Opponents(*(nearest(role) for role in Opponents._fields))
 
 
+TUNED = (
+    "All methods were tuned with the same effort on data that no page reports. "
+    "There the opponents and the n of JPO were selected, too."
+)
+UNTUNED = (
+    "For this experiment the methods have not been tuned yet: "
+    "their settings are middle ones, and no opponent is named."
+)
 TOLD = ("share", "verdict", "difference", "ratio", "price")
 ROLES = {"without-prior": "without_prior", "of-all": "of_all"}  # by the names of the pages
 
@@ -202,12 +210,13 @@ def told(experiment: str, found: dict[Entry, xr.Dataset]) -> dict[str, str]:
     """What a page says of an experiment, as text by name: who plays, and how JPO does against either
     alternative."""
     roles = players(experiment, found)
+    selection = {"selection": UNTUNED if roles is None else TUNED}
     if roles is None or roles.joint not in found:
         unknown = {f"{role}-{name}": UNKNOWN for role in ROLES for name in ("name", *TOLD)}
-        return {"joint": "JPO", "share": UNKNOWN, "price": UNKNOWN, **unknown}
+        return {"joint": "JPO", "share": UNKNOWN, "price": UNKNOWN, **selection, **unknown}
     joint = found[roles.joint]
     share, spent = own_share(joint)
-    text = {"joint": named(roles.joint), "share": percent(share), "price": f"{spent:.1f}"}
+    text = {**selection, "joint": named(roles.joint), "share": percent(share), "price": f"{spent:.1f}"}
     for role, field in ROLES.items():
         entry = getattr(roles, field)
         text[f"{role}-name"] = named(entry)
