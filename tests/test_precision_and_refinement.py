@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -186,3 +187,15 @@ def test_a_recommended_batch_fits_any_group():
         assert result.num_evaluations.sum() == 6 * batch + count
     with pytest.raises(ValueError, match="batch_size: expected a divisor of the group size 10, got 8"):
         jpo.solve(problem, problem.sample_dataset(10, 0), jpo.JointOptimization(batch_size=8))
+
+
+def test_programs_of_one_precision_do_not_serve_the_other():
+    """A session may change the flag between two calls; keys, from which weights are drawn, look the same."""
+    problem = jpo.wave_packet(num_points=64, window=32.0)
+    for float64 in (True, False, True):
+        with jax.enable_x64(float64):
+            data = problem.sample_dataset(4, 0)
+            result = jpo.solve(problem, data, jpo.JointOptimization(num_steps=2))
+            weights = jax.tree.leaves(eqx.filter(result.network.network, eqx.is_inexact_array_like))
+        expected = "float64" if float64 else "float32"
+        assert {str(np.asarray(leaf).dtype) for leaf in weights} == {expected} == {str(result.loss.dtype)}

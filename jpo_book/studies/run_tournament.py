@@ -26,11 +26,13 @@ import xarray as xr
 from jpo_book.studies.named_networks import named_network
 from jpo_book.studies.run_solvers import untrained_answers
 from jpo_book.studies.surrogate import surrogate_answers
+from jpo_lib.networks.dense import middle_and_spread
 from jpo_lib.problem import Dataset, InverseProblem, Result
 from jpo_lib.solvers import SOLVERS, solve
 from jpo_lib.solvers.refinement import continued, first_problems, refinement_starts
-from jpo_lib.solvers.solver import ARRAYS
+from jpo_lib.solvers.solver import stacked
 
+NUM_PERTURBED = 2  # starts around the answer of a network; further ones are drawn from the prior
 NUM_UNTRAINED = 64  # starts from untrained networks; further ones are drawn from the prior
 
 
@@ -39,7 +41,8 @@ def solver_of(problem: InverseProblem, spec: Mapping[str, Any]) -> Any:
     options = dict(spec)
     if "network" in options:
         options["network"] = named_network(problem, options["network"])
-    options |= {name: solver_of(problem, value) for name, value in options.items() if name == "solver"}
+    if "solver" in options:
+        options["solver"] = solver_of(problem, options["solver"])
     return SOLVERS[options.pop("name")](**options)
 
 
@@ -96,7 +99,8 @@ def _one_data_set(problem: InverseProblem, cell, method, data_seed: int) -> tupl
         training = np.zeros_like(columns[name]) if first is None else getattr(first, name)
         columns[name.replace("num", "training")] = training
     way = problem.difference(np.asarray(result.x, float), np.asarray(data.x_true, float))
-    columns["error"] = np.sqrt(np.mean(np.square(way / _half_width(problem)), axis=-1))
+    spread = np.asarray(middle_and_spread(problem)["spread"])
+    columns["error"] = np.sqrt(np.mean(np.square(way / spread), axis=-1))
     study = xr.Dataset(
         {
             name: (
@@ -108,13 +112,6 @@ def _one_data_set(problem: InverseProblem, cell, method, data_seed: int) -> tupl
         coords={"network_seed": list(cell.network_seeds) or [0], "data_seed": data_seed},
     )
     return study, result
-
-
-def _half_width(problem: InverseProblem) -> np.ndarray:
-    if problem.bounds is None:
-        return np.asarray(problem.scale[1], float)  # pyright: ignore[reportOptionalSubscript]
-    lower, upper = (np.asarray(bound, float) for bound in problem.bounds)
-    return (upper - lower) / 2
 
 
 def run_method(
@@ -131,10 +128,7 @@ def run_method(
         first = _trained(problem, everything, start, group_size, seeds, data.num_problems)
         restarts = None
         if "spread" in method:
-            count = method.get("num_perturbed", 2)
-            if "x_final" not in first.extras:  # supervised networks have one answer
-                first = dataclasses.replace(first, extras={**first.extras, "x_final": first.x})
-            restarts = refinement_starts(problem, first, count, spread=method["spread"])
+            restarts = refinement_starts(problem, first, NUM_PERTURBED, spread=method["spread"])
         refined = solve(problem, data, solver, x0=first.x, restarts=restarts, seed=seeds)
         both = continued(first, refined)
         both = dataclasses.replace(
@@ -167,16 +161,13 @@ def _trained(problem, everything, spec, group_size, seeds, num_problems) -> Resu
     solver = dataclasses.replace(solver_of(problem, spec), group_size=group_size)
     if before is None:
         return first_problems(solve(problem, everything, solver, seed=seeds), num_problems)
+    begin = dataclasses.replace(solver_of(problem, before), group_size=group_size)
     results = []
     for seed in seeds:
-        options = {"group_size": group_size}
-        begun = solve(
-            problem, everything, dataclasses.replace(solver_of(problem, before), **options), seed=[seed]
-        )
+        begun = solve(problem, everything, begin, seed=seed)
         warm = dataclasses.replace(solver, network=begun.network.start())
-        ended = solve(problem, everything, warm, seed=[seed])
-        ended = dataclasses.replace(ended, num_simulations=ended.num_simulations + begun.num_simulations)
-        results.append(first_problems(ended, num_problems))
-    extras = {"x_final": np.concatenate([result.extras["x_final"] for result in results])}
-    joined = {name: np.concatenate([getattr(result, name) for result in results]) for name in ARRAYS}
-    return dataclasses.replace(results[0], **joined, extras=extras, seed=tuple(seeds))
+        ended = first_problems(solve(problem, everything, warm, seed=seed), num_problems)
+        spent = ended.num_simulations + begun.num_simulations[:num_problems]
+        kept = {"x_final": ended.extras["x_final"]}
+        results.append(dataclasses.replace(ended, num_simulations=spent, extras=kept))
+    return stacked(results, solver)

@@ -28,7 +28,7 @@ from jpo_lib.solvers.devices import EACH, mesh_of, placed
 
 
 class Program:
-    """A function that is compiled ahead of time, once for each shape of its arguments.
+    """A function that is compiled ahead of time, once for each shape of its arguments and each precision.
 
     Where an argument lies on a mesh of devices, the function runs on each of them for its own part of the
     arguments. By default these are rows: row i of all results depends on row i of all arguments.
@@ -49,7 +49,9 @@ class Program:
         """The program for arguments of these shapes, and the seconds that its compilation took now."""
         leaves, structure = jax.tree.flatten(arguments)
         mesh = mesh_of(leaves)
-        signature = structure, mesh, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+        shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+        # Keys are the same in both precisions; what is drawn from them is not.
+        signature = structure, mesh, shapes, jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
         if signature in self._compiled:
             return self._compiled[signature], 0.0
         begin = time.perf_counter()
@@ -117,6 +119,14 @@ def _rows(arrays, first: int, size: int):
     return jax.tree.map(lambda leaf: np.asarray(leaf)[first : first + size], arrays)
 
 
+def _finite(loss, others):
+    """The loss and what comes with it; infinity and zeros where any of it is not finite."""
+    finite = jnp.isfinite(loss)
+    for leaf in jax.tree.leaves(others):
+        finite &= jnp.all(jnp.isfinite(leaf))
+    return jnp.where(finite, loss, jnp.inf), jax.tree.map(lambda leaf: jnp.where(finite, leaf, 0.0), others)
+
+
 def evaluation(problem: InverseProblem, training_loss: Callable | None = None) -> Evaluation:
     """x (B, d), context, y -> L(F(x, c), y) + R(x) (B,) and its gradient in x (B, d).
 
@@ -136,8 +146,7 @@ def _evaluation(problem: InverseProblem, training_loss: Callable | None) -> Eval
 
     def evaluate_one(x, context, y):
         (_, loss), gradient = jax.value_and_grad(objectives, has_aux=True)(x, context, y)
-        finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(gradient))
-        return jnp.where(finite, loss, jnp.inf), jnp.where(finite, gradient, 0.0)
+        return _finite(loss, gradient)
 
     return Evaluation(problem, jax.vmap(evaluate_one))
 
@@ -165,8 +174,7 @@ def least_squares_evaluation(problem: InverseProblem) -> Evaluation:
         )
         loss = 0.5 * jnp.sum(jnp.square(residuals))
         (product,) = jax.linear_transpose(tangent, x)(jnp.where(jnp.any(v != 0.0), tangent(v), residuals))
-        finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(product))
-        return jnp.where(finite, loss, jnp.inf), jnp.where(finite, product, 0.0)
+        return _finite(loss, product)
 
     return Evaluation(problem, jax.vmap(evaluate_one))
 
@@ -184,11 +192,7 @@ def jacobian_evaluation(problem: InverseProblem) -> Evaluation:
             return values, values
 
         jacobian, values = jax.jacfwd(residuals, has_aux=True)(x)
-        loss = 0.5 * jnp.sum(jnp.square(values))
-        products = jacobian.T @ values, jacobian.T @ jacobian
-        finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(products[1])) & jnp.all(jnp.isfinite(products[0]))
-        products = jax.tree.map(lambda leaf: jnp.where(finite, leaf, 0.0), products)
-        return jnp.where(finite, loss, jnp.inf), products
+        return _finite(0.5 * jnp.sum(jnp.square(values)), (jacobian.T @ values, jacobian.T @ jacobian))
 
     return Evaluation(problem, jax.vmap(evaluate_one))
 
@@ -205,7 +209,6 @@ def forward_evaluation(problem: InverseProblem) -> Evaluation:
     finite."""
 
     def evaluate_one(x, context, y):
-        loss = problem.objective(x, context, y)
-        return jnp.where(jnp.isfinite(loss), loss, jnp.inf)
+        return _finite(problem.objective(x, context, y), ())[0]
 
     return Evaluation(problem, jax.vmap(evaluate_one))

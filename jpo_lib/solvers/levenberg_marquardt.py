@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jpo_lib.problem import InverseProblem, Status, check_integer, check_positive
+from jpo_lib.problem import InverseProblem, Status, check_counts, check_integer, check_positive
 from jpo_lib.solvers.evaluation import Program, check_residuals, jacobian_evaluation
 from jpo_lib.solvers.lanes import LaneSolver
 
@@ -62,8 +62,7 @@ class LevenbergMarquardt(LaneSolver):
 
     def __post_init__(self):
         check_integer("max_evaluations", self.max_evaluations, 1)
-        if self.max_steps is not None:
-            check_integer("max_steps", self.max_steps, 1)
+        check_counts(max_steps=self.max_steps)
         check_positive(gradient_tolerance=self.gradient_tolerance)
 
     def evaluation(self, problem: InverseProblem) -> Program:

@@ -162,4 +162,5 @@ def stacked(results: Sequence[Result], solver: Solver) -> Result:
         solver=repr(solver),
         seed=tuple(seed for result in results for seed in result.seeds),
         extras={name: np.stack([result.extras[name] for result in results]) for name in results[0].extras},
+        forward_cost=results[0].forward_cost,
     )
