@@ -36,8 +36,9 @@ def glue(**values) -> None:
 
 def percent(value: float) -> str:
     """A proportion as text, without hiding that 0.998 is not 1."""
+    value = round(float(value), 9)  # a mean that is all but 1 by round-off is 1
     digits = 0 if value in (0, 1) or 0.005 <= value <= 0.995 else 1
-    return f"{100 * float(value):.{digits}f} %"
+    return f"{100 * value:.{digits}f} %"
 
 
 def counted(number: int, noun: str) -> str:

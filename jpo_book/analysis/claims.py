@@ -67,24 +67,26 @@ def computed_cells(root: Path, record: dict[str, Any] | None, study: str) -> lis
     return cells if valid else []
 
 
-def against_alternatives(root: Path, records: dict[str, Any], problems: Sequence[str]) -> dict[str, Any]:
-    """{the best alternative of a kind: {title of the experiment: how JPO does against it}}, in words.
+ALTERNATIVES = dict(
+    zip(tournament.ROLES, ("the best that needs no more than JPO", "the best of all"), strict=True)
+)
+
+
+def against_alternatives(root: Path, record: dict[str, Any] | None, problem: str) -> dict[str, str]:
+    """{the best alternative of a kind: how JPO does against it in an experiment}, in words.
 
     Arguments:
         root: folder of the repository.
-        records: of the experiments' pages, see `page_record`.
-        problems: names of the experiments.
+        record: of the experiment's page, see `page_record`.
+        problem: name of the experiment.
     """
-    found: dict[str, Any] = {"the best that needs no more than JPO": {}, "the best of all": {}}
-    for problem in problems:
-        cells = computed_cells(root, records[problem], f"tournament_{problem}")
-        played = tournament.by_method(cells, studies.load_or_run(cells, quiet=True)) if cells else {}
-        told = tournament.told(problem, played)
-        for role, kind in zip(tournament.ROLES, found):
-            words = told[f"{role}-verdict"]
-            if words != tournament.UNKNOWN:
-                words += f", {told[f'{role}-name']} pays {told[f'{role}-ratio']} times as much"
-            found[kind][EXPERIMENTS[problem].title] = words
+    cells = computed_cells(root, record, f"tournament_{problem}")
+    played = tournament.by_method(cells, studies.load_or_run(cells, quiet=True)) if cells else {}
+    told, found = tournament.told(problem, played), {}
+    for role, kind in ALTERNATIVES.items():
+        found[kind] = told[f"{role}-verdict"]
+        if found[kind] != tournament.UNKNOWN:
+            found[kind] += f", {told[f'{role}-name']} pays {told[f'{role}-ratio']} times as much"
     return found
 
 
@@ -290,6 +292,10 @@ def verdicts(root: Path | str, profile: str | None = None) -> list[dict[str, Any
         judge_theory(record(THEORY_CHAPTER)),
         known_data,
     ]
+    against = {problem: against_alternatives(root, records[problem], problem) for problem in four}
     for verdict, problems in ((found[0], four), (found[2], kinds), (found[4], four)):
-        verdict["alternatives"] = against_alternatives(root, records, problems)
+        verdict["alternatives"] = {
+            kind: {EXPERIMENTS[problem].title: against[problem][kind] for problem in problems}
+            for kind in ALTERNATIVES.values()
+        }
     return found

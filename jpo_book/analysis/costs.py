@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from jpo_book.analysis.resample import ORDER, Estimate, estimate, ordered, weights
+from jpo_book.analysis.resample import ORDER, Estimate, estimate, ordered, shared, weights
 from jpo_lib.metrics import spent
 
 NUM_RESAMPLES = 1000
@@ -44,8 +44,7 @@ def cost_draws(
     """
     trained = xr.zeros_like(study.num_evaluations) + training
     at, total, trained = map(ordered, (study.solved_at, study.num_evaluations, trained))
-    if at.shape[1] == 1:
-        runs = runs.sum(axis=-1, keepdims=True)
+    runs = shared(runs, at)
     cost, reached = np.zeros(len(runs)), np.ones(len(runs), bool)
     for data, network in np.ndindex(at.shape[:2]):
         one, own = (data, network), runs[:, data, network]

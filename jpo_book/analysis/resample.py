@@ -114,12 +114,16 @@ def compared(study: xr.Dataset, reference: xr.Dataset) -> xr.DataArray:
     return arrays[0].copy(data=outcome(*arrays))
 
 
+def shared(runs: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Weights of runs for values (..., data set, network, problem): a method without networks has one for
+    all."""
+    return runs.sum(axis=-1, keepdims=True) if values.shape[-2] == 1 else runs
+
+
 def means(values: np.ndarray, runs: np.ndarray, problems: np.ndarray) -> np.ndarray:
-    """Mean in each draw, (..., draws), of values (..., data set, network, problem); a method without networks
-    has one for all."""
-    if values.shape[-2] == 1:
-        runs = runs.sum(axis=-1, keepdims=True)
-    return np.einsum("kdm,kdp,...dmp->...k", runs, problems, np.asarray(values, float), optimize=True)
+    """Mean in each draw, (..., draws), of values (..., data set, network, problem)."""
+    operands = shared(runs, values), problems, np.asarray(values, float)
+    return np.einsum("kdm,kdp,...dmp->...k", *operands, optimize=True)
 
 
 def estimate(lower: np.ndarray, upper: np.ndarray | None = None, count: int = 0) -> Estimate:

@@ -20,7 +20,7 @@ from jpo_book.analysis.rules import MARGIN
 from jpo_book.files import reference_folder, write_atomically
 from jpo_book.names import TOURNAMENT
 from jpo_book.studies.store import check
-from jpo_book.studies.tournament import CHOICE, choice, methods
+from jpo_book.studies.tournament import CHOICE, choice, label, methods
 from jpo_book.words import percent
 from jpo_lib.problems import PROBLEMS
 
@@ -94,12 +94,9 @@ def merit(study: xr.Dataset) -> tuple[float, float]:
     return float(own.price(SHARE)[0]), 1.0 - float(own.share_for(LARGE_BUDGET)[0])
 
 
-def selected(tuning: dict[Entry, xr.Dataset]) -> dict[Entry, int]:
-    """The best setting of each method and n."""
-    return {
-        entry: min(range(study.sizes["setting"]), key=lambda k, study=study: merit(study.isel(setting=k)))
-        for entry, study in tuning.items()
-    }
+def merits(study: xr.Dataset) -> list[tuple[float, float]]:
+    """That of each setting of a tuning study; the first of the smallest is selected."""
+    return [merit(study.isel(setting=k)) for k in range(study.sizes["setting"])]
 
 
 class Opponents(NamedTuple):
@@ -110,10 +107,13 @@ class Opponents(NamedTuple):
     of_all: Entry
 
 
-def opponents(tuning: dict[Entry, xr.Dataset]) -> Opponents:
-    """Who plays, each with its best setting and n."""
-    choice = selected(tuning)
-    order = sorted(tuning, key=lambda entry: merit(tuning[entry].isel(setting=choice[entry])))
+def opponents(found: Mapping[Entry, Sequence[tuple[float, float]]]) -> Opponents:
+    """Who plays, each with its best setting and n.
+
+    Arguments:
+        found: the merits of each method and n.
+    """
+    order = sorted(found, key=lambda entry: min(found[entry]))
 
     def first(allowed: Sequence[str]) -> Entry:
         return next(entry for entry in order if entry[0] in allowed)
@@ -128,6 +128,8 @@ class Judgement(NamedTuple):
     dearer the opponent is at the share that JPO solves."""
 
     share: float  # JPO's own: after training and three descents
+    their_share: float  # for the same price
+    their_price: float  # of the same share; infinite where they never solve as much
     difference: Estimate
     ratio: Estimate
 
@@ -142,13 +144,11 @@ class Judgement(NamedTuple):
         return {1: "ahead", 0: "level", -1: "behind"}[sign]
 
 
-def own_share(joint: xr.Dataset, draws=None) -> tuple[Any, Any]:
-    """What JPO solves, and spends on it, by training and three descents: of the sample, or in each draw."""
-    within = joint.cost <= joint.training_cost + REFINEMENT
-    spent = np.minimum(ordered(joint.cost), ordered(joint.training_cost) + REFINEMENT)
-    if draws is None:
-        return float((joint.solved & within).mean()), float(spent.mean())
-    return means(ordered(joint.solved & within), *draws), means(spent, *draws)
+def own_share(joint: xr.Dataset, draws) -> tuple[np.ndarray, np.ndarray]:
+    """What JPO solves, and spends on it, by training and three descents, in each draw."""
+    budget = joint.training_cost + REFINEMENT
+    solved, spent = joint.solved & (joint.cost <= budget), np.minimum(joint.cost, budget)
+    return means(ordered(solved), *draws), means(ordered(spent), *draws)
 
 
 def judged(joint: xr.Dataset, other: xr.Dataset) -> Judgement:
@@ -159,24 +159,22 @@ def judged(joint: xr.Dataset, other: xr.Dataset) -> Judgement:
     draws = draws_for(joint, other)
     theirs = curve(other, draws)
     share, spent = own_share(joint, draws)
-    price, lowest = theirs.price(share), theirs.spent.max(axis=0)
-    never = np.isinf(price)
+    price, their_share = theirs.price(share), theirs.share_for(spent)
+    lowest = np.where(np.isinf(price), theirs.spent.max(axis=0), price)
     return Judgement(
         float(share[0]),
-        estimate(share - theirs.share_for(spent)),
-        estimate(np.where(never, lowest, price) / spent, price / spent),
+        float(their_share[0]),
+        float(price[0]),
+        estimate(share - their_share),
+        estimate(lowest / spent, price / spent),
     )
 
 
 def chosen(tuning: dict[Entry, xr.Dataset]) -> dict[str, Any]:
     """What tuning results select, as plain data; see `studies.tournament.choice`."""
-    settings = {label(entry): number for entry, number in selected(tuning).items()}
-    return {"settings": settings, "opponents": {k: list(v) for k, v in opponents(tuning)._asdict().items()}}
-
-
-def label(entry: Entry) -> str:
-    """A method and n in one word or two."""
-    return " ".join(str(part) for part in entry if part is not None)
+    found = {entry: merits(study) for entry, study in tuning.items()}
+    settings = {label(*entry): each.index(min(each)) for entry, each in found.items()}
+    return {"settings": settings, "opponents": {k: list(v) for k, v in opponents(found)._asdict().items()}}
 
 
 def players(experiment: str, found: dict[Entry, xr.Dataset]) -> Opponents | None:
@@ -202,7 +200,7 @@ UNTUNED = (
     "For this experiment the methods have not been tuned yet: "
     "their settings are middle ones, and no opponent is named."
 )
-TOLD = ("share", "verdict", "difference", "ratio", "price")
+TOLD = ("name", "share", "verdict", "difference", "ratio", "price")
 ROLES = {"without-prior": "without_prior", "of-all": "of_all"}  # by the names of the pages
 
 
@@ -210,61 +208,64 @@ def told(experiment: str, found: dict[Entry, xr.Dataset]) -> dict[str, str]:
     """What a page says of an experiment, as text by name: who plays, and how JPO does against either
     alternative."""
     roles = players(experiment, found)
-    selection = {"selection": UNTUNED if roles is None else TUNED}
+    text = {f"{role}-{name}": UNKNOWN for role in ROLES for name in TOLD}
+    text |= {"selection": UNTUNED if roles is None else TUNED}
+    text |= {"joint": "JPO", "share": UNKNOWN, "price": UNKNOWN}
     if roles is None or roles.joint not in found:
-        unknown = {f"{role}-{name}": UNKNOWN for role in ROLES for name in ("name", *TOLD)}
-        return {"joint": "JPO", "share": UNKNOWN, "price": UNKNOWN, **selection, **unknown}
+        return text
     joint = found[roles.joint]
-    share, spent = own_share(joint)
-    text = {**selection, "joint": named(roles.joint), "share": percent(share), "price": f"{spent:.1f}"}
+    share, spent = (float(of_draws[0]) for of_draws in own_share(joint, draws_for(joint, num_resamples=0)))
+    text |= {"joint": named(roles.joint), "share": percent(share), "price": f"{spent:.1f}"}
     for role, field in ROLES.items():
         entry = getattr(roles, field)
         text[f"{role}-name"] = named(entry)
         if entry not in found:
-            text |= {
-                f"{role}-{name}": UNKNOWN for name in ("share", "verdict", "difference", "ratio", "price")
-            }
             continue
         judgement = judged(joint, found[entry])
-        price = curve(found[entry]).price(share)[0]
         text |= {
             f"{role}-verdict": judgement.verdict,
             f"{role}-difference": str(judgement.difference),
             f"{role}-ratio": ratio_words(judgement.ratio),
-            f"{role}-price": "never" if np.isinf(price) else f"{price:.1f}",
-            f"{role}-share": percent(float(curve(found[entry]).share_for(spent)[0])),
+            f"{role}-price": "never" if np.isinf(judgement.their_price) else f"{judgement.their_price:.1f}",
+            f"{role}-share": percent(judgement.their_share),
         }
     return text
 
 
-def best_of(method: str, found: Mapping[Entry, xr.Dataset]) -> list[Entry]:
-    """The entry of a method with the lowest merit among its n, as a list; empty where there is none."""
+def best_of(method: str, found: Mapping[Entry, xr.Dataset]) -> Entry | None:
+    """The n of a method with the lowest merit; None where there are no results of it."""
     entries = [entry for entry in found if entry[0] == method]
-    return sorted(entries, key=lambda entry: merit(found[entry]))[:1]
+    return min(entries, key=lambda entry: merit(found[entry]), default=None)
+
+
+def prices(experiment: str, found: dict[Entry, xr.Dataset]) -> dict[str, str]:
+    """What each method spends until it has solved as much as JPO has by training and three descents, with its
+    best n, as text by method."""
+    roles = players(experiment, found)
+    mine = best_of("Joint", found) if roles is None or roles.joint not in found else roles.joint
+    entries = [entry for method in TOURNAMENT if (entry := best_of(method, found)) is not None]
+    if mine is None:
+        return {}
+    draws = draws_for(*found.values())
+    share, _ = own_share(found[mine], draws)
+    return {
+        name: price_words(estimate(curve(found[name, size], draws).price(share)))
+        + ("" if size is None else f", n = {size}")
+        for name, size in entries
+    }
 
 
 def price_rows(experiments: Mapping[str, dict[Entry, xr.Dataset]]) -> list[list[str]]:
-    """What each method spends until it has solved as much as JPO has by training and three descents: a row
-    for each method with the title, what it asks for, and a price with its interval for each experiment.
+    """A row for each method: its title, what it asks for, and its `prices` in each experiment.
 
     Arguments:
-        experiments: results by name of the experiment; a method takes its best n.
+        experiments: results by name of the experiment.
     """
-    rows = []
-    for method, title in TOURNAMENT.items():
-        row = [title, ", ".join(methods()[method]["asks"])]
-        for experiment, found in experiments.items():
-            roles, entries = players(experiment, found), best_of(method, found)
-            mine = best_of("Joint", found) if roles is None or roles.joint not in found else [roles.joint]
-            if not mine or not entries:
-                row.append("–")
-                continue
-            draws = draws_for(found[mine[0]], found[entries[0]])
-            prices = curve(found[entries[0]], draws).price(own_share(found[mine[0]], draws)[0])
-            size = "" if entries[0][1] is None else f", n = {entries[0][1]}"
-            row.append(price_words(estimate(prices)) + size)
-        rows.append(row)
-    return rows
+    columns = [prices(name, found) for name, found in experiments.items()]
+    return [
+        [title, ", ".join(methods()[method]["asks"]), *(column.get(method, "–") for column in columns)]
+        for method, title in TOURNAMENT.items()
+    ]
 
 
 def tuning_rows(experiments: Mapping[str, dict[Entry, xr.Dataset]]) -> list[list[str]]:
@@ -276,13 +277,14 @@ def tuning_rows(experiments: Mapping[str, dict[Entry, xr.Dataset]]) -> list[list
     """
     rows = []
     for title, tuning in experiments.items():
-        choice = selected(tuning)
         for entry, study in tuning.items():
-            cells = []
-            for k in range(study.sizes["setting"]):
-                price, unsolved = merit(study.isel(setting=k))
-                text = f"{price:.1f}" if np.isfinite(price) else f"{percent(unsolved)} unsolved"
-                cells.append(f"**{text}**" if k == choice[entry] else text)
+            found = merits(study)
+            cells = [
+                f"{price:.1f}" if np.isfinite(price) else f"{percent(unsolved)} unsolved"
+                for price, unsolved in found
+            ]
+            best = found.index(min(found))
+            cells[best] = f"**{cells[best]}**"
             rows.append([title, named(entry), *cells, *["–"] * (4 - len(cells))])
     return rows
 

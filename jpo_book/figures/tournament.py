@@ -22,7 +22,7 @@ STYLES = {  # colour and line of each role
 
 def lines(experiment: str, found: Mapping[Entry, xr.Dataset]) -> dict[str, Entry]:
     """The lines of a figure by their roles: one BFGS, the best alternatives, and JPO with the smallest n and
-    with the one that was selected. A method that has two roles takes the first."""
+    with the one that was selected. A method that has two roles takes the first of these."""
     roles = players(experiment, dict(found))
     sizes = sorted(size for name, size in found if name == "Joint" and size is not None)
     entries: dict[str, Entry] = {"JPO": ("Joint", sizes[-1]) if roles is None else roles.joint}
@@ -30,8 +30,11 @@ def lines(experiment: str, found: Mapping[Entry, xr.Dataset]) -> dict[str, Entry
     if roles is not None:
         entries |= {"without prior": roles.without_prior, "of all": roles.of_all}
     entries["smallest n"] = ("Joint", sizes[0])
-    first = {entry: role for role, entry in reversed(entries.items())}
-    return {role: entries[role] for role in STYLES if role in first.values() and entries[role] in found}
+    shown: dict[str, Entry] = {}
+    for role, entry in entries.items():
+        if entry in found and entry not in shown.values():
+            shown[role] = entry
+    return {role: shown[role] for role in STYLES if role in shown}
 
 
 def plot_price(ax, experiment: str, found: Mapping[Entry, xr.Dataset]) -> None:

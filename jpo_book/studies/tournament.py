@@ -30,6 +30,11 @@ def choice() -> dict[str, dict[str, Any]]:
     return json.loads(CHOICE.read_text(encoding="utf-8"))
 
 
+def label(method: str, size: int | None) -> str:
+    """A method and n as `choice` names them."""
+    return method if size is None else f"{method} {size}"
+
+
 def tournament_cells(study: str, work: Mapping[str, Any], seed: int) -> list[Cell]:
     """A cell for each method and n. A study "tuning_..." has all settings, "tournament_..." the chosen one.
 
@@ -50,8 +55,7 @@ def tournament_cells(study: str, work: Mapping[str, Any], seed: int) -> list[Cel
             grid = method["grid"]
             if kind != "tuning":
                 chosen = choice().get(experiment, {}).get("settings", {})
-                label = name if size is None else f"{name} {size}"
-                grid = [grid[chosen.get(label, chosen.get(name, min(1, len(grid) - 1)))]]
+                grid = [grid[chosen.get(label(name, size), min(1, len(grid) - 1))]]
             options = {**method["options"], "grid": grid, "num_data_seeds": work["num_data_seeds"]}
             cells.append(
                 Cell(
