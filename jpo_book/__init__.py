@@ -8,7 +8,7 @@ def main() -> None:
     does not bring what it needs: then one sentence says what does."""
     from jpo_book import hermetic
 
-    hermetic.seal("jpo")
+    hermetic.seal("jpo", guard=True)
     try:
         from jpo_book import cli
     except ModuleNotFoundError as error:

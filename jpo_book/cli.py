@@ -267,12 +267,12 @@ def restamp(
     raise typer.Exit(any(differences.values()))
 
 
-def _end_with_build() -> None:
-    """End when the build that started this command is gone: a killed build leaves nothing running.
+def _end_with(name: str) -> None:
+    """End when the process that started this command is gone: a killed build leaves nothing running.
 
-    JPO_BUILD is 'host:process', set by workflow/build.py; on another host (a cluster's) it says nothing.
+    The variable of this name is 'host:process', see `files`; on another host (a cluster's) it says nothing.
     """
-    host, _, process = os.environ.get("JPO_BUILD", "").rpartition(":")
+    host, _, process = os.environ.get(name, "").rpartition(":")
     if host != socket.gethostname() or not process.isdigit():
         return
 
@@ -291,7 +291,8 @@ def _end_with_build() -> None:
 
 def main() -> None:
     """Entry point: every wrong request ends in one sentence and exit code 2."""
-    _end_with_build()
+    _end_with("JPO_BUILD")
+    _end_with("JPO_PARENT")
     # Programs compiled once are kept: a later command of the same kind starts in seconds.
     compilation.keep_programs(compilation.programs_folder(root_folder()))
     code, message = 2, None
@@ -317,5 +318,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    hermetic.seal("jpo")
+    hermetic.seal("jpo", guard=True)
     main()

@@ -4,7 +4,8 @@ All environment variables of the book. For users: JPO_STUDIES, the folder of stu
 many processes compute the studies of one notebook; JPO_PROGRESS=0, no progress bars; JPO_COMMIT, the commit
 to name on pages where git does not tell it. Between processes of a
 build, set by workflow/build.py: JPO_BUILD, "host:process" of the build, with which its commands end;
-JPO_EXECUTOR, the folder of a cluster's settings. From `jpo run` to the process of a notebook:
+JPO_EXECUTOR, the folder of a cluster's settings. JPO_PARENT, the same for the process that guards a command,
+see `hermetic`. From `jpo run` to the process of a notebook:
 JPO_RESULTS_LOG, a file in which the result files that it reads are noted. For tests: JPO_BOOK_HTML, the book
 to look at; JPO_REQUIRE_BROWSER=1, fail without a browser; JPO_DAMAGES, JPO_DAMAGES_SEED and JPO_DAMAGED, see
 tests/test_damages.py.

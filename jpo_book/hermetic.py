@@ -15,6 +15,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -44,6 +46,12 @@ FIXED = {
     "JUPYTER_NO_CONFIG": "1",
     "GIT_CONFIG_NOSYSTEM": "1",
 }
+LESS = "free memory, or use less work, such as --profile smoke"
+CAUSES = {
+    signal.SIGKILL: f"its process was killed, as a system does when memory runs short: {LESS}",
+    signal.SIGABRT: f"its process gave up, as programs do that get no memory (see the line above): {LESS}",
+}
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Flags of XLA that choose devices and how much is optimized, but relax no arithmetic.
 FLAGS = re.compile(
     r"--xla_(cpu_max_isa|cpu_use_fusion_emitters|cpu_prefer_vector_width|backend_optimization_level"
@@ -92,8 +100,8 @@ def enter() -> None:
         os.makedirs(wanted["HOME"], exist_ok=True)
 
 
-def seal(program: str) -> None:
-    """Begin this process anew with the variables of `environment`, where it has others.
+def seal(program: str, guard: bool = False) -> None:
+    """Begin this process anew with the variables of `environment`, where it has others (`guarded`, if so).
 
     It ends with exit status 2 and one sentence in the name of the program where the user's flags or devices
     do not fit.
@@ -109,7 +117,33 @@ def seal(program: str) -> None:
     if aside := sorted(name for name in given.keys() - wanted.keys() if HOPED_FOR.match(name)):
         print(f"{program}: runs of the book do not use {', '.join(aside)}.", file=sys.stderr, flush=True)
     enter()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    command = [sys.executable, *sys.orig_argv[1:]]
+    if guard:
+        sys.exit(guarded(program, command))
+    os.execv(sys.executable, command)
+
+
+def guarded(program: str, command: list[str]) -> int:
+    """Run a command to its end, and say in one sentence why, where a signal ended it: a process that gets no
+    memory cannot say so itself. Returns its exit status.
+
+    The command ends with this process: it sees JPO_PARENT, see `cli`.
+    """
+    with subprocess.Popen(
+        command, env={**os.environ, "JPO_PARENT": f"{socket.gethostname()}:{os.getpid()}"}
+    ) as child:
+
+        def pass_on(number: int, _: Any) -> None:
+            if number != signal.SIGINT or not os.isatty(2):  # a terminal interrupts both
+                child.send_signal(number)
+
+        for number in PASSED_ON:
+            signal.signal(number, pass_on)
+        status = child.wait()
+    if status < 0 and -status not in PASSED_ON:
+        what = CAUSES.get(-status, f"its process ended by signal {-status}: please report what it was doing")
+        print(f"{program}: {what}.", file=sys.stderr)
+    return status if status >= 0 else 128 - status
 
 
 def check_devices(variables: Mapping[str, str]) -> None:

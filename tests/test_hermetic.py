@@ -3,8 +3,11 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import jax
 import pytest
@@ -61,6 +64,60 @@ def test_flags_and_devices_that_do_not_fit_are_refused_in_one_sentence(variable,
     done = subprocess.run(command, env={**SETTINGS, variable: value}, capture_output=True, text=True)
     assert done.returncode == 2 and words in done.stderr and not done.stdout
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+# How a run ends
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV])
+def test_a_process_that_a_signal_ends_is_told_in_one_sentence(ended_by):
+    code = f"import os; os.kill(os.getpid(), {ended_by.value})"
+    command = [sys.executable, "-c", code]
+    guard = f"from jpo_book.hermetic import guarded; raise SystemExit(guarded('jpo', {command}))"
+    done = subprocess.run([sys.executable, "-c", guard], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 128 + ended_by
+    assert ("memory" in done.stderr) == (ended_by != signal.SIGSEGV)
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_study_without_memory_ends_with_the_true_cause(tmp_path):
+    resource = pytest.importorskip("resource", reason="limits of memory are settings of Unix")
+    command = [*JPO, "study", "wave_packet", "--profile", "smoke", "--folder", str(tmp_path / "studies")]
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (1_000_000_000,) * 2)
+
+    done = subprocess.run(
+        command, env={**SETTINGS, "HOME": str(tmp_path)}, preexec_fn=limit, capture_output=True, text=True
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode not in (0, 2) and last.startswith("jpo: ") and "memory" in last
+    assert not list((tmp_path / "studies").rglob("*.nc"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
+@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGKILL])
+def test_a_command_that_is_ended_leaves_no_process(ended_by, tmp_path):
+    command = [*JPO, "study", "kuramoto_sivashinsky", "--profile", "paper", "--folder", str(tmp_path)]
+    with subprocess.Popen(
+        command, env={**SETTINGS, "HOME": str(tmp_path)}, stderr=subprocess.DEVNULL
+    ) as guard:
+        children = Path(f"/proc/{guard.pid}/task/{guard.pid}/children")
+        worker = wait_for(lambda: [int(one) for one in children.read_text().split()])[0]
+        status = Path(f"/proc/{worker}/cmdline")
+        wait_for(lambda: b"study" in status.read_bytes())
+        time.sleep(2)  # it has begun to work
+        guard.send_signal(ended_by)
+    wait_for(lambda: not status.exists() or not status.read_bytes())
+
+
+def wait_for(what, seconds=60):
+    """What `what` returns as soon as that is true."""
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
 
 
 # Numbers

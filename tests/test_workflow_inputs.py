@@ -164,7 +164,9 @@ def test_a_damaged_record_of_the_book_counts_as_none(tmp_path, monkeypatch, cont
     assert build.read_stamp() == {}
 
 
-@pytest.mark.parametrize(("ending", "killed"), [("os.kill(os.getpid(), 9)", True), ("sys.exit(9)", False)])
+@pytest.mark.parametrize(
+    ("ending", "killed"), [("os.kill(os.getpid(), 9)", True), ("os.abort()", True), ("sys.exit(9)", False)]
+)
 def test_a_killed_step_is_told_from_one_that_failed(tmp_path, ending, killed):
     """By what Snakemake itself writes."""
     command = f"{sys.executable} -c 'import os, sys; {ending}'"

@@ -338,8 +338,9 @@ def reports(expected, num_at_once=None):
 
 
 def was_killed(log):
-    """Whether Snakemake says that a step got SIGKILL, as the system sends it when memory runs short."""
-    return bool(re.search(r"died with <Signals\.SIGKILL|returned non-zero exit status 137", log))
+    """Whether Snakemake says that a step got SIGKILL, as the system sends it when memory runs short, or
+    SIGABRT, as programs send it to themselves then."""
+    return bool(re.search(r"died with <Signals\.SIG(KILL|ABRT)|returned non-zero exit status 13[47]", log))
 
 
 def update_book(profile, place, stamp):
