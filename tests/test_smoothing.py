@@ -8,7 +8,9 @@ import pytest
 from scipy import integrate
 
 import jpo_lib as jpo
+from jpo_book.analysis import shared_slope
 from jpo_book.analysis import smoothing as evidence
+from jpo_book.studies.run_solvers import untrained_answers
 from jpo_lib.theory import alignment
 from jpo_lib.theory import smoothing as theory
 
@@ -245,3 +247,29 @@ def test_a_neighbouring_valley_holds_all_problems_together():
     assert not np.any(evidence.predicted(starts))
     errors = theory.joint_descent(theory.wave_packet_slope, evidence.features()[0], starts)[1]
     assert np.all(np.abs(np.abs(errors) - 5.72) < 0.3)
+
+
+# ---------------------------------------------------------------- the way of an experiment
+def test_the_slope_on_the_way_is_the_derivative_of_the_loss_along_it():
+    """By central differences in double precision, from the same untrained network."""
+    problem, count, step = jpo.wave_packet(), 16, 1e-5
+    slopes = shared_slope.slopes_on_the_way(problem, 3, count)
+    data = problem.sample_dataset(count, 3)
+    answers = np.asarray(untrained_answers(problem, data, 1, 3))[:, 0].astype(float)
+    solution, targets = (np.asarray(a, float) for a in (data.x_true, data.y))
+
+    def loss(place):
+        times = np.arange(targets.shape[1]) * 2 * evidence.MIDDLE / targets.shape[1]
+        t = times - (solution + place * (answers - solution))
+        return 0.5 * np.sum((np.sin(t) * np.exp(-((t / 3.0) ** 2)) - targets) ** 2, axis=1)
+
+    places = np.arange(shared_slope.NUM_PLACES, 0, -1) / shared_slope.NUM_PLACES
+    numeric = [(loss(place + step) - loss(place - step)) / (2 * step) for place in places]
+    np.testing.assert_allclose(slopes, numeric, rtol=1e-3, atol=1e-3 * np.abs(numeric).max())
+
+
+def test_problems_that_pull_away_are_never_enough():
+    rng = np.random.default_rng(0)
+    at = shared_slope.needed(np.stack([rng.normal(1.0, 3.0, 100_000), rng.normal(-1.0, 3.0, 100_000)]))
+    np.testing.assert_allclose(at[0], (1.6449 * 3) ** 2, rtol=0.05)
+    assert np.isinf(at[1])
