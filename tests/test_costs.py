@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jpo_book.analysis.costs import cost, crossing, falls_below, of_each_size
-from jpo_book.pages.tables import crossing_words, spacing
+from jpo_book.pages.tables import crossing_words
 from jpo_book.studies.run_solvers import solved_at
 from jpo_lib.metrics import cost_to_solve
 
@@ -113,11 +113,6 @@ def test_the_curve_is_dearer_before_the_crossing_and_not_after_it(costs, limit):
     dear = sizes[costs > limit]
     assert dear.size == 0 or dear[-1] <= high
     assert low == high or not dear.size or np.isinf(high) or np.isinf(costs[sizes == low]).all()
-
-
-def test_gaps_between_tested_sizes_are_computed():
-    assert spacing([256, 1024, 4096]) == "a factor of 4" and spacing([1, 64, 256]) == "factors of 4 to 64"
-    assert spacing([16]) == "(only one was tested)"
 
 
 def test_restarts_count_where_the_problem_recommends_them():

@@ -66,6 +66,22 @@ def test_who_is_cheaper_is_ahead_and_who_never_arrives_is_dearer_than_all_it_spe
     assert itself.verdict == "level" and abs(itself.difference.value) < 0.02
 
 
+def test_the_crossing_point_lies_where_the_curve_of_prices_meets_that_of_the_opponent():
+    """Prices 640 / n meet a price of 5 at n = 128, in all draws alike. One that gives up is dearer than what
+    it spent: JPO is cheaper at least where it pays no more than that."""
+    shape = (4, 5, 8)
+    found: dict = {("Joint", n): outcome(np.full(shape, 640 / n), True) for n in (64, 256, 1024)}
+    found |= {("MultiStart", None): outcome(np.full((4, 1, 8), 5.0), True)}
+    found |= {("BFGS", None): outcome(np.full((4, 1, 8), 5.0), False)}
+    found |= {("LookUp", None): outcome(np.full((4, 1, 8), 0.1), True)}
+    meets = tournament.crossing(found, ("MultiStart", None), 0.9)
+    np.testing.assert_allclose([meets.value, meets.low, meets.high, meets.upper], 128, rtol=1e-6)
+    gives_up = tournament.crossing(found, ("BFGS", None), 0.9)
+    assert gives_up.value == 0 and gives_up.upper == pytest.approx(128)
+    never = tournament.crossing(found, ("LookUp", None), 0.9)
+    assert never.value == 1024 and np.isinf(never.upper)
+
+
 def test_each_method_gets_the_same_effort():
     for name, method in methods().items():
         assert len(method["grid"]) == (1 if name == "BFGS" else 4), name

@@ -112,7 +112,19 @@ def crossing(joint: xr.Dataset, opponent: xr.Dataset, fraction: float, method: s
     draws = weights(*(joint.sizes[name] for name in ORDER), NUM_RESAMPLES)
     limits, known = cost_draws(opponent, fraction, 0.0, *draws)
     found = (cost_draws(one, fraction, training, *draws) for one, training in of_each_size(joint, method))
-    curves = np.transpose([np.where(reached, costs, np.inf) for costs, reached in found])
+    return crossing_of(sizes, [np.where(reached, costs, np.inf) for costs, reached in found], limits, known)
+
+
+def crossing_of(sizes: np.ndarray, costs, limits: np.ndarray, known: np.ndarray) -> Estimate:
+    """Where a curve of costs falls below those of an opponent, in each draw.
+
+    Arguments:
+        sizes: n, shape (m,), ascending.
+        costs: of JPO, shape (m, draws); infinite where it does not solve so many problems.
+        limits: of the opponent, shape (draws,).
+        known: whether it solves so many; else its cost is more than that.
+    """
+    curves = np.transpose(costs)
     if not known[0] and np.isinf(curves[0]).all():
         return Estimate(np.nan, np.nan, np.nan, np.nan)
     lower, upper = (

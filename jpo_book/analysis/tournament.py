@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from jpo_book import studies
+from jpo_book.analysis import costs
 from jpo_book.analysis.resample import Estimate, estimate, means, ordered, weights
 from jpo_book.analysis.rules import MARGIN
 from jpo_book.files import reference_folder, write_atomically
@@ -168,6 +169,65 @@ def judged(joint: xr.Dataset, other: xr.Dataset) -> Judgement:
         estimate(share - their_share),
         estimate(lowest / spent, price / spent),
     )
+
+
+def sizes_of(method: str, found: Mapping[Entry, xr.Dataset]) -> list[int]:
+    """The n that there are results of, ascending."""
+    return sorted(size for name, size in found if name == method and size is not None)
+
+
+def price_against_size(
+    method: str, found: Mapping[Entry, xr.Dataset], share: float, num_resamples: int = 400
+) -> tuple[list[int], np.ndarray]:
+    """What a method spends until it has solved a share, for each n.
+
+    Returns:
+        n, and the prices in each draw, shape (m, draws); infinite where it never solves so many. One without
+        n has an empty list and one row.
+    """
+    draws = draws_for(*found.values(), num_resamples=num_resamples)
+    sizes = sizes_of(method, found)
+    entries = [(method, size) for size in sizes or [None]]
+    return sizes, np.array([curve(found[entry], draws).price(share) for entry in entries])
+
+
+def crossing(found: Mapping[Entry, xr.Dataset], opponent: Entry, share: float) -> Estimate:
+    """n* from which on JPO solves a share at no more cost than an opponent, each with the setting that was
+    selected for its n; see `costs.crossing`."""
+    draws = draws_for(*found.values(), num_resamples=400)
+    sizes, prices = price_against_size("Joint", found, share)
+    theirs = curve(found[opponent], draws)
+    limits, most = theirs.price(share), theirs.spent.max(axis=0)
+    known = np.isfinite(limits)
+    return costs.crossing_of(np.array(sizes, float), prices, np.where(known, limits, most), known)
+
+
+def crossings(experiment: str, found: dict[Entry, xr.Dataset], shares) -> dict[str, list[Estimate]]:
+    """The crossing points with restarts, untrained networks and the best alternatives, where they are known,
+    for each share."""
+    roles = players(experiment, found)
+    known: list[Entry] = [("MultiStart", None), ("UntrainedNetwork", None)]
+    known += [] if roles is None else [roles.without_prior, roles.of_all]
+    rivals = [entry for entry in dict.fromkeys(known) if entry in found]
+    return {named(rival): [crossing(found, rival, share) for share in shares] for rival in rivals}
+
+
+def price_summary(short: str, found: dict[Entry, xr.Dataset], share: float) -> dict[str, object]:
+    """What a page says about the prices of one experiment, by names that begin with `short`."""
+    sizes, prices = price_against_size("Joint", found, share)
+    values = {
+        "n-min": sizes[0],
+        "n-max": sizes[-1],
+        "num-problems": found["Joint", sizes[0]].sizes["problem"],
+    }
+    values |= {name: price_words(estimate(prices[k])) for name, k in (("cost-min", 0), ("cost-max", -1))}
+    for method, name in (("MultiStart", "restarts"), ("UntrainedNetwork", "networks")):
+        values |= {name: UNKNOWN, f"{name}-solved": UNKNOWN}
+        if (method, None) in found:
+            price = price_against_size(method, found, share)[1][0]
+            values[name] = price_words(estimate(price))
+            values[f"{name}-solved"] = percent(float(found[method, None].solved.mean()))
+    return {f"{short}-{name}": value for name, value in values.items()}
 
 
 def chosen(tuning: dict[Entry, xr.Dataset]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from jpo_book.figures.smoothing import (
     plot_slope_signs,
     plot_smoothed_landscape,
 )
-from jpo_book.figures.tournament import plot_price
+from jpo_book.figures.tournament import plot_price, plot_price_against_size
 from jpo_book.figures.validity import plot_validity
 from jpo_book.figures.variants import plot_answer_errors, plot_answers_solved, plot_rates, plot_variants
 from jpo_book.figures.wave_packet import plot_landscape, plot_signals, plot_waveform

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from jpo_book.analysis.tournament import Entry, curve, draws_for, named, players
-from jpo_book.figures.panels import band
+from jpo_book.analysis.resample import estimate
+from jpo_book.analysis.tournament import Entry, curve, draws_for, named, players, price_against_size, sizes_of
+from jpo_book.figures.panels import band, group_size_axis, plain_ticks
+from jpo_book.names import TOURNAMENT
 
 NUM_POINTS = 160  # of a line
 STYLES = {  # colour and line of each role
@@ -17,6 +19,8 @@ STYLES = {  # colour and line of each role
     "of all": ("#009E73", "--"),
     "smallest n": ("#56B4E9", "-"),
     "JPO": ("#003f66", "-"),
+    "plain": ("#0072B2", ":"),
+    "restarts": ("#E69F00", "-."),
 }
 
 
@@ -24,7 +28,7 @@ def lines(experiment: str, found: Mapping[Entry, xr.Dataset]) -> dict[str, Entry
     """The lines of a figure by their roles: one BFGS, the best alternatives, and JPO with the smallest n and
     with the one that was selected. A method that has two roles takes the first of these."""
     roles = players(experiment, dict(found))
-    sizes = sorted(size for name, size in found if name == "Joint" and size is not None)
+    sizes = sizes_of("Joint", found)
     entries: dict[str, Entry] = {"JPO": ("Joint", sizes[-1]) if roles is None else roles.joint}
     entries["BFGS"] = ("BFGS", None)
     if roles is not None:
@@ -60,3 +64,33 @@ def plot_price(ax, experiment: str, found: Mapping[Entry, xr.Dataset]) -> None:
     ax.set(xscale="log", ylim=(-0.02, 1.02))
     ax.set(xlabel="evaluations of loss and gradient per problem", ylabel="fraction solved")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.4)
+
+
+def plot_price_against_size(ax, experiment: str, found: Mapping[Entry, xr.Dataset], share: float) -> None:
+    """Evaluations per problem until a share of the problems is solved, against n, with 95 % intervals: JPO
+    with the setting that was selected for each n, restarts, and the best alternatives.
+
+    Arguments:
+        ax, experiment, found: as for `plot_price`.
+        share: of the problems.
+    """
+    roles = players(experiment, dict(found))
+    methods = {"JPO": "Joint", "plain": "JointPlain", "restarts": "MultiStart"}
+    if roles is not None:
+        methods |= {"without prior": roles.without_prior[0], "of all": roles.of_all[0]}
+    known = {name for name, _ in found}
+    shown = {name: role for role, name in methods.items() if name in known}  # the last of its roles
+    everywhere = sizes_of("Joint", found)
+    for name, role in shown.items():
+        sizes, prices = price_against_size(name, found, share)
+        ends = np.array([(one.low, one.value, one.high) for one in map(estimate, prices)])
+        ends = np.where(np.isfinite(ends[:, 1:2]), ends, np.nan)
+        if not sizes:
+            sizes, ends = everywhere, np.repeat(ends, len(everywhere), axis=0)
+        colour, line = STYLES[role]
+        low, middle, high = ends.T
+        look = {"color": colour, "linestyle": line, "label": TOURNAMENT[name]}
+        band(ax, sizes, low, middle, np.where(np.isinf(high), middle, high), **look)
+    group_size_axis(ax, np.array(everywhere))
+    ax.set(yscale="log", ylabel="evaluations per problem")
+    plain_ticks(ax.yaxis)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from jpo_book.analysis.costs import cost, of_each_size, refined_method
+from jpo_book.analysis.costs import refined_method
 from jpo_book.analysis.resample import Estimate, compared, mean, rate
 from jpo_book.analysis.rules import TABLES, side_of_margin
 from jpo_book.figures import csv_text
@@ -176,51 +176,22 @@ def crossing_words(point: Estimate | None, sizes) -> str:
     return text + (interval if (low, high) != (point.value, point.upper) else "")
 
 
-def spacing(sizes) -> str:
-    """How far apart the tested n lie, as text:
-    "a factor of 4", or "factors of 4 to 64" where the gaps differ."""
-    sizes = np.unique(np.asarray(sizes, float))
-    if sizes.size < 2:
-        return "(only one was tested)"
-    ratios = sizes[1:] / sizes[:-1]
-    low, high = ratios.min(), ratios.max()
-    return f"a factor of {low:g}" if np.isclose(low, high) else f"factors of {low:g} to {high:g}"
-
-
-def _cost(found: Estimate) -> str:
-    """A cost as text; of a method that does not solve so many in all its runs it is known from below."""
-    return ("" if found.value == found.upper else "more than ") + f"{found.value:.1f}"
-
-
-def cost_summary(short: str, classical: xr.Dataset, joint: xr.Dataset, level: float) -> dict[str, object]:
-    """What a page says about the costs of one experiment, by names that begin with `short`.
+def cost_summary(short: str, joint: xr.Dataset) -> dict[str, object]:
+    """What a page says about one experiment with the same number of steps for every n, by names that begin
+    with `short`: of the largest n how often training visits a problem, and what its refinement spends, and
+    what the answers of untrained networks lead to.
 
     Arguments:
         short: beginning of the names.
-        classical, joint: the study, from `jpo_book.studies.combine`.
-        level: fraction of problems to be solved.
+        joint: results of networks, from `jpo_book.studies.combine`.
     """
-    first, last = (of_each_size(joint)[k] for k in (0, -1))
     largest = joint.isel(group_size=-1)
     training = largest.num_evaluations.sel(solver="Joint").mean()
     refined = largest.sel(solver=refined_method(joint))
     values = {
-        "n-min": int(joint.group_size[0]),
-        "n-max": int(joint.group_size[-1]),
-        "spacing": spacing(joint.group_size),
-        "num-problems": joint.sizes["problem"],
-        "cost-min": _cost(cost(first[0], level, first[1])),
-        "cost-max": _cost(cost(last[0], level, last[1])),
         "visits": f"{float(training):.1f}",
         "refinement": f"{float(refined.num_evaluations.mean() - training):.1f}",
-        "solved": percent(float(refined.solved.mean())),
         "untrained": percent(float(joint.solved.sel(solver="NetworkStart").mean())),
         "untrained-cost": f"{float(joint.num_evaluations.sel(solver='NetworkStart').mean()):.1f}",
     }
-    for method, name in (("MultiStart", "restarts"), ("NetworkMultiStart", "networks")):
-        values |= {name: "(not computed)", f"{name}-solved": "(not computed)"}
-        if method in classical.solver:
-            chosen = classical.sel(solver=method, drop=True)
-            values[name] = _cost(cost(chosen, level))
-            values[f"{name}-solved"] = percent(float(chosen.solved.mean()))
     return {f"{short}-{name}": value for name, value in values.items()}
