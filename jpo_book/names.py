@@ -37,6 +37,7 @@ METHODS = {
     "Joint": Method("JPO", "#0072B2", "o", "-"),
     "JointRefined": Method("JPO, refined", "#003f66", "s", "-"),
     "JointRestarted": Method("JPO, refined with restarts", "#7570B3", "P", "-"),
+    "JointPlain": Method("JPO, plain network, refined", "#7F4F24", "d", "--"),
     "NetworkStart": Method("untrained network, then BFGS", "#56B4E9", "^", "--"),
     "BFGS": Method("BFGS", "#000000", "D", "-"),
     "GradientDescent": Method("gradient descent", "#D55E00", "v", "-"),

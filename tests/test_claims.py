@@ -9,7 +9,8 @@ import xarray as xr
 from conftest import ROOT
 
 from jpo_book import names
-from jpo_book.analysis import claims, resample
+from jpo_book.analysis import claims, resample, tournament
+from jpo_book.figures.forest import forest
 from jpo_book.pages import ledger
 
 ORDER = ["planned", "out of budget", "not reproduced", "partly", "reproduced"]  # from nothing to the best
@@ -210,3 +211,56 @@ def test_the_rule_of_theory_counts_points(monkeypatch, inside, verdict):
     points = {"points": 74, "inside": inside, "largest_z": 2.0, "num_seeds": 1000}
     monkeypatch.setattr(claims, "agreement_with_theory", lambda *_: points)
     assert claims.judge_theory({"parameters": {"profile": "laptop"}})["verdict"] == verdict
+
+
+def test_the_forest_plot_has_a_row_for_each_comparison_and_says_what_is_missing(tmp_path):
+    far = {
+        "words": "ahead, restarts of BFGS pays more than 3",
+        "name": "restarts of BFGS",
+        "verdict": "ahead",
+    }
+    far |= {"difference": [0.4, 0.3, 0.5], "ratio": [3.0, 2.0, "infinite"]}
+    missing = {"words": "not computed"}
+    waves, balls = (names.EXPERIMENTS[name].title for name in ("wave_packet", "billiards"))
+    found = {"restarts of BFGS": {waves: far, balls: missing}, "the best of all": {waves: missing}}
+    shares, prices = forest(found).axes
+    assert [label.get_text() for label in shares.get_yticklabels()] == [waves, balls, waves]
+    marks = {(ax, line.get_marker()): line.get_xdata() for ax in (shares, prices) for line in ax.lines}
+    marker = names.EXPERIMENTS["wave_packet"].marker
+    assert marks[shares, marker] == [0.4] and marks[prices, marker] == [3.0]
+    assert (shares, ">") not in marks and marks[prices, ">"] == [prices.get_xlim()[1]]  # its price has no end
+    said = [text.get_text() for text in prices.texts]
+    assert said.count("not computed") == 2 and said.count("ahead") == 1
+    claim = {"id": "C1", "verdict": "partly", "alternatives": found}
+    ledger.write_ledger(tmp_path, lambda root: [claim])
+    generated = tmp_path / "book" / "_generated"
+    page = (generated / "claims_table.md").read_text(encoding="utf-8")
+    assert f"Against the best of all: {waves} not computed." in page
+    first = (generated / "figures" / "forest.svg").read_bytes()
+    (generated / "figures" / "forest.svg").unlink()
+    ledger.write_ledger(tmp_path, lambda root: [claim])
+    assert (generated / "figures" / "forest.svg").read_bytes() == first
+
+
+def test_opponents_are_judged_as_in_the_tournament_and_json_can_hold_it(monkeypatch):
+    def method(costs, training=0.0):
+        cost = xr.DataArray(np.tile(costs, (4, 1, 1)), dims=("data_seed", "network_seed", "problem"))
+        solved = cost < 100
+        return xr.Dataset({"cost": cost, "solved": solved, "training_cost": xr.full_like(cost, training)})
+
+    waves = np.full((5, 40), 20.0)
+    half = np.where(np.arange(40) < 20, 10.0, 200.0)[None]
+    roles = tournament.Opponents(("Joint", 64), ("MultiStart", None), ("LookUp", None))
+    played = {("Joint", 64): method(waves, 15.0), ("BFGS", None): method(half)}
+    played |= {("MultiStart", None): method(waves[:1] * 2), ("LookUp", None): method(waves / 4)}
+    monkeypatch.setattr(tournament, "players", lambda *_: roles)
+    monkeypatch.setattr(tournament, "by_method", lambda *_: played)
+    monkeypatch.setattr(claims, "computed_cells", lambda *_: ["some"])
+    monkeypatch.setattr(claims.studies, "load_or_run", lambda *_, **__: {})
+    found = claims.against_opponents(ROOT, None, "wave_packet")
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    verdicts = {kind: each["verdict"] for kind, each in found.items()}
+    assert list(verdicts.values()) == ["ahead", "ahead", "ahead", "behind"]
+    assert found["one run of BFGS"]["difference"][0] == pytest.approx(0.5)
+    assert found["one run of BFGS"]["ratio"][2] == "infinite"
+    assert found["the best of all"]["ratio"][0] == pytest.approx(0.25)

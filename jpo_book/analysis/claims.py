@@ -67,13 +67,18 @@ def computed_cells(root: Path, record: dict[str, Any] | None, study: str) -> lis
     return cells if valid else []
 
 
-ALTERNATIVES = dict(
-    zip(tournament.ROLES, ("the best that needs no more than JPO", "the best of all"), strict=True)
-)
+OPPONENTS = {  # by their names in `tournament.judgements`, in words
+    "bfgs": "one run of BFGS",
+    "restarts": "restarts of BFGS",
+    "without-prior": "the best that needs no more than JPO",
+    "of-all": "the best of all",
+}
 
 
-def against_alternatives(root: Path, record: dict[str, Any] | None, problem: str) -> dict[str, str]:
-    """{the best alternative of a kind: how JPO does against it in an experiment}, in words.
+def against_opponents(root: Path, record: dict[str, Any] | None, problem: str) -> dict[str, dict[str, Any]]:
+    """{the kind of opponent: how JPO does against it in an experiment}: in words, and where that was computed
+    also its name, the verdict, and the difference in solved share and the ratio of prices, each with its
+    interval. JSON knows no infinity: the end of an interval may be "infinite".
 
     Arguments:
         root: folder of the repository.
@@ -82,11 +87,15 @@ def against_alternatives(root: Path, record: dict[str, Any] | None, problem: str
     """
     cells = computed_cells(root, record, f"tournament_{problem}")
     played = tournament.by_method(cells, studies.load_or_run(cells, quiet=True)) if cells else {}
-    told, found = tournament.told(problem, played), {}
-    for role, kind in ALTERNATIVES.items():
-        found[kind] = told[f"{role}-verdict"]
-        if found[kind] != tournament.UNKNOWN:
-            found[kind] += f", {told[f'{role}-name']} pays {told[f'{role}-ratio']} times as much"
+    found: dict[str, dict[str, Any]] = {each: {"words": tournament.UNKNOWN} for each in OPPONENTS.values()}
+    for role, (entry, judgement) in tournament.judgements(problem, played).items():
+        name = tournament.named(entry)
+        words = f"{judgement.verdict}, {name} pays {tournament.ratio_words(judgement.ratio)} times as much"
+        numbers = {
+            part: [each.value, *(end if np.isfinite(end) else "infinite" for end in each.interval)]
+            for part, each in (("difference", judgement.difference), ("ratio", judgement.ratio))
+        }
+        found[OPPONENTS[role]] = {"words": words, "name": name, "verdict": judgement.verdict, **numbers}
     return found
 
 
@@ -292,10 +301,10 @@ def verdicts(root: Path | str, profile: str | None = None) -> list[dict[str, Any
         judge_theory(record(THEORY_CHAPTER)),
         known_data,
     ]
-    against = {problem: against_alternatives(root, records[problem], problem) for problem in four}
+    against = {problem: against_opponents(root, records[problem], problem) for problem in four}
     for verdict, problems in ((found[0], four), (found[2], kinds), (found[4], four)):
         verdict["alternatives"] = {
             kind: {EXPERIMENTS[problem].title: against[problem][kind] for problem in problems}
-            for kind in ALTERNATIVES.values()
+            for kind in OPPONENTS.values()
         }
     return found

@@ -8,7 +8,7 @@ and spends the mean of min(cost, b). `python -m jpo_book.analysis.tournament` wr
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,6 +98,9 @@ def merit(study: xr.Dataset) -> tuple[float, float]:
 def merits(study: xr.Dataset) -> list[tuple[float, float]]:
     """That of each setting of a tuning study; the first of the smallest is selected."""
     return [merit(study.isel(setting=k)) for k in range(study.sizes["setting"])]
+
+
+ROLES = {"without-prior": "without_prior", "of-all": "of_all"}  # of alternatives, by the names of the pages
 
 
 class Opponents(NamedTuple):
@@ -237,7 +240,7 @@ def chosen(tuning: dict[Entry, xr.Dataset]) -> dict[str, Any]:
     return {"settings": settings, "opponents": {k: list(v) for k, v in opponents(found)._asdict().items()}}
 
 
-def players(experiment: str, found: dict[Entry, xr.Dataset]) -> Opponents | None:
+def players(experiment: str, found: Mapping[Entry, xr.Dataset]) -> Opponents | None:
     """Who plays in an experiment, among the methods and n that there are results of; None where the settings
     have not been tuned."""
     roles = choice().get(experiment, {}).get("opponents")
@@ -261,7 +264,27 @@ UNTUNED = (
     "their settings are middle ones, and no opponent is named."
 )
 TOLD = ("name", "share", "verdict", "difference", "ratio", "price")
-ROLES = {"without-prior": "without_prior", "of-all": "of_all"}  # by the names of the pages
+
+
+def judgements(
+    experiment: str, found: Mapping[Entry, xr.Dataset], wanted: Iterable[str] = ("bfgs", "restarts", *ROLES)
+) -> dict[str, tuple[Entry, Judgement]]:
+    """JPO against one run of BFGS, restarts of it and either alternative: the opponent, and what was judged.
+    Nothing where the settings have not been tuned or JPO has no results; opponents without results are left
+    out.
+
+    Arguments:
+        experiment: its name.
+        found: results by method and n.
+        wanted: the names of the opponents.
+    """
+    roles = players(experiment, found)
+    if roles is None or roles.joint not in found:
+        return {}
+    entries: dict[str, Entry] = {"bfgs": ("BFGS", None), "restarts": ("MultiStart", None)}
+    entries |= {role: getattr(roles, field) for role, field in ROLES.items()}
+    there = {role: entries[role] for role in wanted if entries[role] in found}
+    return {role: (entry, judged(found[roles.joint], found[entry])) for role, entry in there.items()}
 
 
 def told(experiment: str, found: dict[Entry, xr.Dataset]) -> dict[str, str]:
@@ -276,12 +299,8 @@ def told(experiment: str, found: dict[Entry, xr.Dataset]) -> dict[str, str]:
     joint = found[roles.joint]
     share, spent = (float(of_draws[0]) for of_draws in own_share(joint, draws_for(joint, num_resamples=0)))
     text |= {"joint": named(roles.joint), "share": percent(share), "price": f"{spent:.1f}"}
-    for role, field in ROLES.items():
-        entry = getattr(roles, field)
-        text[f"{role}-name"] = named(entry)
-        if entry not in found:
-            continue
-        judgement = judged(joint, found[entry])
+    text |= {f"{role}-name": named(getattr(roles, field)) for role, field in ROLES.items()}
+    for role, (_, judgement) in judgements(experiment, found, ROLES).items():
         text |= {
             f"{role}-verdict": judgement.verdict,
             f"{role}-difference": str(judgement.difference),

@@ -20,6 +20,7 @@ from jpo_book.figures.panels import (
     REFERENCE,
     band,
     by_size,
+    colour_of,
     curve,
     group_size_axis,
     legend_beside,
@@ -30,6 +31,7 @@ from jpo_book.figures.panels import (
 # Solvers of one problem at a time.
 SINGLE = ("BFGS", "GradientDescent", "Adam", "MultiStart", "ClassicalStart")
 SHARED = ("NetworkStart", "Joint", "JointRefined", "JointRestarted")
+Plain = tuple[xr.Dataset, xr.Dataset] | None  # classical solvers and plain networks; None: not computed
 
 
 def use_book_style() -> None:
@@ -61,8 +63,14 @@ def fraction_better(study: xr.Dataset, reference: xr.Dataset) -> xr.DataArray:
     return (compared(study, reference) > 0).mean("problem")
 
 
-def plot_fraction_better(ax, classical: xr.Dataset, joint: xr.Dataset) -> None:
-    """Fraction of problems for which JPO and gradient descent find better solutions than BFGS, against n."""
+def plot_fraction_better(ax, classical: xr.Dataset, joint: xr.Dataset, plain: Plain = None) -> None:
+    """Fraction of problems for which JPO and gradient descent find better solutions than BFGS, against n.
+
+    Arguments:
+        ax: the panel.
+        classical, joint: the study.
+        plain: the same of plain networks, compared with BFGS on their own problems.
+    """
     better = {
         method: fraction_better(select(method, classical, joint), select("BFGS", classical, joint))
         for method in ("JointRefined", "Joint", "GradientDescent")
@@ -73,17 +81,32 @@ def plot_fraction_better(ax, classical: xr.Dataset, joint: xr.Dataset) -> None:
     group_size_axis(ax, joint.group_size.values)
     ax.set(ylabel="fraction better than BFGS", ylim=(-0.02, 1.02))
     ax.legend(loc="best")
+    if plain is not None:
+        own = fraction_better(select("JointRefined", *plain), select("BFGS", *plain))
+        _against_group_size(ax, own, "JointPlain")
+        end = own.group_size.values[-1], float(own.isel(group_size=-1).mean())
+        look = {"color": colour_of("JointPlain"), "ha": "right", "fontsize": 8}
+        shift = 0, 6 if end[1] < 0.8 else -14
+        ax.annotate("plain network, refined", end, shift, textcoords="offset points", **look)
 
 
 def plot_solved(
-    ax, classical: xr.Dataset, joint: xr.Dataset, methods=SHARED[::-1], levels=SINGLE[::-1]
+    ax,
+    classical: xr.Dataset,
+    joint: xr.Dataset,
+    methods=SHARED[::-1],
+    levels=SINGLE[::-1],
+    plain: Plain = None,
 ) -> None:
-    """Solved rate against n; solvers of single problems are level lines."""
+    """Solved rate against n, also of plain networks; solvers of single problems are level lines."""
     for method in (m for m in methods if m in joint.solver):
         _against_group_size(ax, joint.solved.sel(solver=method, drop=True).mean("problem"), method)
     for method in (m for m in levels if m in classical.solver):
         rates = classical.solved.sel(solver=method, drop=True).mean("problem")
         _level(ax, rates, joint.group_size, method)
+    if plain is not None:
+        own = plain[1].solved.sel(solver="JointRefined", drop=True)
+        _against_group_size(ax, own.mean("problem"), "JointPlain")
     group_size_axis(ax, joint.group_size.values)
     ax.set(ylabel="fraction of problems solved", ylim=(-0.02, 1.02))
     legend_beside(ax)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from jpo_book.figures.forest import forest_svg
 from jpo_book.files import write_if_changed
 from jpo_book.pages import ledger_pages, run_time
 from jpo_book.run.items import IMAGE_TYPES, labels, load_items
@@ -94,6 +95,10 @@ def write_fragments(root: Path, ledger: dict[str, Any]) -> None:
     and from the manifests of the reference results."""
     generated = root / "book" / "_generated"
     images = _write_images(root, generated / "figures")
+    # That of C1 has all experiments.
+    alternatives = next((item.get("alternatives") for item in ledger["items"] if item["id"] == "C1"), None)
+    if alternatives:
+        write_if_changed(generated / "figures" / "forest.svg", forest_svg(alternatives))
     texts = {**ledger_pages.fragments(ledger, images), "run_time.md": run_time.time_of_profile()}
     for name, text in texts.items():
         write_if_changed(generated / name, text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from jpo_book.analysis.resample import Estimate, compared, mean, rate
 from jpo_book.analysis.rules import TABLES, side_of_margin
 from jpo_book.figures import csv_text
 from jpo_book.names import METHODS
+from jpo_book.studies import Cell
 from jpo_book.words import difference_with_interval, percent, unbroken, with_interval
 
 RESULTS_HEADER, LEDGER_HEADER = (TABLES["headers"][name] for name in ("results", "ledger"))
@@ -43,6 +44,35 @@ def change(before: xr.Dataset, after: xr.Dataset) -> tuple[str, str]:
     found = mean(after.solved.astype(float) - before.solved)
     words = {1: "rises", -1: "falls", 0: "does not clearly change"}
     return difference_with_interval(found), words[side_of_margin(*found.interval)]
+
+
+def plain_words(
+    cells: Sequence[Cell], combined: Mapping[str, tuple[Any, xr.Dataset]], joint: xr.Dataset
+) -> dict[str, str]:
+    """What a page says of plain networks, as text by name: how they were trained, and what they solve with
+    their largest n, against tailored ones with the same n and against one run of BFGS.
+
+    Arguments:
+        cells, combined: of their study, the latter from `jpo_book.studies.combine_variants`; "tailored" holds
+            tailored networks on the same problems where those of `joint` are not.
+        joint: the study of tailored networks.
+    """
+    if "" not in combined:
+        return dict.fromkeys(("plain-rate", "plain-steps", "plain-sentence"), "(not computed)")
+    options = next(c.options for c in cells if c.kind == "joint" and c.variant == "")
+    classical, plain = combined[""]
+    n = int(plain.group_size.max())
+    which = {"group_size": n, "data_seed": plain.data_seed, "solver": "JointRefined"}
+    tailored = combined.get("tailored", (None, joint))[1].isel(problem=slice(plain.sizes["problem"]))
+    own, other = plain.sel(which), tailored.sel(which)
+    words, told = {1: "more than", -1: "fewer than", 0: "not clearly more or fewer than"}, []
+    for name, study in (("the network above", other), ("one run of BFGS", classical.sel(solver="BFGS"))):
+        side = side_of_margin(*mean(own.solved.astype(float) - study.solved).interval)
+        told.append(f"{words[side]} {name} ({percent(float(study.solved.mean()))})")
+    solved = with_interval(rate(own.solved))
+    text = f"With n = {n} they solve {solved} of the problems after refinement: {' and '.join(told)}."
+    used = {"plain-rate": f"{options['learning_rate']:g}", "plain-steps": str(options["num_steps"])}
+    return {**used, "plain-sentence": text}
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence], *, label: str, caption: str, data=None):

@@ -13,7 +13,7 @@ from jpo_book.files import root_folder, sha256
 
 # Parts of the library that no notebook can see.
 AFTER_NOTEBOOKS = {"cli.py", "workflow_plan.py", "items.yaml", "items.py", "page_state.py"}
-AFTER_NOTEBOOKS |= {"ledger.py", "ledger_pages.py", "ledger_pages.jinja"}
+AFTER_NOTEBOOKS |= {"ledger.py", "ledger_pages.py", "ledger_pages.jinja", "forest.py"}
 CODE = (".py", ".yaml", ".html", ".jinja", ".md", ".mplstyle")  # a package's code and its data
 BUILT = {"_executed", "_generated", "__pycache__"}
 PAGE_OF_NOTEBOOK = re.compile(r"^[\s-]*file:\s*_executed/(\S+?)(?:\.ipynb)?\s*$", re.MULTILINE)
