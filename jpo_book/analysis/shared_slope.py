@@ -71,8 +71,12 @@ def told(problem: InverseProblem, joint: xr.Dataset, seed: int) -> dict[str, str
     )
     solved = joint.solved.sel(solver="JointRefined", drop=True).mean(["data_seed", "network_seed", "problem"])
     reached = [int(n) for n in joint.group_size if float(solved.sel(group_size=n)) >= SHARE]
+    enough = f"it takes {value} problems ({low} to {high}) until its sign is right with 95 % everywhere"
+    away = (
+        "no number of problems makes its sign right everywhere: where it is hardest the mean slope leads away"
+    )
     return {
-        "slope-needed": f"{value} ({low} to {high})",
+        "slope-needed": enough if np.isfinite(at.max()) else away,
         "slope-place": percent(float(np.argmax(at) / NUM_PLACES)),
         "slope-one": percent(float(np.mean(slopes[np.argmax(at)] > 0))),
         "slope-problems": str(count),

@@ -293,12 +293,14 @@ def told(experiment: str, found: dict[Entry, xr.Dataset]) -> dict[str, str]:
     roles = players(experiment, found)
     text = {f"{role}-{name}": UNKNOWN for role in ROLES for name in TOLD}
     text |= {"selection": UNTUNED if roles is None else TUNED}
-    text |= {"joint": "JPO", "share": UNKNOWN, "price": UNKNOWN}
+    text |= {"joint": "JPO"} | dict.fromkeys(("share", "price", "error", "largest-error"), UNKNOWN)
     if roles is None or roles.joint not in found:
         return text
     joint = found[roles.joint]
     share, spent = (float(of_draws[0]) for of_draws in own_share(joint, draws_for(joint, num_resamples=0)))
     text |= {"joint": named(roles.joint), "share": percent(share), "price": f"{spent:.1f}"}
+    error = joint.error.where(joint.solved)
+    text |= {"error": f"{float(error.median()):.2g}", "largest-error": f"{float(error.max()):.2g}"}
     text |= {f"{role}-name": named(getattr(roles, field)) for role, field in ROLES.items()}
     for role, (_, judgement) in judgements(experiment, found, ROLES).items():
         text |= {
