@@ -1,5 +1,5 @@
-"""Best of k heads: what is learned from the best answer alone, every simulation counted, and one head the same
-as the plain method."""
+"""Best of k heads: the best answer alone is learned from, all simulations are counted, and one head is the
+plain method."""
 
 import dataclasses
 
