@@ -10,7 +10,7 @@ import pytest
 
 import jpo_lib as jpo
 from jpo_book.studies.heads import SHARE, answers_of_heads, many_answers
-from jpo_book.studies.run_tournament import run_method
+from jpo_book.studies.run_tournament import merged, run_method, solver_of
 from jpo_book.studies.tournament import methods
 from jpo_lib.problems import PROBLEMS
 from jpo_lib.solvers.evaluation import evaluation
@@ -105,6 +105,19 @@ def test_pairs_are_shared_by_the_problems_of_a_group(problem, data):
     _, first = run_method(problem, data, data, {**options, "start": start}, 8, [1])
     assert first is not None
     np.testing.assert_array_equal(first.num_simulations, 4 + 1)
+
+
+@pytest.mark.parametrize("name", ["wave_packet", "kuramoto_sivashinsky", "navier_stokes"])
+def test_the_convolutional_network_plays_where_it_fits(name):
+    """It takes targets along one axis, with a context of the same shape; elsewhere it is refused."""
+    method = methods()["JointConvolution"]
+    starts = [merged(method["options"], setting)["start"] for setting in method["grid"]]
+    if name in method["without"]:
+        with pytest.raises(ValueError, match="along one axis"):
+            solver_of(PROBLEMS[name](num_points=32), starts[0])
+    else:
+        networks = {solver_of(PROBLEMS[name](), start).network for start in starts}
+        assert len(networks) == 1  # one to compile
 
 
 def test_a_prior_term_is_refused():
