@@ -58,7 +58,7 @@ TOURNAMENT = {  # the methods of tournament.yaml
     "NeuralAdjoint": "neural adjoint",
     "Supervised": "supervised pairs",
     "SupervisedMorePairs": "more supervised pairs",
-    "SupervisedHeads": "supervised heads",
+    "SupervisedHeads": "supervised pairs, several heads",
     "JointPlain": "JPO, plain network",
     "JointConvolution": "JPO, convolutional network",
     "Joint": "JPO",
