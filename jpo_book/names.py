@@ -58,8 +58,12 @@ TOURNAMENT = {  # the methods of tournament.yaml
     "LookUp": "look-up in a table",
     "NeuralAdjoint": "neural adjoint",
     "Supervised": "supervised pairs",
+    "SupervisedMorePairs": "more supervised pairs",
+    "SupervisedHeads": "supervised pairs, several heads",
     "JointPlain": "JPO, plain network",
+    "JointConvolution": "JPO, convolutional network",
     "Joint": "JPO",
     "JointAfterSupervised": "JPO after supervised pairs",
+    "JointHeads": "JPO, several heads",
 }
 MEASURED = "#0072B2"

@@ -7,8 +7,10 @@ A method is plain data: where it starts, and how it goes on from there until a p
 SOLVER is a solver of `jpo_lib` by its name: {"name": "MultiStart", "num_starts": 24, "solver": {"name":
 "BFGS", ...}}. START is "problem" (its own starts, the usual case), "classical" (what a domain expert
 reads off the data), "untrained" (answers of untrained networks, for the first start and for restarts),
-"surrogate" (the neural adjoint), or a solver that trains a network, {"name": "JointOptimization", ...}. With
-"spread" the first restarts lie around the answers of the network; see `refinement_starts`.
+"surrogate" (the neural adjoint), or a solver that trains a network, {"name": "JointOptimization", ...}; with
+"heads" that many networks, see `heads`, and with "pairs_per_problem" as many simulated pairs for each of n
+problems. With "spread" the first restarts, after the other heads, lie around the answers of the network; see
+`refinement_starts`.
 
 This module and what it imports decide the numbers of a study; their source is part of a study's identity.
 """
@@ -23,6 +25,7 @@ import jax
 import numpy as np
 import xarray as xr
 
+from jpo_book.studies.heads import answers_of_heads
 from jpo_book.studies.named_networks import named_network
 from jpo_book.studies.run_solvers import untrained_answers
 from jpo_book.studies.surrogate import surrogate_answers
@@ -126,9 +129,10 @@ def run_method(
     solver, start = solver_of(problem, method["solver"]), method.get("start", "problem")
     if isinstance(start, Mapping):
         first = _trained(problem, everything, start, group_size, seeds, data.num_problems)
-        restarts = None
+        near = [first.extras["others"]] if start.get("heads", 1) > 1 else []
         if "spread" in method:
-            restarts = refinement_starts(problem, first, NUM_PERTURBED, spread=method["spread"])
+            near.append(refinement_starts(problem, first, NUM_PERTURBED, spread=method["spread"]))
+        restarts = np.concatenate(near, axis=-2) if near else None
         refined = solve(problem, data, solver, x0=first.x, restarts=restarts, seed=seeds)
         both = continued(first, refined)
         both = dataclasses.replace(
@@ -157,8 +161,12 @@ def run_method(
 def _trained(problem, everything, spec, group_size, seeds, num_problems) -> Result:
     """The answers of trained networks. With "first", the weights begin as those of another solver."""
     spec = dict(spec)
-    before = spec.pop("first", None)
+    before, heads, pairs = (spec.pop(name, None) for name in ("first", "heads", "pairs_per_problem"))
+    if pairs is not None:
+        spec["num_pairs"] = pairs * group_size
     solver = dataclasses.replace(solver_of(problem, spec), group_size=group_size)
+    if heads is not None:
+        return answers_of_heads(problem, everything, solver, heads, seeds, num_problems)
     if before is None:
         return first_problems(solve(problem, everything, solver, seed=seeds), num_problems)
     begin = dataclasses.replace(solver_of(problem, before), group_size=group_size)
