@@ -31,9 +31,8 @@ import xarray as xr
 from jpo_book.studies.run_tournament import merged, run_method
 from jpo_book.verification.billiards import small_steps
 from jpo_lib.networks.dense import middle_and_spread
-from jpo_lib.problem import Dataset, InverseProblem, Result, random_stream
+from jpo_lib.problem import Dataset, InverseProblem, random_stream
 
-TARGETS = ("same", "finer")
 SPREAD_SEED = 900  # of the outputs whose spread is the unit of the noise
 SOLVED = 1.05  # of the loss at the truth
 
@@ -47,38 +46,28 @@ def run_finer_cell(problem: InverseProblem, cell) -> tuple[xr.Dataset, dict[str,
             sigma in units of the problem's own noise, or of the spread of its outputs where it has none, and
             "settings" of the other simulation or "time_step", see `other_outputs`.
     Returns:
-        solved, loss, num_evaluations, num_simulations, training_evaluations, training_simulations and error
-        (targets, data_seed, network_seed, problem), see `run_tournament_cell`; noise, sigma, and spread,
-        unit of the output; difference (data_seed), the root mean square of R F' - F at the truth, same unit.
-        And the seconds of the parts.
+        solved, cost, its part training_cost before the first descent from a network's answer, in evaluations,
+        and error, the root mean square over the unknowns of x - x_true in half widths of the prior (targets,
+        data_seed, network_seed, problem); noise, sigma, and spread, unit of the output; difference
+        (data_seed), the root mean square of R F' - F at the truth, same unit. And no
+        times of parts.
     """
     options = dict(cell.options)
     (setting,), targets, count = (options.pop(name) for name in ("grid", "targets", "num_data_seeds"))
-    method, seconds, rows = merged(options, setting), {"compile": 0.0, "run": 0.0}, []
-    spread = output_spread(problem)
+    method, spread, rows = merged(options, setting), output_spread(problem), []
     noise = targets["noise"] * (problem.settings.get("noise") or spread)
-    assumed, seeds = with_noise(problem, noise), range(cell.data_seed, cell.data_seed + count)
-    for data_seed in seeds:
-        everything = problem.sample_dataset(max(cell.num_problems, cell.group_size or 1), data_seed)
-        outputs = other_outputs(problem, everything, cell, targets)
-        own = np.asarray(_simulated(problem, everything.x_true, everything.context))
-        kinds = []
-        for family, data in (
-            (problem, everything),
-            (assumed, with_targets(assumed, everything, outputs, noise)),
-        ):
-            study, result = _outcome(family, data, cell, method, data_seed)
-            seconds["compile"] += result.compile_seconds
-            seconds["run"] += result.run_seconds
-            kinds.append(study)
-        both = xr.concat(kinds, xr.DataArray(list(TARGETS), dims="targets"))
-        rows.append(both.assign(difference=float(np.sqrt(np.mean(np.square(outputs - own))))))
-    results = xr.concat(rows, xr.DataArray(list(seeds), dims="data_seed"))
-    results = results.assign(noise=noise, spread=spread).assign_coords(targets=list(TARGETS))
-    return (  # pyright: ignore[reportReturnType]
-        results.assign_coords(data_seed=list(seeds), network_seed=list(cell.network_seeds) or [0]),
-        {name: round(value, 4) for name, value in seconds.items()},
-    )
+    assumed, data_seeds = with_noise(problem, noise), list(range(cell.data_seed, cell.data_seed + count))
+    for data_seed in data_seeds:
+        same = problem.sample_dataset(max(cell.num_problems, cell.group_size or 1), data_seed)
+        outputs = other_outputs(problem, same, cell, targets)
+        own = np.asarray(_simulated(problem, same.x_true, same.context))
+        pairs = ((problem, same), (assumed, with_targets(assumed, same, outputs, noise)))
+        kinds = [_outcome(family, data, cell, method, data_seed) for family, data in pairs]
+        difference = float(np.sqrt(np.mean(np.square(outputs - own))))
+        rows.append(xr.concat(kinds, "targets").assign(difference=difference))
+    results = xr.concat(rows, "data_seed").assign(noise=noise, spread=spread)  # pyright: ignore[reportAttributeAccessIssue]
+    seeds = {"data_seed": data_seeds, "network_seed": list(cell.network_seeds) or [0]}
+    return results.assign_coords(targets=["same", "finer"], **seeds), {}
 
 
 @functools.lru_cache(maxsize=8)
@@ -90,12 +79,10 @@ def with_noise(problem: InverseProblem, deviation: float) -> InverseProblem:
         problem: the family of problems.
         deviation: sigma, unit of the output.
     """
-
-    def observe(key, output):
-        return output + deviation * jax.random.normal(key, output.shape, output.dtype)
-
     return dataclasses.replace(
-        problem, observe=observe, threshold=lambda output, y: SOLVED * problem.loss(output, y)
+        problem,
+        observe=lambda key, output: output + deviation * jax.random.normal(key, output.shape, output.dtype),
+        threshold=lambda output, y: SOLVED * problem.loss(output, y),
     )
 
 
@@ -168,16 +155,16 @@ def _simulator(problem: InverseProblem):
     return jax.jit(jax.vmap(problem.simulate))
 
 
-def _outcome(problem, everything: Dataset, cell, method, data_seed: int) -> tuple[xr.Dataset, Result]:
-    """What the method does with the reported ones of the problems; as in `run_tournament_cell`."""
+def _outcome(problem, everything: Dataset, cell, method, data_seed: int) -> xr.Dataset:
+    """What the method does with the reported ones of the problems."""
     data, seeds = everything[: cell.num_problems], list(cell.network_seeds) or [data_seed]
     result, first = run_method(problem, everything, data, method, cell.group_size, seeds)
-    columns = {name: np.asarray(getattr(result, name)) for name in ("solved", "loss")}
-    for name in ("num_evaluations", "num_simulations"):
-        columns[name] = np.asarray(getattr(result, name))
-        training = np.zeros_like(columns[name]) if first is None else getattr(first, name)
-        columns[name.replace("num", "training")] = training
     way = problem.difference(np.asarray(result.x, float), np.asarray(data.x_true, float))
-    columns["error"] = np.sqrt(np.mean(np.square(way / np.asarray(middle_and_spread(problem)["spread"])), -1))
-    kept = {n: v.astype(np.float32 if v.dtype.kind == "f" else v.dtype) for n, v in columns.items()}
-    return xr.Dataset({name: (("network_seed", "problem"), values) for name, values in kept.items()}), result
+    columns = {
+        "solved": result.solved,
+        "cost": result.cost,
+        "training_cost": np.zeros_like(result.cost) if first is None else first.cost,
+        "error": np.sqrt(np.mean(np.square(way / np.asarray(middle_and_spread(problem)["spread"])), -1)),
+    }
+    dims = ("network_seed", "problem")
+    return xr.Dataset({name: (dims, np.asarray(values)) for name, values in columns.items()})
