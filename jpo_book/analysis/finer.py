@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from jpo_book.analysis.tournament import draws_for, judged, own_share
+from jpo_book.analysis.tournament import judged
 from jpo_book.names import TOURNAMENT
-from jpo_book.words import percent
+from jpo_book.studies.run_finer import SOLVED
+from jpo_book.words import about_intervals, percent
 
 HEADER = ("method", "solved for the price of JPO", "price of as many solutions", "error of x", "JPO is")
 JOINT = "Joint"
@@ -36,13 +37,11 @@ def standings(found: Mapping[str, xr.Dataset]) -> dict[str, list[Standing]]:
         own = found[JOINT].sel(targets=kind, drop=True)
         for name in table:
             study = found[name].sel(targets=kind, drop=True)
+            found_here = judged(own, study)
+            share, verdict = found_here.their_share, found_here.verdict
             if name == JOINT:
-                share, price = (float(part[0]) for part in own_share(own, draws_for(own, num_resamples=0)))
-                verdict = "–"
-            else:
-                judgement = judged(own, study)
-                share, price, verdict = judgement.their_share, judgement.their_price, judgement.verdict
-            table[name].append(Standing(share, price, float(study.error.median()), verdict))
+                share, verdict = found_here.share, "–"
+            table[name].append(Standing(share, found_here.their_price, float(study.error.median()), verdict))
     return table
 
 
@@ -59,16 +58,17 @@ def rows(table: Mapping[str, list[Standing]]) -> list[list[str]]:
 def told(found: Mapping[str, xr.Dataset]) -> dict[str, str]:
     """What a page says about it, as text by name."""
     table = standings(found)
-    study = next(iter(found.values()))
-    noise, spread = float(study.noise), float(study.spread)
-    difference = float(np.sqrt(np.mean(np.square(study.difference))))
+    noise, spread = float(found[JOINT].noise), float(found[JOINT].spread)
+    difference = float(np.sqrt(np.mean(np.square(found[JOINT].difference))))
     before, after = (_order(table, k) for k in range(2))
     changed = [
-        f"{TOURNAMENT[name]} ({both[0].verdict}, now {both[1].verdict})"
-        for name, both in table.items()
-        if both[0].verdict != both[1].verdict
+        f"{TOURNAMENT[name]} ({old.verdict}, now {new.verdict})"
+        for name, (old, new) in table.items()
+        if old.verdict != new.verdict
     ]
     return {
+        "factor": f"{SOLVED:g}",
+        "intervals": about_intervals(found[JOINT].sizes["network_seed"]),
         "noise": f"{noise:.2g}",
         "noise-share": f"{100 * noise / spread:.2g} %",
         "difference": f"{100 * difference / spread:.1g} %",

@@ -12,7 +12,6 @@ import xarray as xr
 
 from jpo_book.files import sha256
 from jpo_book.studies.identity import hash_of_code
-from jpo_lib.problem import InverseProblem
 from jpo_lib.problems import PROBLEMS
 
 FORMAT = "jpo-study-1"
@@ -51,7 +50,7 @@ class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
         variant = f"{self.variant}-" if self.variant else ""
         return f"{self.study}/{variant}{self.kind}{size}-seed{self.data_seed}-{digest}"
 
-    def family(self, **changes) -> InverseProblem:
+    def family(self, **changes):
         """The family of problems, with some settings changed."""
         return PROBLEMS[self.problem](**{**self.settings, **changes})
 
