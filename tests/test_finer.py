@@ -101,7 +101,7 @@ def test_solved_means_to_explain_the_target_as_well_as_the_truth_does():
     np.testing.assert_allclose(loss, 0.5 * 0.3**2, rtol=1e-3)
     assert (loss < other.threshold).all() and (1.03**2 * loss > other.threshold).all()
     np.testing.assert_array_equal(other.x_true, data.x_true)
-    everywhere = problem.sample_dataset(256, 900).y
+    everywhere = problem.sample_dataset(64, 900).y
     assert output_spread(problem) == pytest.approx(
         float(np.sqrt(np.var(everywhere, axis=0).mean())), rel=1e-4
     )

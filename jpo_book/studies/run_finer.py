@@ -88,7 +88,7 @@ def with_noise(problem: InverseProblem, deviation: float) -> InverseProblem:
 
 def output_spread(problem: InverseProblem) -> float:
     """The standard deviation of the outputs over the prior, root mean square over their entries."""
-    data = problem.sample_dataset(256, SPREAD_SEED)
+    data = problem.sample_dataset(64, SPREAD_SEED)
     outputs = np.asarray(_simulated(problem, data.x_true, data.context), float)
     return float(np.sqrt(np.mean(np.var(outputs, axis=0))))
 
