@@ -11,10 +11,9 @@ import xarray as xr
 from jpo_book.analysis.tournament import judged
 from jpo_book.names import TOURNAMENT
 from jpo_book.studies.run_finer import SOLVED
-from jpo_book.words import about_intervals, percent
+from jpo_book.words import counted, percent
 
 HEADER = ("method", "solved for the price of JPO", "price of as many solutions", "error of x", "JPO is")
-JOINT = "Joint"
 
 
 class Standing(NamedTuple):
@@ -33,13 +32,13 @@ def standings(found: Mapping[str, xr.Dataset]) -> dict[str, list[Standing]]:
         found: results of a study by the names of its methods.
     """
     table: dict[str, list[Standing]] = {name: [] for name in TOURNAMENT if name in found}
-    for kind in found[JOINT].targets.values:
-        own = found[JOINT].sel(targets=kind, drop=True)
+    for kind in found["Joint"].targets.values:
+        own = found["Joint"].sel(targets=kind, drop=True)
         for name in table:
             study = found[name].sel(targets=kind, drop=True)
             found_here = judged(own, study)
             share, verdict = found_here.their_share, found_here.verdict
-            if name == JOINT:
+            if name == "Joint":
                 share, verdict = found_here.share, "–"
             table[name].append(Standing(share, found_here.their_price, float(study.error.median()), verdict))
     return table
@@ -58,27 +57,29 @@ def rows(table: Mapping[str, list[Standing]]) -> list[list[str]]:
 def told(found: Mapping[str, xr.Dataset]) -> dict[str, str]:
     """What a page says about it, as text by name."""
     table = standings(found)
-    noise, spread = float(found[JOINT].noise), float(found[JOINT].spread)
-    difference = float(np.sqrt(np.mean(np.square(found[JOINT].difference))))
+    noise, spread, sizes = float(found["Joint"].noise), float(found["Joint"].spread), found["Joint"].sizes
+    difference = float(np.sqrt(np.mean(np.square(found["Joint"].difference))))
     before, after = (_order(table, k) for k in range(2))
-    changed = [
-        f"{TOURNAMENT[name]} ({old.verdict}, now {new.verdict})"
-        for name, (old, new) in table.items()
-        if old.verdict != new.verdict
-    ]
+    judged_as = {TOURNAMENT[name]: [one.verdict for one in both] for name, both in table.items()}
+    changed = [f"{title} ({old}, now {new})" for title, (old, new) in judged_as.items() if old != new]
     return {
         "factor": f"{SOLVED:g}",
-        "intervals": about_intervals(found[JOINT].sizes["network_seed"]),
+        "basis": f"{counted(sizes['data_seed'], 'data set')} and {counted(sizes['network_seed'], 'network')}",
         "noise": f"{noise:.2g}",
-        "noise-share": f"{100 * noise / spread:.2g} %",
-        "difference": f"{100 * difference / spread:.1g} %",
+        "noise-share": _share(noise / spread, 2),
+        "difference": _share(difference / spread, 1),
         "order": f"The order of the methods by price stays what it was: {before}."
         if before == after
         else f"The order of the methods by price changes, from {before} to {after}.",
         "verdicts": f"JPO is judged differently against {' and '.join(changed)}."
         if changed
-        else "JPO is judged against each method as it was with the targets of the own simulation.",
+        else "Against each method JPO is judged as with the usual targets.",
     }
+
+
+def _share(value: float, digits: int) -> str:
+    """A proportion as text, however small or large."""
+    return f"{np.format_float_positional(100 * value, digits, fractional=False, trim='-')} %"
 
 
 def _order(table: Mapping[str, list[Standing]], kind: int) -> str:
