@@ -152,4 +152,4 @@ def test_the_words_say_what_changes():
     assert "from look-up in a table, JPO, restarts of BFGS, one run" in words["order"]
     del found["LookUp"]
     assert "stays what it was" in finer.told(found)["order"]
-    assert "as it was" in finer.told(found)["verdicts"]
+    assert "as with the usual targets" in finer.told(found)["verdicts"]
