@@ -149,7 +149,7 @@ def test_the_words_say_what_changes():
     words = finer.told(found)
     assert words["noise-share"] == "5 %" and words["difference"] == "0.5 %"
     assert words["verdicts"] == "JPO is judged differently against look-up in a table (behind, now ahead)."
-    assert "from look-up in a table, JPO, restarts of BFGS, one run" in words["order"]
+    assert "It was look-up in a table, JPO, restarts of BFGS, one run" in words["order"]
     del found["LookUp"]
     assert "stays what it was" in finer.told(found)["order"]
     assert "as with the usual targets" in finer.told(found)["verdicts"]

@@ -68,9 +68,9 @@ def told(found: Mapping[str, xr.Dataset]) -> dict[str, str]:
         "noise": f"{noise:.2g}",
         "noise-share": _share(noise / spread, 2),
         "difference": _share(difference / spread, 1),
-        "order": f"The order of the methods by price stays what it was: {before}."
+        "order": f"The order by price, from the cheapest on, stays what it was: {before}."
         if before == after
-        else f"The order of the methods by price changes, from {before} to {after}.",
+        else f"The order by price, from the cheapest on, changes. It was {before}. Now it is {after}.",
         "verdicts": f"JPO is judged differently against {' and '.join(changed)}."
         if changed
         else "Against each method JPO is judged as with the usual targets.",
