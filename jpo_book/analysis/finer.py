@@ -66,8 +66,8 @@ def told(found: Mapping[str, xr.Dataset]) -> dict[str, str]:
         "factor": f"{SOLVED:g}",
         "basis": f"{counted(sizes['data_seed'], 'data set')} and {counted(sizes['network_seed'], 'network')}",
         "noise": f"{noise:.2g}",
-        "noise-share": _share(noise / spread, 2),
-        "difference": _share(difference / spread, 1),
+        "noise-share": _share(noise / spread),
+        "difference": _share(difference / spread),
         "order": f"The order by price, from the cheapest on, stays what it was: {before}."
         if before == after
         else f"The order by price, from the cheapest on, changes. It was {before}. Now it is {after}.",
@@ -77,9 +77,9 @@ def told(found: Mapping[str, xr.Dataset]) -> dict[str, str]:
     }
 
 
-def _share(value: float, digits: int) -> str:
-    """A proportion as text, however small or large."""
-    return f"{np.format_float_positional(100 * value, digits, fractional=False, trim='-')} %"
+def _share(value: float) -> str:
+    """A proportion as text with two digits, however small or large."""
+    return f"{np.format_float_positional(100 * value, 2, fractional=False, trim='-')} %"
 
 
 def _order(table: Mapping[str, list[Standing]], kind: int) -> str:
