@@ -18,10 +18,10 @@ RANKS = {
     ],
     "jpo_book": [
         {"names", "words", "files"},
-        {"hermetic"},
+        {"hermetic", "verification"},
         {"studies", "run", "measure"},
         {"analysis"},
-        {"figures", "verification"},
+        {"figures"},
         {"pages", "interactive"},
         {"cli"},
     ],

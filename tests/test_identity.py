@@ -20,6 +20,7 @@ KINDS = {
     "alignment": ("jpo_book.studies.run_alignment", "run_alignment_cell"),
     "generalization": ("jpo_book.studies.run_generalization", "run_generalization_cell"),
     "tournament": ("jpo_book.studies.run_tournament", "run_tournament_cell"),
+    "finer": ("jpo_book.studies.run_finer", "run_finer_cell"),
 }
 EVERYTHING = {(problem, kind) for problem in PROBLEMS for kind in KINDS}
 SCRIPT = """

@@ -24,6 +24,7 @@ RUNNERS = {
     "alignment": ("jpo_book.studies.run_alignment", "run_alignment_cell"),
     "generalization": ("jpo_book.studies.run_generalization", "run_generalization_cell"),
     "tournament": ("jpo_book.studies.run_tournament", "run_tournament_cell"),
+    "finer": ("jpo_book.studies.run_finer", "run_finer_cell"),
 }
 
 
@@ -34,7 +35,7 @@ class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
     problem: str
     settings: dict[str, Any] = {}
     variant: str = ""
-    kind: Literal["classical", "joint", "alignment", "generalization", "tournament"]
+    kind: Literal["classical", "joint", "alignment", "generalization", "tournament", "finer"]
     num_problems: int
     data_seed: int
     group_size: int | None = None
@@ -49,11 +50,15 @@ class Cell(pydantic.BaseModel, frozen=True, extra="forbid"):
         variant = f"{self.variant}-" if self.variant else ""
         return f"{self.study}/{variant}{self.kind}{size}-seed{self.data_seed}-{digest}"
 
+    def family(self, **changes):
+        """The family of problems, with some settings changed."""
+        return PROBLEMS[self.problem](**{**self.settings, **changes})
+
     def run(self) -> tuple[xr.Dataset, dict[str, float]]:
         """Compute the results and the seconds that each method took."""
         module, function = RUNNERS[self.kind]
         run = getattr(importlib.import_module(module), function)
-        return run(PROBLEMS[self.problem](**self.settings), self)
+        return run(self.family(), self)
 
 
 def source_hash(problem: str, kind: str = "joint") -> str:

@@ -98,7 +98,7 @@ def plan(
     if work is None:
         return []
     check_integer("seed", seed, 0)
-    if work.get("kind") == "tournament":
+    if work.get("kind") in ("tournament", "finer"):
         return tournament_cells(study, work, seed)
     count = check_integer("num_problems", work["num_problems"] if num_problems is None else num_problems, 1)
     if group_sizes is None:

@@ -50,10 +50,10 @@ def shortened(cell: Cell) -> Cell:
     there are some."""
     size, options = cell.group_size, json.loads(json.dumps(cell.options))
     options.pop("compact", None)  # all arrays are compared
-    if cell.kind == "tournament":
+    if "grid" in options:
         options = _few_steps({**options, "grid": options["grid"][:1], "num_data_seeds": 1})
     changes = {"study": "shortened", "variant": "", "data_seed": 0, "num_problems": NUM_PROBLEMS}
-    if size is not None and cell.kind != "tournament":
+    if size is not None and "grid" not in options:
         given = JointOptimization(batch_size=options.get("batch_size"))
         batch = complete(PROBLEMS[cell.problem](**cell.settings), given).batch_size
         options["num_steps"] = NUM_STEPS

@@ -36,7 +36,8 @@ def label(method: str, size: int | None) -> str:
 
 
 def tournament_cells(study: str, work: Mapping[str, Any], seed: int) -> list[Cell]:
-    """A cell for each method and n. A study "tuning_..." has all settings, "tournament_..." the chosen one.
+    """A cell for each method and n. A study "tuning_..." has all settings, another one those that its
+    methods name by number, or else the chosen ones.
 
     Arguments:
         study: its name; what follows the first "_" names the experiment.
@@ -53,13 +54,16 @@ def tournament_cells(study: str, work: Mapping[str, Any], seed: int) -> list[Cel
         seeds = range(work["num_network_seeds"]) if method.get("seeds") else ()
         for size in work["group_sizes"] if method.get("sizes") else [None]:
             grid = method["grid"]
-            if kind != "tuning":
+            if isinstance(listed := work.get("methods"), Mapping):
+                grid = [grid[listed[name]]]
+            elif kind != "tuning":
                 chosen = choice().get(experiment, {}).get("settings", {})
                 grid = [grid[chosen.get(label(name, size), min(1, len(grid) - 1))]]
             options = {**method["options"], "grid": grid, "num_data_seeds": work["num_data_seeds"]}
+            options |= {"targets": work["targets"]} if "targets" in work else {}
             cells.append(
                 Cell(
-                    kind="tournament",
+                    kind=work.get("kind", "tournament"),
                     study=study,
                     problem=problem,
                     settings=work.get("settings", {}),
