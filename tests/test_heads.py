@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import jpo_lib as jpo
-from jpo_book.studies.heads import SHARE, answers_of_heads, many_answers
 from jpo_book.studies.run_tournament import merged, run_method, solver_of
 from jpo_book.studies.tournament import methods
 from jpo_lib.problems import PROBLEMS
 from jpo_lib.solvers.evaluation import evaluation
+from jpo_lib.solvers.heads import SHARE, answers_of_heads, many_answers
 
 SOLVERS = [
     jpo.Supervised(group_size=16, num_steps=12, batch_size=8),

@@ -3,14 +3,7 @@
 # ruff: noqa: F401 (the names are gathered here for the notebooks)
 from jpo_book.figures.alignment import plot_alignment, plot_coupling, plot_outcomes
 from jpo_book.figures.billiards import film_of_shot, plot_shot, plot_shot_landscape, plot_shots
-from jpo_book.figures.costs import (
-    COST_LEVELS,
-    cost_legend,
-    plot_costs,
-    plot_memory_per_problem,
-    plot_supervised_cost,
-    plot_time_per_problem,
-)
+from jpo_book.figures.costs import COST_LEVELS, plot_costs, plot_memory_per_problem, plot_time_per_problem
 from jpo_book.figures.figure_data import csv_text, figure_data, set_figure_data
 from jpo_book.figures.film import show_film
 from jpo_book.figures.kuramoto_sivashinsky import (

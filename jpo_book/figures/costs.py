@@ -7,99 +7,49 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.lines import Line2D
 
-from jpo_book.analysis.costs import cost, crossing, of_each_size, refined_method
+from jpo_book.analysis.costs import cost, of_each_size, refined_method
 from jpo_book.analysis.resample import Estimate
-from jpo_book.figures.panels import band, group_size_axis, group_size_ticks, plain_ticks, select, style
-from jpo_book.names import EXPERIMENTS, METHODS
+from jpo_book.figures.panels import band, group_size_axis, plain_ticks, select, style
+from jpo_book.names import EXPERIMENTS
 
-COST_LEVELS: dict[float, tuple[str, Any]] = {0.5: ("o", ":"), 0.9: ("s", "-"), 0.99: ("D", "--")}
+COST_LEVELS = (0.5, 0.9, 0.99)
 OPPONENTS = ("MultiStart", "MultiStartAdam", "NetworkMultiStart", "NetworkStart")
 LINES, FILLS = ("-", "--", ":", "-."), ("full", "none", "left", "right")  # one device after the other
 
 
-def _style(method: str, level: float) -> dict:
-    marker, line = COST_LEVELS[level]
-    look = style(method)
-    return look | {"marker": marker, "linestyle": line, "label": f"{look['label']}, {100 * level:g} %"}
-
-
-def _with_band(ax, sizes, found: Sequence[Estimate], **look) -> None:
-    """A curve where its values are known, with their intervals where these end."""
+def plot_estimates(ax, sizes: Sequence[int], found: Sequence[Estimate], **look) -> None:
+    """Costs against n where they are known, with their intervals; one cost alone is a level line."""
     ends = np.array([(one.low, one.value, one.high) for one in found])
-    ends[[one.upper != one.value for one in found]] = np.nan
-    low, middle, high = ends.T
+    ends[[one.upper != one.value or np.isinf(one.value) for one in found]] = np.nan
+    low, middle, high = np.broadcast_to(ends, (len(sizes), 3)).T
     band(ax, sizes, low, middle, np.where(np.isinf(high), middle, high), **look)
 
 
-def plot_costs(ax, classical: xr.Dataset, joint: xr.Dataset) -> None:
-    """Evaluations per problem until a fraction of the problems is solved, against n:
-    mean of the seeds, and a band for its 95 % interval.
-
-    A point needs all seeds: the mean of those that succeed would flatter. Level lines are opponents that do
-    not depend on n; a hollow triangle at the right says that one ended before, so that its cost is more than
-    that. Horizontal bars are the crossing points with multi-start BFGS, with their intervals.
-    """
-    sizes = joint.group_size.values
-    # Of an untrained network the smallest group is taken: training does not enter.
-    smallest = joint.isel(group_size=0, drop=True)
-    known = [method for method in OPPONENTS if method in classical.solver or method in joint.solver]
-    others = {method: select(method, classical, smallest) for method in known}
-    for level in COST_LEVELS:
-        own = [cost(one, level, trained) for one, trained in of_each_size(joint)]
-        _with_band(ax, sizes, own, **_style(refined_method(joint), level))
-        for method, study in others.items():
-            found, look = cost(study, level), _style(method, level) | {"marker": None}
-            if found.value == found.upper:
-                _with_band(ax, sizes, [found] * len(sizes), **look)
-            else:
-                ax.plot(sizes[-1:], [found.value], "^", color=look["color"], fillstyle="none", clip_on=False)
-            point = crossing(joint, study, level) if method == "MultiStart" else None
-            if point and np.isfinite(found.upper) and point.value == point.upper:
-                ends = np.clip(point.interval, *sizes[[0, -1]])
-                ax.plot(ends, [found.value] * 2, color="#222222", linewidth=2.5, solid_capstyle="butt")
-    group_size_axis(ax, sizes)
+def cost_axes(ax, sizes) -> None:
+    """Labels and ticks of a panel with costs against n; call it at the end."""
+    group_size_axis(ax, np.asarray(sizes))
     ax.set(yscale="log", ylabel="evaluations per problem")
     plain_ticks(ax.yaxis)
+    ax.legend(fontsize=7)
 
 
-def plot_supervised_cost(ax, study: xr.Dataset) -> None:
-    """Evaluations per problem of supervised training with BFGS from its answers, against n,
-    where all runs solve enough.
+def plot_costs(ax, classical: xr.Dataset, joint: xr.Dataset, share: float) -> None:
+    """Evaluations per problem until a share of the problems is solved, against n: mean of the seeds, and a
+    band for its 95 % interval.
 
-    The study of generalization counts each simulated pair as one evaluation and lets BFGS run to its end, so
-    that these are upper bounds.
+    A point needs all seeds: the mean of those that succeed would flatter.
     """
-    refined = study.sel(solver="SupervisedRefined", drop=True)
-    runs = [d for d in refined.solved.dims if d not in ("group_size", "problem")]
-    for level in COST_LEVELS:
-        reached = (refined.solved.mean("problem") >= level).all(runs)
-        costs = refined.num_evaluations.mean(["problem", *runs]).where(reached)
-        ax.plot(study.group_size, costs, **_style("SupervisedRefined", level))
-    there = [int(n) for n in ax.get_xticks()]
-    apart = [n for n in map(int, study.group_size.values) if all(max(n, m) >= 3 * min(n, m) for m in there)]
-    group_size_ticks(ax, sorted(there + apart))  # names of further sizes, where they have room
-
-
-def cost_legend(ax, panels) -> None:
-    """Two short legends on otherwise empty axes, of what the panels show: colours and lines."""
-    lines = [line for panel in panels for line in panel.lines if "%" in str(line.get_label())]
-    shown = {line.get_label().rpartition(", ")[0]: line.get_color() for line in lines}
-    fractions = {line.get_label().rpartition(", ")[2] for line in lines}
-    names = [method.label for method in METHODS.values() if method.label in shown]
-    colours = [Line2D([], [], color=shown[name], linewidth=3, label=name) for name in names]
-    levels = [
-        Line2D([], [], color="#444444", marker=marker, linestyle=line, label=f"{share} of the problems")
-        for level, (marker, line) in COST_LEVELS.items()
-        if (share := f"{100 * level:g} %") in fractions
-    ]
-    ax.set_axis_off()
-    look = {"alignment": "left", "fontsize": 8, "handlelength": 2.8}
-    look["title_fontproperties"] = {"size": 8, "weight": "bold"}
-    first = ax.legend(handles=colours, title="Colour: the method", loc="upper left", **look)
-    ax.legend(handles=levels, title="Line: solved until then", loc="lower left", **look)
-    ax.add_artist(first)  # else the second one would take its place
+    sizes, method = joint.group_size.values, refined_method(joint)
+    own = [cost(one, share, trained) for one, trained in of_each_size(joint)]
+    plot_estimates(ax, sizes, own, **style(method))
+    # Of an untrained network the smallest group is taken: training does not enter.
+    smallest = joint.isel(group_size=0, drop=True)
+    for name in OPPONENTS:
+        if name in classical.solver or name in joint.solver:
+            found = cost(select(name, classical, smallest), share)
+            plot_estimates(ax, sizes, [found], **style(name, marker=False))
+    cost_axes(ax, sizes)
 
 
 def plot_time_per_problem(ax, measured: Mapping[str, Sequence[Mapping[str, Any]]], work: str) -> None:

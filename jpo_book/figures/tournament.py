@@ -9,7 +9,8 @@ import xarray as xr
 
 from jpo_book.analysis.resample import estimate
 from jpo_book.analysis.tournament import Entry, curve, draws_for, named, players, price_against_size, sizes_of
-from jpo_book.figures.panels import band, group_size_axis, plain_ticks
+from jpo_book.figures.costs import cost_axes, plot_estimates
+from jpo_book.figures.panels import band
 from jpo_book.names import TOURNAMENT
 
 NUM_POINTS = 160  # of a line
@@ -83,14 +84,7 @@ def plot_price_against_size(ax, experiment: str, found: Mapping[Entry, xr.Datase
     everywhere = sizes_of("Joint", found)
     for name, role in shown.items():
         sizes, prices = price_against_size(name, found, share)
-        ends = np.array([(one.low, one.value, one.high) for one in map(estimate, prices)])
-        ends = np.where(np.isfinite(ends[:, 1:2]), ends, np.nan)
-        if not sizes:
-            sizes, ends = everywhere, np.repeat(ends, len(everywhere), axis=0)
         colour, line = STYLES[role]
-        low, middle, high = ends.T
         look = {"color": colour, "linestyle": line, "label": TOURNAMENT[name]}
-        band(ax, sizes, low, middle, np.where(np.isinf(high), middle, high), **look)
-    group_size_axis(ax, np.array(everywhere))
-    ax.set(yscale="log", ylabel="evaluations per problem")
-    plain_ticks(ax.yaxis)
+        plot_estimates(ax, sizes or everywhere, list(map(estimate, prices)), **look)
+    cost_axes(ax, everywhere)

@@ -8,9 +8,9 @@ SOLVER is a solver of `jpo_lib` by its name: {"name": "MultiStart", "num_starts"
 "BFGS", ...}}. START is "problem" (its own starts, the usual case), "classical" (what a domain expert
 reads off the data), "untrained" (answers of untrained networks, for the first start and for restarts),
 "surrogate" (the neural adjoint), or a solver that trains a network, {"name": "JointOptimization", ...}; with
-"heads" that many networks, see `heads`, and with "pairs_per_problem" as many simulated pairs for each of n
-problems. With "spread" the first restarts, after the other heads, lie around the answers of the network; see
-`refinement_starts`.
+"heads" that many networks, see `jpo_lib.solvers.heads`, and with "pairs_per_problem" as many simulated pairs
+for each of n problems. With "spread" the first restarts, after the other heads, lie around the answers of the
+network; see `refinement_starts`.
 
 This module and what it imports decide the numbers of a study; their source is part of a study's identity.
 """
@@ -25,13 +25,13 @@ import jax
 import numpy as np
 import xarray as xr
 
-from jpo_book.studies.heads import answers_of_heads
 from jpo_book.studies.named_networks import named_network
 from jpo_book.studies.run_solvers import untrained_answers
 from jpo_book.studies.surrogate import surrogate_answers
 from jpo_lib.networks.dense import middle_and_spread
 from jpo_lib.problem import Dataset, InverseProblem, Result
 from jpo_lib.solvers import SOLVERS, solve
+from jpo_lib.solvers.heads import answers_of_heads
 from jpo_lib.solvers.refinement import continued, first_problems, refinement_starts
 from jpo_lib.solvers.solver import stacked
 
