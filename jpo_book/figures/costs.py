@@ -23,6 +23,7 @@ def plot_estimates(ax, sizes: Sequence[int], found: Sequence[Estimate], **look) 
     ends = np.array([(one.low, one.value, one.high) for one in found])
     ends[[one.upper != one.value or np.isinf(one.value) for one in found]] = np.nan
     low, middle, high = np.broadcast_to(ends, (len(sizes), 3)).T
+    look["marker"] = look.get("marker") or ("o" if len(sizes) == 1 else None)  # a line of one point is none
     band(ax, sizes, low, middle, np.where(np.isinf(high), middle, high), **look)
 
 
