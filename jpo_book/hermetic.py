@@ -47,7 +47,7 @@ FIXED = {
     "GIT_CONFIG_NOSYSTEM": "1",
 }
 LESS = "free memory, or use less work, such as --profile smoke"
-CAUSES = {
+CAUSES: dict[int, str] = {
     signal.SIGKILL: f"its process was killed, as a system does when memory runs short: {LESS}",
     signal.SIGABRT: f"its process gave up, as programs do that get no memory (see the line above): {LESS}",
 }
