@@ -80,5 +80,5 @@ def told(problem: InverseProblem, joint: xr.Dataset, seed: int) -> dict[str, str
         "slope-place": percent(float(np.argmax(at) / NUM_PLACES)),
         "slope-one": percent(float(np.mean(slopes[np.argmax(at)] > 0))),
         "slope-problems": str(count),
-        "slope-reached": f"with $n =$ {min(reached)}" if reached else "with none of these $n$",
+        "slope-reached": f"with n = {min(reached)}" if reached else "with none of these n",
     }

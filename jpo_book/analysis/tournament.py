@@ -182,12 +182,8 @@ def sizes_of(method: str, found: Mapping[Entry, xr.Dataset]) -> list[int]:
 def price_against_size(
     method: str, found: Mapping[Entry, xr.Dataset], share: float, num_resamples: int = 400
 ) -> tuple[list[int], np.ndarray]:
-    """What a method spends until it has solved a share, for each n.
-
-    Returns:
-        n, and the prices in each draw, shape (m, draws); infinite where it never solves so many. One without
-        n has an empty list and one row.
-    """
+    """The n of a method, and what it spends for each until it has solved a share, in each draw, (m, draws);
+    infinite where it never solves so many. One without n has an empty list and one row."""
     draws = draws_for(*found.values(), num_resamples=num_resamples)
     sizes = sizes_of(method, found)
     entries = [(method, size) for size in sizes or [None]]
@@ -227,8 +223,7 @@ def price_summary(short: str, found: dict[Entry, xr.Dataset], share: float) -> d
     for method, name in (("MultiStart", "restarts"), ("UntrainedNetwork", "networks")):
         values |= {name: UNKNOWN, f"{name}-solved": UNKNOWN}
         if (method, None) in found:
-            price = price_against_size(method, found, share)[1][0]
-            values[name] = price_words(estimate(price))
+            values[name] = price_words(estimate(price_against_size(method, found, share)[1][0]))
             values[f"{name}-solved"] = percent(float(found[method, None].solved.mean()))
     return {f"{short}-{name}": value for name, value in values.items()}
 
