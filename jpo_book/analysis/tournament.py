@@ -332,15 +332,13 @@ def prices(experiment: str, found: dict[Entry, xr.Dataset]) -> dict[str, str]:
 
 
 def price_rows(experiments: Mapping[str, dict[Entry, xr.Dataset]]) -> list[list[str]]:
-    """A row for each method: its title, what it asks for, and its `prices` in each experiment.
-
-    Arguments:
-        experiments: results by name of the experiment.
-    """
+    """A row for each method that plays in one of these experiments: its title, what it asks for, and its
+    `prices` in each."""
     columns = [prices(name, found) for name, found in experiments.items()]
     return [
         [title, ", ".join(methods()[method]["asks"]), *(column.get(method, "–") for column in columns)]
         for method, title in TOURNAMENT.items()
+        if any(method in column for column in columns)
     ]
 
 
