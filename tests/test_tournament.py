@@ -11,7 +11,7 @@ from conftest import reference
 
 import jpo_lib as jpo
 from jpo_book import studies
-from jpo_book.analysis import tournament
+from jpo_book.analysis import prices, tournament
 from jpo_book.studies.run_tournament import merged, run_method, solver_of
 from jpo_book.studies.tournament import TUNING_SEED, choice, methods, tournament_cells
 
@@ -74,11 +74,15 @@ def test_the_crossing_point_lies_where_the_curve_of_prices_meets_that_of_the_opp
     found |= {("MultiStart", None): outcome(np.full((4, 1, 8), 5.0), True)}
     found |= {("BFGS", None): outcome(np.full((4, 1, 8), 5.0), False)}
     found |= {("LookUp", None): outcome(np.full((4, 1, 8), 0.1), True)}
-    meets = tournament.crossing(found, ("MultiStart", None), 0.9)
+    joint = prices.curves("Joint", found), prices.sizes_of("Joint", found)
+    (restarts,), (gives_up,), (cheap,) = (
+        prices.curves(name, found) for name in ("MultiStart", "BFGS", "LookUp")
+    )
+    meets = prices.crossing(*joint, restarts, 0.9)
     np.testing.assert_allclose([meets.value, meets.low, meets.high, meets.upper], 128, rtol=1e-6)
-    gives_up = tournament.crossing(found, ("BFGS", None), 0.9)
-    assert gives_up.value == 0 and gives_up.upper == pytest.approx(128)
-    never = tournament.crossing(found, ("LookUp", None), 0.9)
+    early = prices.crossing(*joint, gives_up, 0.9)
+    assert early.value == 0 and early.upper == pytest.approx(128)
+    never = prices.crossing(*joint, cheap, 0.9)
     assert never.value == 1024 and np.isinf(never.upper)
 
 
@@ -165,7 +169,7 @@ def test_a_table_names_the_price_of_as_many_solutions_as_jpo_has():
         ("MultiStart", None): outcome(10 + np.arange(50.0)[None, None], True),
     }
     other = {("Joint", 64): found["Joint", 64], ("LookUp", None): found["MultiStart", None]}
-    rows = {row[0]: row for row in tournament.price_rows({"wave_packet": found, "billiards": other})}
+    rows = {row[0]: row for row in prices.price_rows({"wave_packet": found, "billiards": other})}
     assert len(rows) == 4  # who plays nowhere has no row
     assert rows["one run of BFGS"][2] == "never"
     assert rows["JPO"][2].startswith("30") and rows["JPO"][2].endswith(", n = 64")

@@ -19,7 +19,7 @@ from jpo_book.analysis.costs import cost_draws
 from jpo_book.analysis.resample import ORDER, Estimate, compared, estimate, mean, weights
 from jpo_book.analysis.theory import FAR, agreement_with_theory
 from jpo_book.files import studies_folder
-from jpo_book.names import EXPERIMENTS
+from jpo_book.names import EXPERIMENTS, TOURNAMENT
 from jpo_book.words import ENOUGH_NETWORKS, percent
 
 COST_STUDIES = {  # study: experiment; the profile decides which of them are run
@@ -68,8 +68,8 @@ def computed_cells(root: Path, record: dict[str, Any] | None, study: str) -> lis
 
 
 OPPONENTS = {  # by their names in `tournament.judgements`, in words
-    "bfgs": "one run of BFGS",
-    "restarts": "restarts of BFGS",
+    "bfgs": TOURNAMENT["BFGS"],
+    "restarts": TOURNAMENT["MultiStart"],
     "without-prior": "the best that needs no more than JPO",
     "of-all": "the best of all",
 }

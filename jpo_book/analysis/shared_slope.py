@@ -41,7 +41,6 @@ def slopes_on_the_way(problem: InverseProblem, seed: int, num_problems: int) -> 
         for place in np.arange(NUM_PLACES, 0, -1) / NUM_PLACES:
             x = (solution + place * error).astype(answers.dtype)
             gradient = np.asarray(program(x, data.context, data.y)[1], float)
-            gradient = np.where(np.isfinite(gradient), gradient, 0.0)  # as in training
             norm = np.linalg.norm(gradient, axis=-1, keepdims=True)
             found.append(np.sum(gradient * np.minimum(1, clip / np.maximum(norm, 1e-300)) * error, axis=-1))
     return np.array(found)

@@ -15,7 +15,6 @@ import numpy as np
 import xarray as xr
 
 from jpo_book import studies
-from jpo_book.analysis import costs
 from jpo_book.analysis.resample import Estimate, estimate, means, ordered, weights
 from jpo_book.analysis.rules import MARGIN
 from jpo_book.files import reference_folder, write_atomically
@@ -174,60 +173,6 @@ def judged(joint: xr.Dataset, other: xr.Dataset) -> Judgement:
     )
 
 
-def sizes_of(method: str, found: Mapping[Entry, xr.Dataset]) -> list[int]:
-    """The n that there are results of, ascending."""
-    return sorted(size for name, size in found if name == method and size is not None)
-
-
-def price_against_size(
-    method: str, found: Mapping[Entry, xr.Dataset], share: float, num_resamples: int = 400
-) -> tuple[list[int], np.ndarray]:
-    """The n of a method, and what it spends for each until it has solved a share, in each draw, (m, draws);
-    infinite where it never solves so many. One without n has an empty list and one row."""
-    draws = draws_for(*found.values(), num_resamples=num_resamples)
-    sizes = sizes_of(method, found)
-    entries = [(method, size) for size in sizes or [None]]
-    return sizes, np.array([curve(found[entry], draws).price(share) for entry in entries])
-
-
-def crossing(found: Mapping[Entry, xr.Dataset], opponent: Entry, share: float) -> Estimate:
-    """n* from which on JPO solves a share at no more cost than an opponent, each with the setting that was
-    selected for its n; see `costs.crossing`."""
-    draws = draws_for(*found.values(), num_resamples=400)
-    sizes, prices = price_against_size("Joint", found, share)
-    theirs = curve(found[opponent], draws)
-    limits, most = theirs.price(share), theirs.spent.max(axis=0)
-    known = np.isfinite(limits)
-    return costs.crossing_of(np.array(sizes, float), prices, np.where(known, limits, most), known)
-
-
-def crossings(experiment: str, found: dict[Entry, xr.Dataset], shares) -> dict[str, list[Estimate]]:
-    """The crossing points with restarts, untrained networks and the best alternatives, where they are known,
-    for each share."""
-    roles = players(experiment, found)
-    known: list[Entry] = [("MultiStart", None), ("UntrainedNetwork", None)]
-    known += [] if roles is None else [roles.without_prior, roles.of_all]
-    rivals = [entry for entry in dict.fromkeys(known) if entry in found]
-    return {named(rival): [crossing(found, rival, share) for share in shares] for rival in rivals}
-
-
-def price_summary(short: str, found: dict[Entry, xr.Dataset], share: float) -> dict[str, object]:
-    """What a page says about the prices of one experiment, by names that begin with `short`."""
-    sizes, prices = price_against_size("Joint", found, share)
-    values = {
-        "n-min": sizes[0],
-        "n-max": sizes[-1],
-        "num-problems": found["Joint", sizes[0]].sizes["problem"],
-    }
-    values |= {name: price_words(estimate(prices[k])) for name, k in (("cost-min", 0), ("cost-max", -1))}
-    for method, name in (("MultiStart", "restarts"), ("UntrainedNetwork", "networks")):
-        values |= {name: UNKNOWN, f"{name}-solved": UNKNOWN}
-        if (method, None) in found:
-            values[name] = price_words(estimate(price_against_size(method, found, share)[1][0]))
-            values[f"{name}-solved"] = percent(float(found[method, None].solved.mean()))
-    return {f"{short}-{name}": value for name, value in values.items()}
-
-
 def chosen(tuning: dict[Entry, xr.Dataset]) -> dict[str, Any]:
     """What tuning results select, as plain data; see `studies.tournament.choice`."""
     found = {entry: merits(study) for entry, study in tuning.items()}
@@ -306,69 +251,6 @@ def told(experiment: str, found: dict[Entry, xr.Dataset]) -> dict[str, str]:
             f"{role}-share": percent(judgement.their_share),
         }
     return text
-
-
-def best_of(method: str, found: Mapping[Entry, xr.Dataset]) -> Entry | None:
-    """The n of a method with the lowest merit; None where there are no results of it."""
-    entries = [entry for entry in found if entry[0] == method]
-    return min(entries, key=lambda entry: merit(found[entry]), default=None)
-
-
-def prices(experiment: str, found: dict[Entry, xr.Dataset]) -> dict[str, str]:
-    """What each method spends until it has solved as much as JPO has by training and three descents, with its
-    best n, as text by method."""
-    roles = players(experiment, found)
-    mine = best_of("Joint", found) if roles is None or roles.joint not in found else roles.joint
-    entries = [entry for method in TOURNAMENT if (entry := best_of(method, found)) is not None]
-    if mine is None:
-        return {}
-    draws = draws_for(*found.values())
-    share, _ = own_share(found[mine], draws)
-    return {
-        name: price_words(estimate(curve(found[name, size], draws).price(share)))
-        + ("" if size is None else f", n = {size}")
-        for name, size in entries
-    }
-
-
-def price_rows(experiments: Mapping[str, dict[Entry, xr.Dataset]]) -> list[list[str]]:
-    """A row for each method that plays in one of these experiments: its title, what it asks for, and its
-    `prices` in each."""
-    columns = [prices(name, found) for name, found in experiments.items()]
-    return [
-        [title, ", ".join(methods()[method]["asks"]), *(column.get(method, "–") for column in columns)]
-        for method, title in TOURNAMENT.items()
-        if any(method in column for column in columns)
-    ]
-
-
-def tuning_rows(experiments: Mapping[str, dict[Entry, xr.Dataset]]) -> list[list[str]]:
-    """How the settings were selected: for each experiment, method and n the price of nine problems in ten
-    with each setting, or what a large budget leaves unsolved; the selected one is bold.
-
-    Arguments:
-        experiments: results of tuning studies by title.
-    """
-    rows = []
-    for title, tuning in experiments.items():
-        for entry, study in tuning.items():
-            found = merits(study)
-            cells = [
-                f"{price:.1f}" if np.isfinite(price) else f"{percent(unsolved)} unsolved"
-                for price, unsolved in found
-            ]
-            best = found.index(min(found))
-            cells[best] = f"**{cells[best]}**"
-            rows.append([title, named(entry), *cells, *["–"] * (4 - len(cells))])
-    return rows
-
-
-def price_words(price: Estimate) -> str:
-    """A price with its interval."""
-    value, low, high = (
-        "never" if np.isinf(end) else f"{end:.3g}" for end in (price.value, price.low, price.high)
-    )
-    return value if value == low == high else f"{value} ({low} to {high})"
 
 
 def ratio_words(ratio: Estimate) -> str:

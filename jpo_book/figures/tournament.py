@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from jpo_book.analysis.prices import curves, sizes_of
 from jpo_book.analysis.resample import estimate
-from jpo_book.analysis.tournament import Entry, curve, draws_for, named, players, price_against_size, sizes_of
+from jpo_book.analysis.tournament import Entry, curve, draws_for, named, players
 from jpo_book.figures.costs import cost_axes, plot_estimates
 from jpo_book.figures.panels import band
 from jpo_book.names import TOURNAMENT
@@ -83,8 +84,8 @@ def plot_price_against_size(ax, experiment: str, found: Mapping[Entry, xr.Datase
     shown = {name: role for role, name in methods.items() if name in known}  # the last of its roles
     everywhere = sizes_of("Joint", found)
     for name, role in shown.items():
-        sizes, prices = price_against_size(name, found, share)
+        estimates = [estimate(own.price(share)) for own in curves(name, found)]
         colour, line = STYLES[role]
         look = {"color": colour, "linestyle": line, "label": TOURNAMENT[name]}
-        plot_estimates(ax, sizes or everywhere, list(map(estimate, prices)), **look)
+        plot_estimates(ax, sizes_of(name, found) or everywhere, estimates, **look)
     cost_axes(ax, everywhere)
